@@ -1,0 +1,45 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp's name holds a checksum of what setup installs: a changed lock is a new installation,
+# an unchanged one costs nothing.
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock setup.cfg pyproject.toml | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install the locked environment into .venv (PYTHON=... picks the interpreter).
+
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "error: requirements.lock is for Python 3.11; set PYTHON to one")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: setup ## Preprocess, train, evaluate and plot on the pictures in examples/ (results: demo-output/).
+	$(BIN)/manylabel demo
+
+test: setup ## Run every test.
+	$(BIN)/python -m pytest
+
+check: setup ## Check format, lint and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup ## Run every benchmark in benchmarks/.
+	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+lock: setup ## Write requirements.lock anew from setup.cfg.
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --extra dev \
+	  --generate-hashes --no-annotate --custom-compile-command 'make lock' --upgrade \
+	  --output-file requirements.lock setup.cfg
+
+clean: ## Remove results and caches; .venv stays.
+	rm -rf demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
