@@ -1,0 +1,1 @@
+"""From a catalog of labelled images to checked TFRecord shards."""

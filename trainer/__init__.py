@@ -1,0 +1,1 @@
+"""Asynchronous and synchronous training over parameter shards and gradient workers."""
