@@ -1,1 +1,1 @@
-"""Asynchronous and synchronous training over parameter shards and gradient workers."""
+"""Asynchronous training of many-label image classifiers."""
