@@ -1,1 +1,1 @@
-"""From a catalog of labelled images to checked TFRecord shards."""
+"""From a catalog of labelled images to a dataset: TFRecord shards, label table and manifest."""

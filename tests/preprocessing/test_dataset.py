@@ -1,0 +1,141 @@
+"""Opening datasets, complete and otherwise."""
+
+import hashlib
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from preprocessing.dataset import FORMAT_VERSION, Dataset
+from preprocessing.errors import CorruptRecordError, DatasetError
+from preprocessing.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
+from preprocessing.tfrecord import frame, read_record
+
+IMAGES = [LabelledImage(f"{i}.jpg", b"jpeg" * i, 4, 4, (i % 2,), (1.0,)) for i in range(3)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A complete dataset of two training shards and an empty held-out side."""
+    (tmp_path / "train").mkdir()
+    shards = []
+    for number, images in enumerate((IMAGES[:2], IMAGES[2:])):
+        name = f"train/train-0000{number}-of-00002"
+        payloads = [encode_example(image) for image in images]
+        data = b"".join(map(frame, payloads))
+        (tmp_path / f"{name}.tfrecord").write_bytes(data)
+        offsets = [sum(len(p) + 16 for p in payloads[:i]) for i in range(len(payloads))]
+        columns = [offsets, [len(p) for p in payloads], [i.image_id for i in images]]
+        index = pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), schema=INDEX_SCHEMA)
+        pq.write_table(index, tmp_path / f"{name}.index.parquet")
+        shards.append(
+            {
+                "path": f"{name}.tfrecord",
+                "index_path": f"{name}.index.parquet",
+                "records": len(images),
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+        )
+    labels = [[0, 1], ["cat", "dog"], [2, 1], [0, 0], [2 / 3, 1 / 3]]
+    pq.write_table(
+        pa.table(dict(zip(LABELS_SCHEMA.names, labels, strict=True)), schema=LABELS_SCHEMA),
+        tmp_path / "labels.parquet",
+    )
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": "f" * 64,
+        "code_version": "0.1",
+        "settings": {},
+        "counts": {"listed": 3, "written": 3, "rejected": 0, "duplicates": 0},
+        "splits": {
+            "train": {"shards": shards, "records": 3},
+            "heldout": {"shards": [], "records": 0},
+        },
+        "num_classes": 2,
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    return tmp_path
+
+
+def edit_manifest(root, **changes):
+    path = root / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_everything_is_readable(root):
+    dataset = Dataset.open(root)
+    assert dataset.fingerprint == "f" * 64
+    assert dataset.num_classes == 2
+    assert dataset.label_names() == ["cat", "dog"]
+    assert list(dataset.iterate("train")) == IMAGES
+    assert list(dataset.iterate("heldout")) == []
+    assert (dataset.records("train"), dataset.records("heldout")) == (3, 0)
+
+
+def test_the_index_leads_to_the_records(root):
+    dataset = Dataset.open(str(root))
+    for shard in dataset.split("train").shards:
+        data = dataset.path(shard.path).read_bytes()
+        for row in dataset.read_index(shard).to_pylist():
+            payload = read_record(data, row["offset"])
+            assert len(payload) == row["length"]
+            assert row["image_id"].encode() in payload
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere: no such directory"):
+        Dataset.open(tmp_path / "nowhere")
+
+
+def test_an_unfinished_dataset_is_refused(root):
+    (root / "manifest.json").unlink()
+    with pytest.raises(DatasetError, match="unfinished"):
+        Dataset.open(root)
+
+
+def test_another_format_is_refused(root):
+    edit_manifest(root, format_version=FORMAT_VERSION + 1)
+    with pytest.raises(DatasetError, match="expected format version 1, received 2"):
+        Dataset.open(root)
+
+
+def test_a_manifest_with_nonsense_is_refused(root):
+    edit_manifest(root, num_classes="many")
+    with pytest.raises(DatasetError, match=r"manifest\.json: not a dataset manifest \(num_classes"):
+        Dataset.open(root)
+
+
+def test_an_unknown_split_is_named(root):
+    with pytest.raises(DatasetError, match="received 'validation'"):
+        Dataset.open(root).split("validation")
+
+
+def test_a_label_table_of_another_length_is_refused(root):
+    edit_manifest(root, num_classes=3)
+    with pytest.raises(DatasetError, match="expected 3 rows"):
+        Dataset.open(root).labels()
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "columns"])
+def test_a_damaged_label_table_is_refused(root, damage):
+    path = root / "labels.parquet"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "text":
+        path.write_text("not parquet")
+    else:
+        pq.write_table(pa.table({"id": [0, 1]}), path)
+    with pytest.raises(DatasetError, match=r"labels\.parquet: "):
+        Dataset.open(root).labels()
+
+
+def test_a_corrupt_record_is_named_with_file_and_offset(root):
+    path = root / "train/train-00001-of-00002.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptRecordError) as error:
+        list(Dataset.open(root).iterate("train"))
+    assert (error.value.path, error.value.offset) == (str(path), 0)
