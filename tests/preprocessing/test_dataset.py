@@ -85,7 +85,7 @@ def test_the_index_leads_to_the_records(root):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(DatasetError, match="nowhere: no such directory"):
+    with pytest.raises(DatasetError, match="nowhere: no such dataset directory"):
         Dataset.open(tmp_path / "nowhere")
 
 
