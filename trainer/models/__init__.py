@@ -1,0 +1,1 @@
+"""Networks: functions from a frozen configuration to a Keras model that returns logits."""

@@ -1,0 +1,82 @@
+"""Which network to build, and the choices that the Xception paper (arXiv 1610.02357) leaves open."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class Network(StrEnum):
+    """The networks that can be built."""
+
+    XCEPTION = "xception"
+
+
+class Activation(StrEnum):
+    """A pointwise function, or none at all."""
+
+    NONE = "none"
+    RELU = "relu"
+    ELU = "elu"
+
+
+class ModelConfig(BaseModel):
+    """The network's shape; the defaults are the paper's Xception without fully connected layers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Network = Field(Network.XCEPTION, description="Network to build.")
+    input_size: int = Field(
+        299,
+        ge=32,
+        description="Height and width of an input image, pixels. Paper, Figure 5: 299.",
+    )
+    width: PositiveFloat = Field(
+        1.0,
+        description="Factor on every layer's channels, rounded to a multiple of 8. Paper: 1.",
+    )
+    middle_repeats: int = Field(
+        8, ge=0, description="Repetitions of the middle flow's block. Paper, Figure 5: 8."
+    )
+    residual: bool = Field(
+        True,
+        description="Shortcuts around the blocks. Paper: on; Figure 9 compares with off.",
+    )
+    intermediate_activation: Activation = Field(
+        Activation.NONE,
+        description="Between depthwise and pointwise convolution. Paper, Figure 10: none is best.",
+    )
+    depth_multiplier: PositiveInt = Field(
+        1, description="Depthwise filters for each input channel. Paper, section 4.2: 1."
+    )
+    fully_connected: tuple[PositiveInt, ...] = Field(
+        (),
+        description="Units of layers before the classifier. Paper, section 4.3: none, or "
+        "[4096, 4096] on JFT.",
+    )
+    fully_connected_activation: Activation = Field(
+        Activation.RELU,
+        description="After each fully connected layer. Not stated in the paper; as in VGG-16.",
+    )
+    fully_connected_batch_norm: bool = Field(
+        False,
+        description="Batch normalisation before that activation; replaces the layer's bias. "
+        "Not stated in the paper; off, as in VGG-16.",
+    )
+    dropout: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Fraction dropped before the classifier. Paper, section 4.3: 0 on JFT, 0.5 on "
+        "ImageNet.",
+    )
+    batch_norm_momentum: float = Field(
+        0.99,
+        gt=0.0,
+        lt=1.0,
+        description="Kept share of the moving statistics at each step. Not stated in the paper; "
+        "keras.applications: 0.99, TF's Inception: 0.9997.",
+    )
+    batch_norm_epsilon: PositiveFloat = Field(
+        0.001,
+        description="Added to the variance. Not stated in the paper; keras.applications: 0.001.",
+    )

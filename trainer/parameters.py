@@ -1,0 +1,158 @@
+"""The flat layout: every trainable parameter of a model as one float32 vector, cut into ranges."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+# Ranges begin on 64-byte boundaries: a cache line and an AVX-512 register.
+ALIGNMENT = 16
+
+
+class VariableSlot(BaseModel):
+    """Where one variable's values stand in the flat vector: [offset, offset + size)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    shape: tuple[int, ...]
+    offset: int
+    decayed: bool = False  # whether L2 applies to it
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def stop(self) -> int:
+        """One past the last value."""
+        return self.offset + self.size
+
+
+class ParameterLayout(BaseModel):
+    """Two flat float32 vectors of a model: trainable parameters, and statistics that a forward
+    pass moves (BatchNorm's running mean and variance). Variables stand in the model's own order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: tuple[VariableSlot, ...]
+    statistics: tuple[VariableSlot, ...]
+
+    @classmethod
+    def of(cls, model: Any, decayed: AbstractSet[str] = frozenset()) -> "ParameterLayout":
+        """The layout of a keras.Model; `decayed` holds the paths of the variables L2 applies to.
+
+        Raises:
+            ValueError: `decayed` names a path that is no trainable variable of the model.
+        """
+        unknown = decayed - {variable.path for variable in model.trainable_variables}
+        if unknown:
+            raise ValueError(f"not trainable variables of {model.name}: {sorted(unknown)}")
+        return cls(
+            parameters=_slots(model.trainable_variables, decayed),
+            statistics=_slots(model.non_trainable_weights, frozenset()),
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """Length of the parameter vector."""
+        return self.parameters[-1].stop if self.parameters else 0
+
+    @property
+    def statistics_count(self) -> int:
+        """Length of the statistics vector."""
+        return self.statistics[-1].stop if self.statistics else 0
+
+    def decayed_within(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The intervals of [start, stop) that L2 applies to, relative to `start`."""
+        clipped = (
+            (max(slot.offset, start) - start, min(slot.stop, stop) - start)
+            for slot in self.parameters
+            if slot.decayed
+        )
+        return [(a, b) for a, b in clipped if a < b]
+
+    def read(self, model: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The model's values: float32[parameter_count], float32[statistics_count]."""
+        return _flat(model.trainable_variables), _flat(model.non_trainable_weights)
+
+    def assign(
+        self, model: Any, parameters: NDArray[np.float32], statistics: NDArray[np.float32]
+    ) -> None:
+        """Writes flat vectors into the model.
+
+        Raises:
+            ValueError: the model or a vector is not of this layout.
+        """
+        for slots, variables, vector in (
+            (self.parameters, model.trainable_variables, parameters),
+            (self.statistics, model.non_trainable_weights, statistics),
+        ):
+            expected = [slot.shape for slot in slots]
+            received = [tuple(variable.shape) for variable in variables]
+            count = slots[-1].stop if slots else 0
+            if expected != received or len(vector) != count:
+                raise ValueError(
+                    f"the weights are of another model: expected {len(expected)} variables with "
+                    f"{count} values, received {len(received)} and a vector of {len(vector)}"
+                )
+            for slot, variable in zip(slots, variables, strict=True):
+                variable.assign(vector[slot.offset : slot.stop].reshape(slot.shape))
+
+
+def cut(count: int, shards: int) -> list[tuple[int, int]]:
+    """Cuts [0, count) into `shards` contiguous half-open ranges, aligned and nearly equal.
+
+    Ranges pay no heed to variables: a classifier of 17,000 classes holds more than half of
+    Xception's parameters, and whole variables would leave one shard with all of it.
+    """
+    edges = [
+        min(count, round(count * shard / shards / ALIGNMENT) * ALIGNMENT) for shard in range(shards)
+    ]
+    return list(pairwise([*edges, count]))
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """The part [start, stop) of a shard's range that holds (part of) one variable."""
+
+    variable: int
+    start: int
+    stop: int
+
+
+def fragments(slots: Sequence[VariableSlot], start: int, stop: int) -> list[Fragment]:
+    """How the variables lie in the shard [start, stop), in order, without gaps."""
+    return [
+        Fragment(index, max(slot.offset, start) - start, min(slot.stop, stop) - start)
+        for index, slot in enumerate(slots)
+        if slot.offset < stop and slot.stop > start
+    ]
+
+
+def _slots(variables: Sequence[Any], decayed: AbstractSet[str]) -> tuple[VariableSlot, ...]:
+    slots: list[VariableSlot] = []
+    offset = 0
+    for variable in variables:
+        slot = VariableSlot(
+            path=variable.path,
+            shape=tuple(variable.shape),
+            offset=offset,
+            decayed=variable.path in decayed,
+        )
+        slots.append(slot)
+        offset = slot.stop
+    return tuple(slots)
+
+
+def _flat(variables: Sequence[Any]) -> NDArray[np.float32]:
+    if not variables:
+        return np.zeros(0, np.float32)
+    return np.concatenate([np.asarray(v, np.float32).reshape(-1) for v in variables])
