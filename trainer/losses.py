@@ -7,11 +7,11 @@ z is an image's logit and y its label confidence, for class c of C.
 - softmax: sum_c p_c [logsumexp(z) - z_c] with p = y / sum(y).
 """
 
-from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trainer.loss_config import ClassReduction, LossConfig, LossKind
 
 
 class SparseLabels(NamedTuple):
@@ -26,44 +26,6 @@ class SparseLabels(NamedTuple):
     """int64 [N], in [0, C)."""
     confidences: tf.Tensor
     """float32 [N], in [0, 1]."""
-
-
-class LossKind(StrEnum):
-    """How the logits become probabilities."""
-
-    SIGMOID = "sigmoid"
-    SOFTMAX = "softmax"
-
-
-class ClassReduction(StrEnum):
-    """How the sigmoid loss of an image is made of its classes' losses."""
-
-    SUM = "sum"
-    MEAN = "mean"
-
-
-class LossConfig(BaseModel):
-    """The loss. The paper does not state the one it used on JFT."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: LossKind = Field(
-        LossKind.SIGMOID,
-        description="sigmoid: several labels an image, each on its own; softmax: they share 1.",
-    )
-    class_reduction: ClassReduction = Field(
-        ClassReduction.SUM,
-        description="Sum or mean over the classes (sigmoid only). The sum's gradient does not "
-        "shrink as classes are added.",
-    )
-
-    @model_validator(mode="after")
-    def _softmax_has_no_mean(self) -> Self:
-        if self.kind is LossKind.SOFTMAX and self.class_reduction is ClassReduction.MEAN:
-            raise ValueError(
-                "class_reduction=mean has no meaning with kind=softmax; leave it at sum."
-            )
-        return self
 
 
 def label_loss(logits: tf.Tensor, labels: SparseLabels, config: LossConfig) -> tf.Tensor:

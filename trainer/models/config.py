@@ -1,4 +1,4 @@
-"""Which network to build, and the choices that the Xception paper (arXiv 1610.02357) leaves open."""
+"""Which network to build; Xception's paper is arXiv 1610.02357."""
 
 from enum import StrEnum
 
