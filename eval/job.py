@@ -1,0 +1,175 @@
+"""The evaluation of one set of predictions against the held-out labels of a dataset."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from eval.baseline import frequency_predictions
+from eval.config import EvalConfig
+from eval.errors import EvaluationError
+from eval.heldout import HeldoutLabels, read_heldout_labels
+from eval.locations import Location
+from eval.metrics import ClassMetrics, ClassScores, ImageMetrics, ImageScores, find_hits
+from eval.predictions import PredictionBatch, predicted_dataset, read_predictions
+from eval.store import CLASSES_SCHEMA, predictions_path, write_evaluation
+from eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
+from eval.weights import class_weights
+from preprocessing.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything computed: the summary, and one row per class (CLASSES_SCHEMA)."""
+
+    summary: EvaluationSummary
+    classes: pa.Table
+
+
+def evaluate_files(
+    run_dir: Location, dataset: Dataset, config: EvalConfig, provenance: Provenance
+) -> EvaluationSummary:
+    """Scores evals/<provenance.step>/predictions.parquet of a run and writes the result beside it.
+
+    Raises:
+        EvaluationError: no predictions, predictions made for another dataset, or as `evaluate`.
+    """
+    path = predictions_path(run_dir, provenance.step)
+    fingerprint = predicted_dataset(path)
+    if fingerprint not in (None, dataset.fingerprint):
+        raise EvaluationError(
+            f"{path}: made for the dataset {fingerprint}, received {dataset.fingerprint} "
+            f"({dataset.root}); predict again on this dataset"
+        )
+    predictions = read_predictions(path, config.batch_size)
+    evaluation = evaluate(predictions, dataset, config, provenance)
+    write_evaluation(run_dir, evaluation.summary, evaluation.classes)
+    return evaluation.summary
+
+
+def evaluate(
+    predictions: Iterable[PredictionBatch],
+    dataset: Dataset,
+    config: EvalConfig,
+    provenance: Provenance,
+) -> Evaluation:
+    """Scores predictions, and the frequency baseline on the same images.
+
+    Args:
+        predictions: The best classes of every held-out image, in any order of images.
+        dataset: Gives held-out labels, label names and training counts.
+        config: k, weights and ranks.
+        provenance: Kept in the summary.
+
+    Raises:
+        EvaluationError: an image is missing, repeated or not held out; fewer predictions than
+            min(k, classes); a class id outside the vocabulary; no label has a positive weight.
+    """
+    heldout = read_heldout_labels(dataset)
+    labels = dataset.labels()
+    weights = class_weights(config.weights, labels)
+    train_counts = labels.column("train_count").to_numpy()
+
+    image_scores, class_scores = _measure(predictions, heldout, weights, config)
+    if image_scores.images == image_scores.images_without_weight:
+        raise EvaluationError(
+            f"{dataset.root}: expected a held-out image with a label of weight above 0, received "
+            f"{image_scores.images} images with labels, all of weight 0; change eval.weights"
+        )
+    constant = frequency_predictions(list(heldout.rows), train_counts, config.k, config.batch_size)
+    baseline_image_scores, baseline_class_scores = _measure(constant, heldout, weights, config)
+
+    summary = EvaluationSummary(
+        provenance=provenance,
+        dataset=DatasetReference(root=str(dataset.root), fingerprint=dataset.fingerprint),
+        config=config,
+        counts=Counts(
+            images=image_scores.images,
+            images_without_labels=image_scores.images_without_labels,
+            images_without_weight=image_scores.images_without_weight,
+            labels=int(class_scores.positives.sum()),
+            classes=dataset.num_classes,
+            classes_with_images=int(np.count_nonzero(class_scores.positives)),
+        ),
+        scores=_scores(image_scores, class_scores),
+        baseline=_scores(baseline_image_scores, baseline_class_scores),
+    )
+    columns = {
+        "id": labels.column("id"),
+        "name": labels.column("name"),
+        "weight": weights,
+        "train_count": train_counts,
+        "heldout_count": class_scores.positives,
+        "hits": class_scores.hits,
+        "average_precision": _nullable(class_scores.average_precision),
+        "baseline_average_precision": _nullable(baseline_class_scores.average_precision),
+    }
+    return Evaluation(summary, pa.table(columns, schema=CLASSES_SCHEMA))
+
+
+def _measure(
+    predictions: Iterable[PredictionBatch],
+    heldout: HeldoutLabels,
+    weights: NDArray[np.float64],
+    config: EvalConfig,
+) -> tuple[ImageScores, ClassScores]:
+    """Joins predictions with labels by image id and streams them through the metrics."""
+    by_image = ImageMetrics(weights, config.precision_at)
+    by_class = ClassMetrics(weights)
+    width = min(config.k, len(weights))
+    seen = np.zeros(len(heldout.rows), dtype=np.int64)
+    for batch in predictions:
+        _check_classes(batch, width, len(weights))
+        rows = heldout.rows_of(batch.image_ids)
+        np.add.at(seen, rows, 1)
+        positives = heldout.positives.select(rows)
+        class_ids, scores = batch.class_ids[:, :width], batch.scores[:, :width]
+        hits = find_hits(class_ids, positives, len(weights))
+        by_image.update(class_ids, hits, positives)
+        by_class.update(class_ids, scores, hits, positives, rows)
+    _check_each_once(seen, heldout)
+    return by_image.result(), by_class.result()
+
+
+def _check_classes(batch: PredictionBatch, width: int, num_classes: int) -> None:
+    if batch.class_ids.shape[1] < width:
+        raise EvaluationError(
+            f"expected at least {width} predictions an image (k, or all {num_classes} classes), "
+            f"received {batch.class_ids.shape[1]}; predict again with this k or lower eval.k"
+        )
+    largest = batch.class_ids.max(initial=0)
+    if largest >= num_classes:
+        raise EvaluationError(
+            f"expected class ids in [0, {num_classes}), received {largest}; the predictions "
+            "belong to another label table"
+        )
+
+
+def _check_each_once(seen: NDArray[np.int64], heldout: HeldoutLabels) -> None:
+    wrong = np.flatnonzero(seen != 1)
+    if wrong.size:
+        image_ids = list(heldout.rows)
+        example = wrong[0]
+        raise EvaluationError(
+            f"expected predictions for each of {len(image_ids)} held-out images once, received "
+            f"none for {np.count_nonzero(seen == 0)} and several for "
+            f"{np.count_nonzero(seen > 1)}, e.g. {seen[example]} for {image_ids[example]!r}; "
+            "predict again"
+        )
+
+
+def _scores(image: ImageScores, by_class: ClassScores) -> Scores:
+    return Scores(
+        weighted_map_image=image.weighted_map,
+        weighted_map_class=by_class.weighted_map,
+        map_image=image.map,
+        map_class=by_class.map,
+        recall=image.recall,
+        precision=image.precision,
+    )
+
+
+def _nullable(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values, from_pandas=True)  # NaN becomes null

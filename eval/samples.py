@@ -1,0 +1,69 @@
+"""Held-out images with what was predicted for them, for people to look at."""
+
+import hashlib
+from dataclasses import dataclass
+
+from eval.locations import Location
+from eval.predictions import read_predictions
+from preprocessing.dataset import Dataset
+from preprocessing.schema import LabelledImage, SplitName
+
+_READ_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image.
+
+    Attributes:
+        image_id: Its id in the dataset.
+        encoded: JPEG bytes.
+        labels: Names of its labels.
+        predictions: (name, score), best first.
+    """
+
+    image_id: str
+    encoded: bytes
+    labels: tuple[str, ...]
+    predictions: tuple[tuple[str, float], ...]
+
+
+def choose_samples(
+    dataset: Dataset, predictions: Location, count: int = 24, top: int = 5
+) -> list[Sample]:
+    """At most `count` held-out images, the same ones for every checkpoint of a dataset.
+
+    The choice is by a hash of the image id: neither the order of the files nor the predictions
+    sway it.
+
+    Args:
+        dataset: Gives images and label names.
+        predictions: A predictions.parquet.
+        count: Images wanted.
+        top: Predictions kept of each.
+    """
+    chosen: dict[str, LabelledImage] = {}
+    for image in dataset.iterate(SplitName.HELDOUT):
+        chosen[image.image_id] = image
+        if len(chosen) > count:
+            del chosen[max(chosen, key=_hash)]
+    names = dataset.label_names()
+    samples = [
+        Sample(
+            image_id,
+            chosen[image_id].encoded,
+            tuple(names[c] for c in chosen[image_id].label_ids),
+            tuple(
+                (names[c], float(score))
+                for c, score in zip(batch.class_ids[row, :top], batch.scores[row, :top], strict=True)
+            ),
+        )
+        for batch in read_predictions(predictions, _READ_BATCH)
+        for row, image_id in enumerate(batch.image_ids)
+        if image_id in chosen
+    ]
+    return sorted(samples, key=lambda sample: _hash(sample.image_id))
+
+
+def _hash(image_id: str) -> bytes:
+    return hashlib.blake2b(image_id.encode(), digest_size=8).digest()
