@@ -87,11 +87,15 @@ class CoordinatorShards(Protocol):
     def publish(self, version: int) -> Snapshot:
         """The weights as of now, which is `version`."""
 
-    def save(self, directory: Path) -> Answers:
-        """Each shard writes its state as of now into `directory`."""
+    def save(self, paths: Sequence[Path], version: int) -> Answers:
+        """Each shard writes its state as of now, which is `version`, to its path."""
 
-    def settled(self, answers: Answers) -> bool:
-        """Whether all answers are there; raises what went wrong."""
+    def settled(self, answers: Answers, *, wait: bool) -> bool:
+        """Whether all answers are there, after waiting for them if asked to.
+
+        Raises:
+            OSError: a shard could not write.
+        """
 
 
 class WorkerCoordinator(Protocol):

@@ -138,13 +138,28 @@ class ParameterShard:
         for update in [update for update in self._staged if update[0] == worker]:
             del self._staged[update]
 
-    def weights(self) -> tuple[FloatVector, FloatVector]:
-        """The live parameters float32[n] and statistics float32[m]: copy before the next update."""
+    def weights(self, version: int) -> tuple[FloatVector, FloatVector]:
+        """The live parameters float32[n] and statistics float32[m]: copy before the next update.
+
+        Raises:
+            RuntimeError: the shard does not stand at `version`; an update was lost.
+        """
+        self._expect(version)
         return self._state.weights, self._state.statistics
 
-    def save(self, path: str) -> None:
-        """Writes the state to `path` (npz, readable without pickle) and forces it to disk."""
+    def save(self, path: str, version: int) -> None:
+        """Writes the state to `path` (npz, readable without pickle) and forces it to disk.
+
+        Raises:
+            RuntimeError: the shard does not stand at `version`; an update was lost.
+            OSError: the file cannot be written.
+        """
+        self._expect(version)
         with Path(path).open("wb") as file:
             np.savez(file, allow_pickle=False, **self._state.vectors())
             file.flush()
             os.fsync(file.fileno())
+
+    def _expect(self, version: int) -> None:
+        if version != self._version:
+            raise RuntimeError(f"expected a shard at version {version}, it is at {self._version}")

@@ -1,0 +1,64 @@
+"""The parameter plane wired in one process, step by step: for tests and for a debugger.
+
+`trainer.topology` wires the same classes as actors.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.optimizers import FloatVector
+from trainer.protocols import Answers, Snapshot
+from trainer.shard import ParameterShard, UpdateId
+
+
+class LocalShards:
+    """Calls its shards directly; implements WorkerShards and CoordinatorShards."""
+
+    def __init__(self, shards: Sequence[ParameterShard]) -> None:
+        self._shards = shards
+
+    def stage(
+        self, update: UpdateId, gradient: Sequence[FloatVector], statistics: Sequence[FloatVector]
+    ) -> Answers:
+        """See `WorkerShards.stage`."""
+        return [
+            shard.stage(update, *slices)
+            for shard, *slices in zip(self._shards, gradient, statistics, strict=True)
+        ]
+
+    def fetch(self, snapshot: Snapshot) -> list[tuple[FloatVector, FloatVector]]:
+        """See `WorkerShards.fetch`."""
+        return list(snapshot.answers)
+
+    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
+        """See `CoordinatorShards.apply`."""
+        for shard in self._shards:
+            shard.apply(update, learning_rate, average_decay)
+
+    def discard(self, update: UpdateId) -> None:
+        """See `CoordinatorShards.discard`."""
+        for shard in self._shards:
+            shard.discard(update)
+
+    def dismiss(self, worker: str) -> None:
+        """See `CoordinatorShards.dismiss`."""
+        for shard in self._shards:
+            shard.dismiss(worker)
+
+    def publish(self, version: int) -> Snapshot:
+        """See `CoordinatorShards.publish`; copies, as a snapshot outlives the next update."""
+        copies = [
+            tuple(vector.copy() for vector in shard.weights(version)) for shard in self._shards
+        ]
+        return Snapshot(version, copies)
+
+    def save(self, paths: Sequence[Path], version: int) -> Answers:
+        """See `CoordinatorShards.save`."""
+        return [
+            shard.save(str(path), version)
+            for shard, path in zip(self._shards, paths, strict=True)
+        ]
+
+    def settled(self, answers: Answers, *, wait: bool) -> bool:
+        """See `CoordinatorShards.settled`: direct calls are settled when they return."""
+        return True
