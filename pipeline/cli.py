@@ -1,15 +1,188 @@
-"""The `manylabel` command. Start-up imports no TensorFlow, Beam or Ray: stages load theirs."""
+"""The `manylabel` command: parses arguments and hands them to a stage.
+
+Each command imports its stage when it is called: `--help` loads no TensorFlow, Beam or Ray.
+"""
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(name="manylabel", no_args_is_help=True, add_completion=False)
+from pipeline.errors import USER_ERRORS
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
+presets_app = typer.Typer(no_args_is_help=True, help="List and show the presets.")
+app.add_typer(presets_app, name="presets")
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="YAML file of settings, or a preset's name.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. trainer.input.batch_size=16. May be repeated.",
+    ),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
+DEBUG = "--debug"
 
 
 @app.callback()
-def manylabel() -> None:
+def manylabel(
+    debug: Annotated[  # run() looks for it: errors leave no context behind.
+        bool, typer.Option(DEBUG, help="Show the traceback of an internal error.")
+    ] = False,
+) -> None:
     """Train image classifiers with many labels per image, and show whether they got better."""
+
+
+@app.command()
+def preprocess(
+    config: Config,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the dataset goes.")],
+    catalog: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Sets preprocessing.catalog.path."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Turn a catalog of labelled images into checked TFRecord shards."""
+    from pipeline.preprocess import preprocess_catalog
+
+    preprocess_catalog(config, output, catalog, overrides or [])
+
+
+@app.command()
+def train(
+    config: Config,
+    dataset: Annotated[Path, typer.Option(metavar="DIR", help="Made by preprocess.")],
+    run: Annotated[Path, typer.Option(metavar="DIR", help="The run; goes on if it exists.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, host:port or auto; without it, this machine."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a model; the same command resumes from the newest intact checkpoint."""
+    from pipeline.train import train_run
+
+    train_run(config, dataset, run, address, overrides or [])
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    step: Annotated[
+        str, typer.Option(metavar="N|latest|all", help="Which checkpoints; all skips done ones.")
+    ] = "latest",
+    overrides: Overrides = None,
+) -> None:
+    """Score checkpoints on the held-out images by weighted MAP@100."""
+    from pipeline.evaluate import evaluate_run
+
+    evaluate_run(run, step, overrides or [])
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes.")],
+    step: Annotated[
+        int | None, typer.Option(help="Checkpoint; without it, the newest intact one.")
+    ] = None,
+) -> None:
+    """Write a SavedModel and a .keras file: image bytes in, labels and scores out."""
+    from pipeline.export import export_run
+
+    export_run(run, output, step)
+
+
+@app.command()
+def runs(
+    root: Annotated[Path, typer.Argument(metavar="[ROOT]", help="Folder of runs.")] = Path("runs"),
+) -> None:
+    """List runs with their newest checkpoint and evaluation."""
+    from pipeline.runs import show_runs
+
+    show_runs(root)
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Results; an unfinished demo there goes on.")
+    ] = Path("demo-output"),
+    overrides: Overrides = None,
+) -> None:
+    """Do everything on the pictures that come with the project; about eight minutes."""
+    from pipeline.demo import run_demo
+
+    run_demo(output, overrides or [])
+
+
+@presets_app.command("list")
+def list_presets() -> None:
+    """Name the presets."""
+    from pipeline.config import preset_names
+
+    for name in preset_names():
+        typer.echo(name)
+
+
+@presets_app.command("show")
+def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.")]) -> None:
+    """Print a preset's file with its comments, ready to be copied and changed."""
+    from pipeline.config import preset_path
+
+    typer.echo(preset_path(name).read_text("utf-8"), nl=False)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code.
+
+    0: done. 2: settings, files or arguments are wrong, a line each. 130: interrupted. 1: our
+    fault; the traceback is kept in a file.
+    """
+    try:
+        return app(arguments, prog_name="manylabel", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        if problem := error.format_message().rstrip("."):  # Empty: the help was shown instead.
+            _report(f"{problem}; see manylabel --help")
+    except USER_ERRORS as error:
+        _report(*str(error).splitlines())
+    except OSError as error:
+        if error.filename is None:
+            return _internal_error(error, arguments)
+        _report(f"{error.filename}: {error.strerror}")
+    except Exception as error:
+        return _internal_error(error, arguments)
+    return 2
+
+
+def _report(*problems: str) -> None:
+    for problem in problems:
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem}", err=True)
+
+
+def _internal_error(error: Exception, arguments: list[str]) -> int:
+    text = "".join(traceback.format_exception(error))
+    if DEBUG in arguments:
+        typer.echo(text, err=True)
+        return 1
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="manylabel-", suffix=".log", delete=False
+    ) as file:
+        file.write(f"manylabel {' '.join(arguments)}\n{text}")
+    summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    typer.echo(f"internal error: {summary} (traceback: {file.name})", err=True)
+    return 1
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""What the command line can tell its user."""
+
+from eval.errors import EvaluationError
+from preprocessing.errors import PreprocessingError
+from trainer.errors import TrainingError
+
+
+class SettingsError(Exception):
+    """A settings file, preset or `--set` is wrong; each line of the text is one problem."""
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; shown to the user as one line."""
+
+
+USER_ERRORS = (
+    SettingsError,
+    CommandError,
+    PreprocessingError,
+    TrainingError,
+    EvaluationError,
+)
+"""What is the user's to mend: shown without a traceback, exit code 2."""
