@@ -1,0 +1,94 @@
+"""A small dataset on disk, written by TensorFlow's own writer."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from preprocessing.dataset import FORMAT_VERSION, Counts, Dataset, Manifest, ShardFile, Split
+from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+
+DatasetWriter = Callable[..., Dataset]
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> DatasetWriter:
+    """write_dataset(train=[[image or payload, ...], ...], heldout=[...], classes=10)."""
+
+    def write(
+        train: Sequence[Sequence[LabelledImage | bytes]] = (),
+        heldout: Sequence[Sequence[LabelledImage | bytes]] = (),
+        classes: int = 10,
+    ) -> Dataset:
+        root = tmp_path / "dataset"
+        splits = {
+            name: _write_split(root, name, shards)
+            for name, shards in (("train", train), ("heldout", heldout))
+        }
+        written = sum(split.records for split in splits.values())
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            fingerprint="0" * 16,
+            code_version="test",
+            settings={},
+            counts=Counts(listed=written, written=written, rejected=0, duplicates=0),
+            splits=splits,
+            num_classes=classes,
+        )
+        (root / "manifest.json").write_text(manifest.model_dump_json())
+        return Dataset.open(root)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def labelled_image() -> Callable[..., LabelledImage]:
+    """labelled_image(number, label_ids=(...), height, width): a noise JPEG named after number."""
+
+    def make(
+        number: int, label_ids: tuple[int, ...] = (), height: int = 40, width: int = 48
+    ) -> LabelledImage:
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=95)
+        confidences = tuple(1.0 / (1 + place) for place in range(len(label_ids)))
+        return LabelledImage(
+            f"image{number}", file.getvalue(), height, width, label_ids, confidences
+        )
+
+    return make
+
+
+def _write_split(root: Path, name: str, shards: Sequence[Sequence[LabelledImage | bytes]]) -> Split:
+    (root / name).mkdir(parents=True)
+    files = []
+    for number, records in enumerate(shards):
+        path = f"{name}/{name}-{number:05d}-of-{len(shards):05d}"
+        rows = []
+        offset = 0
+        with tf.io.TFRecordWriter(str(root / f"{path}.tfrecord")) as writer:
+            for place, record in enumerate(records):
+                payload = record if isinstance(record, bytes) else encode_example(record)
+                image_id = f"raw{place}" if isinstance(record, bytes) else record.image_id
+                writer.write(payload)
+                rows.append({"offset": offset, "length": len(payload), "image_id": image_id})
+                offset += len(payload) + 16
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), root / f"{path}.index.parquet"
+        )
+        files.append(
+            ShardFile(
+                path=f"{path}.tfrecord",
+                index_path=f"{path}.index.parquet",
+                records=len(records),
+                bytes=offset,
+                sha256="",
+            )
+        )
+    return Split(shards=tuple(files), records=sum(map(len, shards)))
