@@ -9,6 +9,7 @@ a number for a name is a finished one.
 
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from trainer.ledger import LedgerState
 from trainer.optimizers import FloatVector
 from trainer.parameters import ParameterLayout, cut
 from trainer.protocols import Answers, CoordinatorShards
-from trainer.shard import ShardState
+from trainer.shard import STATISTICS_VECTORS, ShardState
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -34,8 +35,9 @@ class StreamIdentity(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset_fingerprint: str
-    records: int
     seed: int
+    shuffle_block: int
+    shuffle_mix: int
 
 
 class ShardFile(BaseModel):
@@ -227,6 +229,16 @@ def read_manifest(path: Path) -> CheckpointManifest:
     return manifest
 
 
+def verify(path: Path) -> None:
+    """Reads every byte of a checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    for file in read_manifest(path).shards:
+        _read_vectors(path / file.name)
+
+
 def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
     """The weights of a checkpoint, Polyak-averaged or as the last update left them.
 
@@ -234,43 +246,52 @@ def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
         CheckpointError: the checkpoint is damaged.
     """
     manifest = read_manifest(path)
-    suffix = "average" if averaged else "weights"
-    statistics = "statistics_average" if averaged else "statistics"
-    vectors = _read_vectors(path, manifest, [suffix, statistics])
-    return FlatWeights(manifest.layout, vectors[suffix], vectors[statistics])
+    names = ("average", "statistics_average") if averaged else ("weights", "statistics")
+    parts = [_read_vectors(path / file.name, names) for file in manifest.shards]
+    parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)
+    return FlatWeights(manifest.layout, parameters, statistics)
 
 
-def load_shards(path: Path, shards: int) -> list[ShardState]:
-    """A checkpoint's state cut for `shards` shards, however many wrote it.
+def load_shard(path: Path, shard: int, shards: int) -> ShardState:
+    """The state of one of `shards` shards, however many wrote the checkpoint.
+
+    Only the files that overlap the shard's ranges are read.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
     manifest = read_manifest(path)
-    vectors = _read_vectors(path, manifest, None)
-    parameter_ranges = cut(manifest.layout.parameter_count, shards)
-    statistics_ranges = cut(manifest.layout.statistics_count, shards)
-    return [
-        ShardState.from_vectors(
-            {
-                name: vector[slice(*(statistics if "statistics" in name else parameters))].copy()
-                for name, vector in vectors.items()
-            }
-        )
-        for parameters, statistics in zip(parameter_ranges, statistics_ranges, strict=True)
-    ]
-
-
-def _read_vectors(
-    path: Path, manifest: CheckpointManifest, names: list[str] | None
-) -> dict[str, FloatVector]:
-    """Whole vectors by name. Reading checks the CRC-32 that npz keeps of each array."""
+    layout = manifest.layout
+    wanted = cut(layout.parameter_count, shards)[shard], cut(layout.statistics_count, shards)[shard]
+    ranges = zip(
+        cut(layout.parameter_count, len(manifest.shards)),
+        cut(layout.statistics_count, len(manifest.shards)),
+        strict=True,
+    )
     parts: dict[str, list[FloatVector]] = {}
-    for file in manifest.shards:
-        try:
-            with np.load(path / file.name, allow_pickle=False) as arrays:
-                for name in names or arrays.files:
-                    parts.setdefault(name, []).append(arrays[name])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f"{path / file.name} is damaged: {error}") from error
-    return {name: np.concatenate(vectors) for name, vectors in parts.items()}
+    for file, held in zip(manifest.shards, ranges, strict=True):
+        if all(map(_is_empty, map(_overlap, held, wanted))):
+            continue
+        for name, vector in _read_vectors(path / file.name).items():
+            kind = 1 if name in STATISTICS_VECTORS else 0
+            parts.setdefault(name, []).append(vector[_overlap(held[kind], wanted[kind])])
+    return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
+
+
+def _overlap(held: tuple[int, int], wanted: tuple[int, int]) -> slice:
+    """Where `wanted` lies in a vector that holds [held[0], held[1])."""
+    start = max(held[0], wanted[0])
+    return slice(start - held[0], max(start, min(held[1], wanted[1])) - held[0])
+
+
+def _is_empty(part: slice) -> bool:
+    return part.start >= part.stop
+
+
+def _read_vectors(path: Path, names: Sequence[str] | None = None) -> dict[str, FloatVector]:
+    """A file's vectors by name. Reading checks the CRC-32 that npz keeps of each."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names or arrays.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error

@@ -34,7 +34,8 @@ class CoordinatorStatus:
         counts: what went wrong; notes: lines about it for the user, since the last status.
         failure: why training stopped, or None.
         settled: records that will not be dealt again: applied, unreadable or rejected.
-        finished: whether these are all of the run.
+        has_work: whether a worker that asks now would get records.
+        finished: whether `settled` are all records of the run.
     """
 
     step: int
@@ -45,6 +46,7 @@ class CoordinatorStatus:
     counts: FailureCounts
     notes: list[str]
     failure: str | None
+    has_work: bool
     finished: bool
 
 
@@ -167,6 +169,7 @@ class Coordinator:
             self._counts,
             notes,
             self._failure,
+            not self._halted and self._ledger.has_work,
             self._ledger.finished,
         )
 

@@ -55,8 +55,7 @@ class LocalShards:
     def save(self, paths: Sequence[Path], version: int) -> Answers:
         """See `CoordinatorShards.save`."""
         return [
-            shard.save(str(path), version)
-            for shard, path in zip(self._shards, paths, strict=True)
+            shard.save(str(path), version) for shard, path in zip(self._shards, paths, strict=True)
         ]
 
     def settled(self, answers: Answers, *, wait: bool) -> bool:

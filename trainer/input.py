@@ -1,7 +1,7 @@
 """The input pipeline: leased positions of the record stream in, batches of images out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def training_batches(
     config: InputConfig,
     image_size: int,
     on_bad_record: Callable[[BadRecordReport], None],
-) -> Iterator[TrainingBatch]:
+) -> Generator[TrainingBatch, None, None]:
     """Yields images float32 [B, S, S, 3] in [-1, 1], their labels, their positions int64 [B].
 
     B is config.batch_size, less in the last batch; S is image_size. A batch may span ranges.

@@ -116,6 +116,11 @@ class RecordLedger:
         return self._settled[how]
 
     @property
+    def has_work(self) -> bool:
+        """Whether a worker that asks now would get a lease."""
+        return bool(self._returned) or self._next < self.total
+
+    @property
     def finished(self) -> bool:
         """Whether every position of the run is settled."""
         return self._next >= self.total and not self._undone()

@@ -9,6 +9,9 @@ import numpy as np
 
 from trainer.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
 
+SLOT_PREFIX = "slot/"
+STATISTICS_VECTORS = ("statistics", "statistics_average")
+
 
 @dataclass
 class ShardState:
@@ -40,6 +43,15 @@ class ShardState:
             statistics.copy(),
         )
 
+    def writable(self) -> "ShardState":
+        """The same values in arrays that can be written: what another process sent cannot."""
+        return ShardState.from_vectors(
+            {
+                name: np.require(vector, np.float32, ["C", "W"])
+                for name, vector in self.vectors().items()
+            }
+        )
+
     def vectors(self) -> dict[str, FloatVector]:
         """Name to vector, as a checkpoint file keeps them."""
         return {
@@ -47,7 +59,7 @@ class ShardState:
             "average": self.average,
             "statistics": self.statistics,
             "statistics_average": self.statistics_average,
-            **{f"slot/{name}": vector for name, vector in self.slots.items()},
+            **{f"{SLOT_PREFIX}{name}": vector for name, vector in self.slots.items()},
         }
 
     @classmethod
@@ -56,7 +68,11 @@ class ShardState:
         return cls(
             vectors["weights"],
             vectors["average"],
-            {k.removeprefix("slot/"): v for k, v in vectors.items() if k.startswith("slot/")},
+            {
+                name.removeprefix(SLOT_PREFIX): vector
+                for name, vector in vectors.items()
+                if name.startswith(SLOT_PREFIX)
+            },
             vectors["statistics"],
             vectors["statistics_average"],
         )
@@ -77,7 +93,7 @@ class ParameterShard:
     def __init__(
         self, state: ShardState, optimizer: RMSprop | SGD, blocks: DecayBlocks, version: int = 0
     ) -> None:
-        self._state = state
+        self._state = state.writable()
         self._optimizer = optimizer
         self._blocks = blocks
         self._version = version

@@ -1,0 +1,82 @@
+"""The settings of a training run. Reading them loads no TensorFlow."""
+
+import enum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainer.failures import FailureConfig
+from trainer.input_config import InputConfig
+from trainer.loss_config import LossConfig
+from trainer.models.config import ModelConfig
+from trainer.optimizers import Optimizer, RMSprop
+from trainer.schedules import ExponentialDecay, PolyakAverage
+
+
+class Precision(enum.StrEnum):
+    """The type that the network computes with; its weights are float32 either way."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "mixed_bfloat16"  # needs no loss scaling, unlike float16: it has float32's range
+
+
+class TopologyConfig(BaseModel):
+    """How many processes of each kind, and what each may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(
+        1, ge=1, description="gradient workers; the paper had one on each of 60 GPUs"
+    )
+    parameter_shards: int = Field(
+        1, ge=1, description="processes that hold the parameters; open in the paper"
+    )
+    threads_per_shard: int = Field(1, ge=1, description="cores that one shard's update uses")
+    gpus_per_worker: float = Field(0, ge=0, description="GPUs; a fraction shares one")
+    cpus_per_worker: float | None = Field(
+        None, gt=0, description="cores a worker computes with; none: an equal share of all"
+    )
+    leased_batches: int = Field(
+        4, ge=1, description="batches' worth of records that a worker takes at a time"
+    )
+
+
+class CheckpointConfig(BaseModel):
+    """When to keep the state of the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every_samples: int = Field(
+        1_000_000, gt=0, description="records between checkpoints; there is one at the end anyway"
+    )
+    keep: int | None = Field(5, ge=1, description="newest checkpoints that stay; none: all")
+
+
+class TrainerConfig(BaseModel):
+    """Everything that decides how a run trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    input: InputConfig = InputConfig()
+    optimizer: Optimizer = RMSprop()
+    schedule: ExponentialDecay = ExponentialDecay()
+    averaging: PolyakAverage = PolyakAverage()
+    l2: float = Field(
+        1e-5,
+        ge=0,
+        description="l2 * sum(w^2) over all kernels is added to the loss; paper, section 4.4: "
+        "1e-5 for Xception, 4e-5 for Inception V3. That it means the whole sum, as Keras has it, "
+        "and not TensorFlow's half of it, is open",
+    )
+    epochs: float = Field(
+        1.0, gt=0, description="passes over the training records; may be a fraction"
+    )
+    seed: int = Field(0, ge=0, description="of the first weights and of dropout")
+    precision: Precision = Field(Precision.FLOAT32, description="what the network computes with")
+    topology: TopologyConfig = TopologyConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    updates_per_metrics_row: int = Field(
+        20, ge=1, description="updates that one row of the metrics log sums up"
+    )
+    failures: FailureConfig = FailureConfig()

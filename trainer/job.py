@@ -1,0 +1,225 @@
+"""A training job: makes or finds the run, starts the program, watches it to its end."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preprocessing.dataset import Dataset
+from preprocessing.schema import SplitName
+from trainer.checkpoint import list_checkpoints, read_manifest, verify
+from trainer.config import TrainerConfig
+from trainer.coordinator import CoordinatorStatus
+from trainer.errors import CheckpointError, TrainingError
+from trainer.failures import FailureCounts
+from trainer.metrics_log import MetricsLog
+from trainer.plan import TrainingPlan, total_records
+from trainer.run_directory import describe_run, sole_training_job
+from trainer.topology import Topology, ray_cluster
+from trainer.training_metrics import MetricsRow
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """What a job looks like at one moment.
+
+    Attributes:
+        settled: records done, of `total` in the whole run.
+        epoch: passes over the training records that are done.
+        workers: how many run.
+        row: the newest metrics, None before the first.
+        saved: steps of checkpoints that were finished just now.
+        notes: lines about what went wrong just now.
+    """
+
+    step: int
+    settled: int
+    total: int
+    epoch: float
+    workers: int
+    row: MetricsRow | None
+    saved: list[int]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """How a job ended.
+
+    Attributes:
+        step: updates applied in the whole run; samples: records in them.
+        resumed_at: the step it went on from, 0 for a fresh run.
+        interrupted: it was told to stop before its end, and can be resumed.
+    """
+
+    run: Path
+    step: int
+    samples: int
+    resumed_at: int
+    seconds: float
+    images_per_second: float
+    counts: FailureCounts
+    interrupted: bool
+
+
+def train(
+    config: TrainerConfig,
+    dataset_root: str | Path,
+    run: str | Path,
+    *,
+    address: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainingReport:
+    """Trains a run to its end, from its newest intact checkpoint if it has one.
+
+    Args:
+        dataset_root: a finished dataset; on a cluster, a location that every node can read.
+        run: the run's directory; on a cluster, a location that every node shares.
+        address: of a Ray cluster; None runs everything on this machine.
+        settings: what to store as the run's resolved settings; by default `config`.
+
+    Raises:
+        TrainingError: training cannot begin or go on; the message says why.
+        DatasetError: there is no complete dataset.
+    """
+    dataset, run = Dataset.open(dataset_root), Path(run).absolute()
+    if dataset.records(SplitName.TRAIN) == 0:
+        raise TrainingError(f"{dataset_root}: the training split is empty")
+    with sole_training_job(run):
+        stored = settings or {"trainer": config.model_dump(mode="json")}
+        describe_run(run, dataset, config, stored)
+        checkpoint = newest_intact_checkpoint(run)
+        if checkpoint is None:
+            from trainer.initial_state import write_initial_checkpoint
+
+            checkpoint = write_initial_checkpoint(run, dataset, config)
+        manifest = read_manifest(checkpoint)
+        plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
+        vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
+        with (
+            ray_cluster(address, config.topology, vector_bytes) as cpus,
+            MetricsLog(run, manifest.step) as metrics,
+            _stop_signals() as stop,
+        ):
+            topology = Topology(plan, cpus)
+            try:
+                monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
+                return monitor.watch(stop, manifest.step)
+            finally:
+                topology.close()
+
+
+def newest_intact_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint whose every byte can be read; damaged ones are passed over, loudly."""
+    for info in reversed(list_checkpoints(run)):
+        try:
+            verify(info.path)
+        except CheckpointError as error:
+            log.warning("passing over a damaged checkpoint: %s", error)
+            continue
+        return info.path
+    return None
+
+
+class _Monitor:
+    """Replaces workers that die, reports progress, and ends the job."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        plan: TrainingPlan,
+        dataset: Dataset,
+        metrics: MetricsLog,
+        on_progress: Callable[[TrainingProgress], None],
+    ) -> None:
+        self._topology = topology
+        self._plan = plan
+        self._records = dataset.records(SplitName.TRAIN)
+        self._total = total_records(dataset, plan.config)
+        self._metrics = metrics
+        self._on_progress = on_progress
+        self._row: MetricsRow | None = None
+
+    def watch(self, stop: threading.Event, resumed_at: int) -> TrainingReport:
+        """Runs the workers until every record is settled, or until `stop` is set."""
+        topology = self._topology
+        status = first = self._report()
+        began = time.monotonic()
+        while not (status.finished or status.failure or (stop.is_set() and not topology.workers)):
+            if stop.is_set():
+                topology.call("stop")
+            elif status.has_work:
+                self._fill_up_workers()
+            for end in topology.ended_workers(_POLL_SECONDS):
+                if end.death is not None:
+                    topology.call("worker_died", end.worker, end.death)
+            status = self._report()
+        if status.failure:
+            raise TrainingError(status.failure)
+        topology.call("finish")
+        status = self._report()
+        if status.failure:
+            raise TrainingError(status.failure)
+        seconds = time.monotonic() - began
+        return TrainingReport(
+            run=self._plan.run,
+            step=status.step,
+            samples=status.samples,
+            resumed_at=resumed_at,
+            seconds=seconds,
+            images_per_second=(status.samples - first.samples) / max(seconds, 1e-9),
+            counts=status.counts,
+            interrupted=not status.finished,
+        )
+
+    def _fill_up_workers(self) -> None:
+        """At first, after deaths, and for records that were taken back when the other workers had
+        already run out of work and ended."""
+        while len(self._topology.workers) < self._plan.config.topology.workers:
+            self._topology.start_worker()
+
+    def _report(self) -> CoordinatorStatus:
+        status = self._topology.status()
+        self._metrics.append(status.rows)
+        self._row = status.rows[-1] if status.rows else self._row
+        self._on_progress(
+            TrainingProgress(
+                step=status.step,
+                settled=status.settled,
+                total=self._total,
+                epoch=status.settled / self._records,
+                workers=len(self._topology.workers),
+                row=self._row,
+                saved=status.saved,
+                notes=status.notes,
+            )
+        )
+        return status
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM (preemption) and SIGINT (Ctrl-C) set, so that a checkpoint is made."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

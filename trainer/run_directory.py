@@ -1,0 +1,150 @@
+"""What a run keeps beside its checkpoints, so that each result leads back to its origin."""
+
+import datetime
+import fcntl
+import importlib.metadata
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from preprocessing.dataset import Dataset
+from trainer.config import TrainerConfig
+from trainer.errors import TrainingError
+
+DESCRIPTION = "run.json"
+SETTINGS = "config.yaml"
+LABELS = "labels.parquet"
+_LOCK = ".lock"
+# What may not change when a run is resumed: its stored weights, optimizer state and record
+# positions would mean something else.
+_FIXED_SETTINGS = (
+    "model",
+    "optimizer.name",
+    "input.seed",
+    "input.shuffle_block",
+    "input.shuffle_mix",
+)
+
+
+class RunDescription(BaseModel):
+    """What a run was made from.
+
+    Attributes:
+        dataset: the dataset's root as it was given.
+        trainer: the resolved settings of the run's last start.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    dataset_fingerprint: str
+    num_classes: int
+    code_version: str
+    created: datetime.datetime
+    trainer: TrainerConfig
+
+
+def open_run(run: Path) -> RunDescription:
+    """Reads a run's description.
+
+    Raises:
+        TrainingError: there is no run.
+    """
+    path = run / DESCRIPTION
+    try:
+        return RunDescription.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"{run}: expected a run directory, found no {DESCRIPTION}; "
+            "`manylabel runs` lists the runs, `manylabel train` makes one"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise TrainingError(f"{path}: not a run description ({place}: {first['msg']})") from error
+
+
+def describe_run(
+    run: Path, dataset: Dataset, config: TrainerConfig, settings: Mapping[str, Any]
+) -> RunDescription:
+    """Writes, or on a resumed run checks and renews, the description and the settings.
+
+    Raises:
+        TrainingError: the run was made from another dataset, or with settings that do not allow
+            going on with these.
+    """
+    created = datetime.datetime.now(datetime.UTC)
+    if (run / DESCRIPTION).exists():
+        earlier = open_run(run)
+        _check_resumable(run, earlier, dataset, config)
+        created = earlier.created
+    description = RunDescription(
+        dataset=str(dataset.root),
+        dataset_fingerprint=dataset.fingerprint,
+        num_classes=dataset.num_classes,
+        code_version=importlib.metadata.version("manylabel"),
+        created=created,
+        trainer=config,
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    pq.write_table(dataset.labels(), run / LABELS)
+    replace_text(run / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
+    replace_text(run / DESCRIPTION, description.model_dump_json(indent=2))
+    return description
+
+
+@contextmanager
+def sole_training_job(run: Path) -> Iterator[None]:
+    """Keeps two jobs from training in one run; the lock goes with the process that holds it.
+
+    Raises:
+        TrainingError: another job holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / _LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainingError(
+                f"{run}: another job is training in this run; wait for it or use another --run"
+            ) from error
+        yield
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new one, never a part."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _check_resumable(
+    run: Path, earlier: RunDescription, dataset: Dataset, config: TrainerConfig
+) -> None:
+    if earlier.dataset_fingerprint != dataset.fingerprint:
+        raise TrainingError(
+            f"{run}: this run was trained on dataset {earlier.dataset} "
+            f"({earlier.dataset_fingerprint[:12]}), received {dataset.root} "
+            f"({dataset.fingerprint[:12]}); use another --run"
+        )
+    before, now = earlier.trainer.model_dump(), config.model_dump()
+    for setting in _FIXED_SETTINGS:
+        old, new = _get(before, setting), _get(now, setting)
+        if old != new:
+            raise TrainingError(
+                f"{run}: this run has trainer.{setting} = {old}, received {new}; "
+                "use another --run, or the run's own settings"
+            )
+
+
+def _get(settings: Mapping[str, Any], path: str) -> Any:
+    value: Any = settings
+    for key in path.split("."):
+        value = value[key]
+    return value

@@ -1,0 +1,352 @@
+"""The whole distributed program: which actors there are and what each is given.
+
+    GradientWorker 0..W-1 --stage, fetch--> ParameterShard 0..S-1
+            |                                    ^
+            +--lease, commit--> Coordinator -----+ apply, publish, save
+
+Only this file knows Ray. Handles implement `trainer.protocols`, so that the classes behind them
+cannot tell actors from plain objects.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+
+from trainer.config import TopologyConfig
+from trainer.coordinator import CoordinatorStatus
+from trainer.errors import TrainingError
+from trainer.optimizers import FloatVector
+from trainer.plan import TrainingPlan
+from trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
+from trainer.shard import UpdateId
+
+
+class RayShards:
+    """All shard actors; implements WorkerShards and CoordinatorShards.
+
+    Ray runs the calls of one caller to one actor in the order they were made. So what the
+    coordinator asks of every shard takes effect at the same place of each shard's history.
+    """
+
+    def __init__(self, actors: Sequence[ActorHandle]) -> None:
+        self._actors = actors
+        self._snapshot: Snapshot | None = None
+
+    def stage(
+        self, update: UpdateId, gradient: Sequence[FloatVector], statistics: Sequence[FloatVector]
+    ) -> Answers:
+        """See `WorkerShards.stage`."""
+        return [
+            actor.call.remote("stage", update, *slices)
+            for actor, *slices in zip(self._actors, gradient, statistics, strict=True)
+        ]
+
+    def fetch(self, snapshot: Snapshot) -> list[tuple[FloatVector, FloatVector]]:
+        """See `WorkerShards.fetch`: views of the node's object store, without a copy."""
+        return ray.get(list(snapshot.answers))
+
+    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
+        """See `CoordinatorShards.apply`."""
+        self._all("apply", update, learning_rate, average_decay)
+
+    def discard(self, update: UpdateId) -> None:
+        """See `CoordinatorShards.discard`."""
+        self._all("discard", update)
+
+    def dismiss(self, worker: str) -> None:
+        """See `CoordinatorShards.dismiss`."""
+        self._all("dismiss", worker)
+
+    def publish(self, version: int) -> Snapshot:
+        """See `CoordinatorShards.publish`: workers that ask at one version share one snapshot."""
+        if self._snapshot is None or self._snapshot.version != version:
+            self._snapshot = Snapshot(version, self._all("weights", version))
+        return self._snapshot
+
+    def save(self, paths: Sequence[Path], version: int) -> Answers:
+        """See `CoordinatorShards.save`."""
+        return [
+            actor.call.remote("save", str(path), version)
+            for actor, path in zip(self._actors, paths, strict=True)
+        ]
+
+    def settled(self, answers: Answers, *, wait: bool) -> bool:
+        """See `CoordinatorShards.settled`."""
+        timeout = None if wait else 0
+        done, _ = ray.wait(list(answers), num_returns=len(answers), timeout=timeout)
+        ray.get(done)
+        return len(done) == len(answers)
+
+    def _all(self, method: str, *arguments: Any) -> Answers:
+        return [actor.call.remote(method, *arguments) for actor in self._actors]
+
+
+class RayCoordinator:
+    """The coordinator actor, as workers see it; implements WorkerCoordinator."""
+
+    def __init__(self, actor: ActorHandle) -> None:
+        self._actor = actor
+
+    def lease(self, worker: str) -> tuple[int, int] | None:
+        """See `WorkerCoordinator.lease`."""
+        return ray.get(self._actor.call.remote("lease", worker))
+
+    def snapshot(self, worker: str) -> Snapshot | None:
+        """See `WorkerCoordinator.snapshot`."""
+        return ray.get(self._actor.call.remote("snapshot", worker))
+
+    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
+        """See `WorkerCoordinator.commit`.
+
+        The shards' answers go on as arguments: Ray delivers the call once they are there, which
+        spares the worker a round trip.
+        """
+        return ray.get(self._actor.commit.remote(report, *squares))
+
+    def report_bad_record(self, worker: str, record: BadRecordReport) -> None:
+        """See `WorkerCoordinator.report_bad_record`."""
+        ray.get(self._actor.call.remote("report_bad_record", worker, record))
+
+
+# The actors make their parts in `start` and `run`, not in their constructors: Ray hands on an
+# exception of a method as it is, but that of a constructor only as text.
+
+
+class _ShardActor:
+    def start(self, plan: TrainingPlan, index: int) -> None:
+        threads = plan.config.topology.threads_per_shard
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        self._shard = plan.new_shard(index)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._shard, method)(*arguments)
+
+
+class _CoordinatorActor:
+    def start(self, plan: TrainingPlan, shards: RayShards) -> None:
+        self._coordinator = plan.new_coordinator(shards)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._coordinator, method)(*arguments)
+
+    def commit(self, report: GradientReport, *squares: float) -> Snapshot | None:
+        return self._coordinator.commit(report, squares)
+
+
+class _WorkerActor:
+    def run(
+        self,
+        plan: TrainingPlan,
+        name: str,
+        threads: int,
+        shards: RayShards,
+        coordinator: RayCoordinator,
+    ) -> int:
+        return plan.new_worker(name, threads, shards, coordinator).run()
+
+
+@dataclass(frozen=True)
+class WorkerEnd:
+    """A worker that stopped: `death` says why if it died, and is None if nothing was left to do."""
+
+    worker: str
+    death: str | None
+
+
+class Topology:
+    """The running program of one plan: starts shards and coordinator, then workers as asked.
+
+    Args:
+        cpus: cores of the whole cluster.
+
+    Raises:
+        TrainingError: a part cannot be made from the plan.
+    """
+
+    def __init__(self, plan: TrainingPlan, cpus: float) -> None:
+        config = plan.config.topology
+        self._plan = plan
+        self._cpus_per_worker = cpus_per_worker(config, cpus)
+        shard = ray.remote(_ShardActor).options(num_cpus=0, scheduling_strategy="SPREAD")
+        self._shard_actors = [shard.remote() for _ in range(config.parameter_shards)]
+        self._shards = RayShards(self._shard_actors)
+        self._coordinator = ray.remote(_CoordinatorActor).options(num_cpus=0).remote()
+        self._workers: dict[Any, tuple[str, ActorHandle]] = {}
+        self._started = 0
+        _get([actor.start.remote(plan, i) for i, actor in enumerate(self._shard_actors)])
+        _get(self._coordinator.start.remote(plan, self._shards))
+
+    @property
+    def workers(self) -> list[str]:
+        """Names of the workers that run."""
+        return [name for name, _ in self._workers.values()]
+
+    def start_worker(self) -> None:
+        """Starts one more worker."""
+        name = f"worker-{self._started}"
+        self._started += 1
+        gpus = self._plan.config.topology.gpus_per_worker
+        actor = (
+            ray.remote(_WorkerActor).options(num_cpus=self._cpus_per_worker, num_gpus=gpus).remote()
+        )
+        threads = max(1, int(self._cpus_per_worker))
+        coordinator = RayCoordinator(self._coordinator)
+        run = actor.run.remote(self._plan, name, threads, self._shards, coordinator)
+        self._workers[run] = name, actor
+
+    def ended_workers(self, timeout: float) -> list[WorkerEnd]:
+        """Waits up to `timeout` seconds for a worker to end.
+
+        Raises:
+            TrainingError: a worker met what every other would meet as well, such as the loss of
+                a shard.
+        """
+        done, _ = ray.wait(list(self._workers), num_returns=1, timeout=timeout)
+        ends = []
+        for run in done:
+            name, _ = self._workers.pop(run)
+            ends.append(WorkerEnd(name, _why_it_died(run)))
+        return ends
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of the coordinator.
+
+        Raises:
+            TrainingError: the coordinator, or a shard that it asked, is gone.
+        """
+        return _get(self._coordinator.call.remote(method, *arguments))
+
+    def status(self) -> CoordinatorStatus:
+        """See `Coordinator.status`."""
+        status: CoordinatorStatus = self.call("status")
+        return status
+
+    def close(self) -> None:
+        """Ends every process of the program."""
+        workers = [actor for _, actor in self._workers.values()]
+        for actor in [*workers, self._coordinator, *self._shard_actors]:
+            ray.kill(actor)
+
+
+def cpus_per_worker(config: TopologyConfig, cpus: float) -> float:
+    """Cores that each worker gets of a cluster's `cpus`: as set, or an equal share, at least 1."""
+    return config.cpus_per_worker or max(1.0, cpus // config.workers)
+
+
+@contextmanager
+def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) -> Iterator[float]:
+    """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
+
+    Args:
+        vector_bytes: size of the model's flat vector, which gradients and snapshots have.
+
+    Yields:
+        The cluster's cores.
+
+    Raises:
+        TrainingError: the cluster cannot be reached, or is too small.
+    """
+    if ray.is_initialized():  # by whoever embeds us, such as a submitted job
+        yield _checked_size(config)
+        return
+    # A new object store page costs many times what a used one does; a store that holds little
+    # more than what is under way comes back to its pages. One gradient and up to two snapshots
+    # per worker are under way.
+    store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
+    embedded = {
+        "num_cpus": max(
+            os.cpu_count() or 1, math.ceil(config.workers * (config.cpus_per_worker or 1))
+        ),
+        "object_store_memory": store,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    try:
+        ray.init(
+            **({"address": address} if address else embedded),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+        raise TrainingError(_cannot_join(address, error)) from error
+    try:
+        yield _checked_size(config)
+    finally:
+        ray.shutdown()
+
+
+def _checked_size(config: TopologyConfig) -> float:
+    have = ray.cluster_resources()
+    cpus = have.get("CPU", 0.0)
+    need = {
+        "CPU": config.workers * cpus_per_worker(config, cpus),
+        "GPU": config.workers * config.gpus_per_worker,
+    }
+    for resource, amount in need.items():
+        if amount > have.get(resource, 0.0):
+            raise TrainingError(
+                f"expected a cluster with {amount:g} {resource}s for {config.workers} workers, "
+                f"this one has {have.get(resource, 0.0):g}; lower trainer.topology.workers or "
+                f"trainer.topology.{resource.lower()}s_per_worker"
+            )
+    return cpus
+
+
+def _cannot_join(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if address is None:
+        return f"Ray could not be started on this machine: {reason}"
+    advice = (
+        "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"
+        if "token" in str(error).lower()
+        else "check the address (host:6379, or `auto` on a node of the cluster)"
+    )
+    return f"the Ray cluster at {address} could not be joined: {reason}; {advice}"
+
+
+def _get(answers: Any) -> Any:
+    """ray.get, with the exception of the method called instead of Ray's wrapping of it."""
+    try:
+        return ray.get(answers)
+    except RayTaskError as error:
+        if isinstance(error.cause, RayError):
+            raise _lost(error.cause) from error
+        raise error.cause from None
+    except RayError as error:
+        raise _lost(error) from error
+
+
+def _why_it_died(run: Any) -> str | None:
+    """What ended a worker's run: None if it ended by itself.
+
+    Raises:
+        Exception: what the worker raised, where another worker would not fare better.
+    """
+    try:
+        ray.get(run)
+    except RayTaskError as error:
+        if isinstance(error.cause, RayError):
+            raise _lost(error.cause) from error
+        if isinstance(error.cause, OSError):  # storage or network: another try may succeed
+            return f"{type(error.cause).__name__}: {error.cause}"
+        raise error.cause from None
+    except RayError as error:  # its process or its node is gone
+        return str(error).splitlines()[0]
+    return None
+
+
+def _lost(error: RayError) -> TrainingError:
+    return TrainingError(
+        f"a parameter shard or the coordinator was lost ({str(error).splitlines()[0]}); "
+        "run the same command again to go on from the last checkpoint"
+    )
