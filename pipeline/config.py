@@ -1,30 +1,27 @@
 """The settings file: three sections in YAML, from a file or a preset, with `--set` on top."""
 
-import difflib
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from eval.config import EvalConfig
 from pipeline.errors import SettingsError
+from pipeline.problems import problems, shown
 from preprocessing.config import PreprocessingConfig
 from trainer.config import TrainerConfig
 
 PRESETS = Path(__file__).parent / "presets"
-_SHOWN = 60  # Characters of a wrong value that an error repeats.
 
 
 class Settings(BaseModel):
-    """Everything a run depends on. A section that is left out has its defaults."""
+    """Everything a run depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preprocessing: PreprocessingConfig = Field(default_factory=PreprocessingConfig)
+    preprocessing: PreprocessingConfig
     trainer: TrainerConfig = Field(default_factory=TrainerConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
 
@@ -51,7 +48,7 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{source}: {_problem(problem)}" for problem in error.errors()]
+        lines = [f"{source}: {problem}" for problem in problems(error, tree, Settings)]
         raise SettingsError("\n".join(lines)) from error
 
 
@@ -107,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: {_yaml_problem(error)}") from error
     if not isinstance(tree, dict):
         sections = ", ".join(Settings.model_fields)
-        raise SettingsError(f"{path}: expected the sections {sections}, received {_shown(tree)}")
+        raise SettingsError(f"{path}: expected the sections {sections}, received {shown(tree)}")
     return tree
 
 
@@ -127,64 +124,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             branch = tree[part] = {}
         if not isinstance(branch, dict):
             raise SettingsError(
-                f"--set {override}: {'.'.join(parts[:depth])} is {_shown(branch)}, which holds no "
+                f"--set {override}: {'.'.join(parts[:depth])} is {shown(branch)}, which holds no "
                 "keys; set it as a whole"
             )
         tree = branch
     tree[parts[-1]] = value
 
 
-def _problem(problem: ErrorDetails) -> str:
-    """One line: which key, what was expected, what was received."""
-    key = ".".join(map(str, problem["loc"]))
-    message = problem["msg"]
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"{key}: unknown setting{_suggestion(problem['loc'])}"
-        case "missing":
-            return f"{key}: expected a value, received none; set it in the file or with --set"
-        case "value_error":
-            return ": ".join(filter(None, [key, message.removeprefix("Value error, ")]))
-    expected = message.removeprefix("Input should be ").partition(", unable to")[0]
-    return f"{key}: expected {expected}, received {_shown(problem['input'])}"
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    *parents, key = map(str, location)
-    known = sorted(_keys_under(parents))
-    close = difflib.get_close_matches(key, known, n=2)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; expected one of {', '.join(known)}" if known else ""
-
-
-def _keys_under(parents: Sequence[str]) -> set[str]:
-    """Names of the settings that the models at this place have.
-
-    A part that names no field (an index, the tag of a union) leaves the models as they are.
-    """
-    models: list[type[BaseModel]] = [Settings]
-    for part in parents:
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        if fields:
-            models = [model for field in fields for model in _models_in(field.annotation)]
-    return {name for model in models for name in model.model_fields}
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-        return
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
 def _yaml_problem(error: yaml.YAMLError) -> str:
     """The parser's message on one line."""
-    return "not valid YAML: " + " ".join(str(error).split())
-
-
-def _shown(value: Any) -> str:
-    text = "a section" if isinstance(value, Mapping) else repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    mark = getattr(error, "problem_mark", None)
+    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return (
+        f"not valid YAML{place}: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
+    )
