@@ -14,6 +14,7 @@ from trainer.augment import evaluation_image
 from trainer.errors import TrainingError
 from trainer.input import evaluation_batches, training_batches
 from trainer.input_config import InputConfig
+from trainer.protocols import BadRecordReport
 from trainer.record_order import RecordOrder
 
 PLAIN = {
@@ -38,7 +39,7 @@ def order_of(dataset, settings):
 def run(dataset, ranges, settings=None, on_bad=None):
     """The batches as NumPy values, and the reports."""
     settings = settings or config()
-    bad = []
+    bad: list[BadRecordReport] = []
     order = order_of(dataset, settings)
     batches = training_batches(ranges, order, dataset, settings, SIZE, on_bad or bad.append)
     return [
