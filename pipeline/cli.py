@@ -7,11 +7,15 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import USER_ERRORS
+from pipeline.errors import USER_ERRORS, Interrupted
+from pipeline.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
 presets_app = typer.Typer(no_args_is_help=True, help="List and show the presets.")
@@ -39,6 +43,7 @@ def manylabel(
     ] = False,
 ) -> None:
     """Train image classifiers with many labels per image, and show whether they got better."""
+    quiet_libraries()
 
 
 @app.command()
@@ -54,7 +59,7 @@ def preprocess(
     """Turn a catalog of labelled images into checked TFRecord shards."""
     from pipeline.preprocess import preprocess_catalog
 
-    preprocess_catalog(config, output, catalog, overrides or [])
+    preprocess_catalog(config, output, catalog, overrides or [], _console())
 
 
 @app.command()
@@ -71,7 +76,7 @@ def train(
     """Train a model; the same command resumes from the newest intact checkpoint."""
     from pipeline.train import train_run
 
-    train_run(config, dataset, run, address, overrides or [])
+    train_run(config, dataset, run, address, overrides or [], _console())
 
 
 @app.command()
@@ -85,7 +90,7 @@ def evaluate(
     """Score checkpoints on the held-out images by weighted MAP@100."""
     from pipeline.evaluate import evaluate_run
 
-    evaluate_run(run, step, overrides or [])
+    evaluate_run(run, step, overrides or [], _console())
 
 
 @app.command()
@@ -99,7 +104,7 @@ def export(
     """Write a SavedModel and a .keras file: image bytes in, labels and scores out."""
     from pipeline.export import export_run
 
-    export_run(run, output, step)
+    export_run(run, output, step, _console())
 
 
 @app.command()
@@ -109,7 +114,7 @@ def runs(
     """List runs with their newest checkpoint and evaluation."""
     from pipeline.runs import show_runs
 
-    show_runs(root)
+    show_runs(root, _console())
 
 
 @app.command()
@@ -122,7 +127,7 @@ def demo(
     """Do everything on the pictures that come with the project; about eight minutes."""
     from pipeline.demo import run_demo
 
-    run_demo(output, overrides or [])
+    run_demo(output, overrides or [], _console())
 
 
 @presets_app.command("list")
@@ -142,6 +147,12 @@ def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.
     typer.echo(preset_path(name).read_text("utf-8"), nl=False)
 
 
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code.
 
@@ -153,6 +164,9 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         if problem := error.format_message().rstrip("."):  # Empty: the help was shown instead.
             _report(f"{problem}; see manylabel --help")
+    except Interrupted as error:
+        typer.echo(error, err=True)
+        return 130
     except USER_ERRORS as error:
         _report(*str(error).splitlines())
     except OSError as error:

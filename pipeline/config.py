@@ -88,8 +88,9 @@ class _Loader(yaml.SafeLoader):
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if lines.setdefault(key, line) != line:
+            if key in lines:
                 raise SettingsError(f"line {line}: {key} is set twice, first in line {lines[key]}")
+            lines[key] = line
         return super().construct_mapping(node, deep)
 
 

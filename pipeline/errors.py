@@ -13,6 +13,10 @@ class CommandError(Exception):
     """A command cannot do what it was asked; shown to the user as one line."""
 
 
+class Interrupted(Exception):
+    """The user stopped a command; the text says how it goes on. Exit code 130."""
+
+
 USER_ERRORS = (
     SettingsError,
     CommandError,

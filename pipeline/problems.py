@@ -36,6 +36,7 @@ def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:
     """The key as the user writes it: without the parts that name a branch of a union."""
     parts: list[str] = []
     value: Any = tree
+    part: Any
     for part in problem["loc"]:
         if (isinstance(value, dict) and part in value) or isinstance(value, list):
             parts.append(str(part))

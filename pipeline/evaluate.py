@@ -1,0 +1,103 @@
+"""The stage `evaluate`: predicts the held-out images of checkpoints and scores the predictions."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from eval.config import EvalConfig
+from eval.job import evaluate_files
+from eval.predictions import PredictionBatch, write_predictions
+from eval.store import predictions_path, read_summaries
+from eval.summary import EvaluationSummary, Provenance
+from pipeline.config import load_settings
+from pipeline.errors import CommandError
+from pipeline.progress import progress_display
+from pipeline.tables import evaluation_table
+from preprocessing.dataset import Dataset
+from preprocessing.schema import SplitName
+from trainer.checkpoint import CheckpointInfo, list_checkpoints
+from trainer.predict import predict_top_k
+from trainer.run_directory import SETTINGS, open_run
+
+
+def evaluate_run(run: Path, step: str, overrides: Sequence[str], console: Console) -> None:
+    """Evaluates the checkpoints that `step` names ("latest", "all" or a number); shows a table."""
+    description = open_run(run)
+    settings = load_settings(str(run / SETTINGS), overrides)
+    dataset = Dataset.open(description.dataset)
+    if dataset.fingerprint != description.dataset_fingerprint:
+        raise CommandError(
+            f"{description.dataset}: expected the dataset {description.dataset_fingerprint[:12]} "
+            f"that {run} was trained on, received {dataset.fingerprint[:12]}; preprocess it again"
+        )
+    checkpoints = choose_checkpoints(run, step)
+    summaries = evaluate_checkpoints(run, checkpoints, dataset, settings.eval, console)
+    console.print(evaluation_table(summaries))
+
+
+def choose_checkpoints(run: Path, step: str) -> list[CheckpointInfo]:
+    """The intact checkpoints that "latest", "all" or a number names, oldest first.
+
+    Raises:
+        CommandError: there is none.
+    """
+    found = list_checkpoints(run)
+    if not found:
+        raise CommandError(f"{run}: it has no checkpoint yet; train it first")
+    if step == "all":
+        return found
+    if step == "latest":
+        return found[-1:]
+    chosen = [info for info in found if str(info.step) == step]
+    if not chosen:
+        steps = ", ".join(str(info.step) for info in found[-8:])
+        raise CommandError(f"--step {step}: expected latest, all or one of {steps}")
+    return chosen
+
+
+def evaluate_checkpoints(
+    run: Path,
+    checkpoints: Sequence[CheckpointInfo],
+    dataset: Dataset,
+    config: EvalConfig,
+    console: Console,
+) -> list[EvaluationSummary]:
+    """Evaluates what has no evaluation with these settings yet; returns one summary for each."""
+    done = {
+        summary.provenance.step: summary
+        for summary in read_summaries(run)
+        if (summary.config, summary.dataset.fingerprint) == (config, dataset.fingerprint)
+    }
+    for checkpoint in checkpoints:
+        if checkpoint.step in done:
+            console.print(f"step {checkpoint.step:,}: evaluated before", highlight=False)
+            continue
+        _predict(run, checkpoint.step, dataset, config, console)
+        provenance = Provenance(
+            run=str(run),
+            checkpoint=str(checkpoint.path),
+            step=checkpoint.step,
+            samples=checkpoint.samples,
+            code_version=importlib.metadata.version("manylabel"),
+            evaluated_at=datetime.datetime.now(datetime.UTC),
+        )
+        done[checkpoint.step] = evaluate_files(run, dataset, config, provenance)
+    return [done[checkpoint.step] for checkpoint in checkpoints]
+
+
+def _predict(run: Path, step: int, dataset: Dataset, config: EvalConfig, console: Console) -> None:
+    total = dataset.records(SplitName.HELDOUT)
+
+    def batches() -> Iterator[PredictionBatch]:
+        done = 0
+        predictions = predict_top_k(run, step, dataset, k=config.k, batch_size=config.batch_size)
+        for image_ids, class_ids, scores in predictions:
+            yield PredictionBatch(image_ids, class_ids, scores)
+            done += len(image_ids)
+            display.update(done, total)
+
+    with progress_display(f"evaluate step {step:,}", console) as display:
+        write_predictions(predictions_path(run, step), batches(), dataset.fingerprint)

@@ -1,0 +1,50 @@
+"""The command `runs`: what runs there are and how far each has come."""
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from eval.store import read_summaries
+from pipeline.errors import CommandError
+from pipeline.tables import ratio_text
+from trainer.checkpoint import list_checkpoints
+from trainer.run_directory import DESCRIPTION, open_run
+
+
+def show_runs(root: Path, console: Console) -> None:
+    """A table of the runs directly under `root`, newest first.
+
+    Raises:
+        CommandError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise CommandError(f"{root}: expected a folder of runs, found none; name it: runs ROOT")
+    runs = [path.parent for path in root.glob(f"*/{DESCRIPTION}")]
+    if not runs:
+        console.print(f"{root}: no runs yet; manylabel train makes one", highlight=False)
+        return
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("run", "begun", "classes", "dataset"):
+        table.add_column(name)
+    for name in ("step", "samples", "evaluated", "weighted MAP", "× baseline"):
+        table.add_column(name, justify="right")
+    for run in sorted(runs, key=lambda run: open_run(run).created, reverse=True):
+        table.add_row(*_cells(run))
+    console.print(table)
+
+
+def _cells(run: Path) -> list[str]:
+    description = open_run(run)
+    cells = [
+        run.name,
+        f"{description.created.astimezone():%Y-%m-%d %H:%M}",
+        f"{description.num_classes:,}",
+        description.dataset_fingerprint[:12],
+    ]
+    for checkpoint in list_checkpoints(run)[-1:]:
+        cells += [f"{checkpoint.step:,}", f"{checkpoint.samples:,}"]
+    for summary in read_summaries(run)[-1:]:
+        cells += [f"{summary.provenance.step:,}", f"{summary.headline:.4f}", ratio_text(summary)]
+    return cells

@@ -1,0 +1,70 @@
+"""The stage `train`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.config import Settings, load_settings
+from pipeline.errors import Interrupted
+from pipeline.progress import ProgressDisplay, progress_display
+from trainer.job import TrainingProgress, TrainingReport, train
+
+
+def train_run(
+    source: str,
+    dataset: Path,
+    run: Path,
+    address: str | None,
+    overrides: Sequence[str],
+    console: Console,
+) -> None:
+    """Trains a run to its end and says how it went.
+
+    Raises:
+        Interrupted: it was told to stop; its state is saved.
+    """
+    train_with(load_settings(source, overrides), dataset, run, address, console)
+    console.print(f"Next: manylabel evaluate {run} --step all", highlight=False)
+
+
+def train_with(
+    settings: Settings, dataset: Path, run: Path, address: str | None, console: Console
+) -> TrainingReport:
+    """As `train_run`, for settings that are loaded."""
+    with progress_display("train", console) as display:
+        report = train(
+            settings.trainer,
+            dataset,
+            run,
+            address=address,
+            settings=settings.model_dump(mode="json"),
+            on_progress=lambda progress: _show(progress, display),
+        )
+    if report.interrupted:
+        raise Interrupted(
+            f"stopped at step {report.step:,}, saved; the same command goes on from there"
+        )
+    begin = f" (resumed at step {report.resumed_at:,})" if report.resumed_at else ""
+    console.print(
+        f"{run}: {report.step:,} updates, {report.samples:,} images{begin}, "
+        f"{report.images_per_second:.0f} images/s",
+        highlight=False,
+    )
+    return report
+
+
+def _show(progress: TrainingProgress, display: ProgressDisplay) -> None:
+    for note in progress.notes:
+        display.line(note)
+    display.update(progress.settled, progress.total, _note(progress))
+
+
+def _note(progress: TrainingProgress) -> str:
+    row = progress.row
+    if row is None:
+        return f"{progress.workers} workers start"
+    return (
+        f"{row.images_per_second:.0f} images/s  loss {row.loss:.3f}  "
+        f"rate {row.learning_rate:.2g}  staleness {row.staleness:.1f}  {progress.workers} workers"
+    )
