@@ -158,7 +158,7 @@ class ClassMetrics:
 
     The exact average precision of a class needs the order of all its scores, so this holds 13
     bytes for each of the k predictions of each image (18 MB for 14,000 images and k = 100), and
-    about five times that while `result` sorts.
+    twice as much again while `result` sorts.
     """
 
     def __init__(self, class_weights: NDArray[np.float64]) -> None:

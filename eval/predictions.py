@@ -127,7 +127,7 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
         for rows in table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names):
             try:
                 rows = rows.cast(PREDICTIONS_SCHEMA)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            except (ValueError, pa.ArrowNotImplementedError) as error:
                 raise EvaluationError(
                     f"{path}: expected columns of types {PREDICTIONS_SCHEMA.types}: {error}"
                 ) from error

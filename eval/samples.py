@@ -48,20 +48,15 @@ def choose_samples(
         if len(chosen) > count:
             del chosen[max(chosen, key=_hash)]
     names = dataset.label_names()
-    samples = [
-        Sample(
-            image_id,
-            chosen[image_id].encoded,
-            tuple(names[c] for c in chosen[image_id].label_ids),
-            tuple(
-                (names[c], float(score))
-                for c, score in zip(batch.class_ids[row, :top], batch.scores[row, :top], strict=True)
-            ),
-        )
-        for batch in read_predictions(predictions, _READ_BATCH)
-        for row, image_id in enumerate(batch.image_ids)
-        if image_id in chosen
-    ]
+    samples = []
+    for batch in read_predictions(predictions, _READ_BATCH):
+        for image_id, class_ids, scores in zip(
+            batch.image_ids, batch.class_ids[:, :top], batch.scores[:, :top], strict=True
+        ):
+            if record := chosen.get(image_id):
+                best = zip((names[c] for c in class_ids), scores.tolist(), strict=True)
+                labels = tuple(names[c] for c in record.label_ids)
+                samples.append(Sample(image_id, record.encoded, labels, tuple(best)))
     return sorted(samples, key=lambda sample: _hash(sample.image_id))
 
 

@@ -1,0 +1,242 @@
+"""The join with the held-out labels, the baseline, and what each setting changes."""
+
+import numpy as np
+import pytest
+
+from eval.baseline import frequency_predictions
+from eval.config import EvalConfig, WeightsConfig
+from eval.errors import EvaluationError
+from eval.job import evaluate, evaluate_files
+from eval.predictions import PredictionBatch, write_predictions
+from eval.store import predictions_path, read_classes, read_summaries, read_summary
+
+COUNTS = [40, 30, 20, 10, 5, 5, 2, 1]
+HELDOUT = {
+    "b.jpg": [0, 3],
+    "a.jpg": [1],
+    "d.jpg": [],
+    "c.jpg": [0, 1, 6],
+    "e.jpg": [2, 7],
+}
+CONFIG = EvalConfig(k=5, precision_at=(1, 5))
+
+
+def predict(image_ids=tuple(HELDOUT), width=8, batch_size=2, seed=0):
+    rng = np.random.default_rng(seed)
+    scores = {image_id: rng.random(8).astype(np.float32) for image_id in HELDOUT}
+    for start in range(0, len(image_ids), batch_size):
+        ids = image_ids[start : start + batch_size]
+        rows = np.stack([scores.get(image_id, scores["a.jpg"]) for image_id in ids])
+        best = np.argsort(-rows, axis=1)[:, :width].astype(np.int32)
+        yield PredictionBatch(ids, best, np.take_along_axis(rows, best, axis=1))
+
+
+@pytest.fixture
+def dataset(make_dataset):
+    return make_dataset(HELDOUT, COUNTS)
+
+
+def test_the_summary_leads_back_to_its_sources(dataset, provenance):
+    summary = evaluate(predict(), dataset, CONFIG, provenance).summary
+    assert summary.provenance == provenance
+    assert summary.dataset.fingerprint == dataset.fingerprint
+    assert summary.config == CONFIG
+    counts = summary.counts
+    assert (counts.images, counts.images_without_labels, counts.images_without_weight) == (4, 1, 0)
+    assert (counts.labels, counts.classes, counts.classes_with_images) == (8, 8, 6)
+    assert summary.headline_name == "weighted MAP@5 (image form)"
+    assert summary.ratio_to_baseline == summary.headline / summary.baseline_headline
+    row = summary.row()
+    assert (row["step"], row["samples"], row["dataset"]) == (20, 640, dataset.fingerprint)
+    assert row["weighted MAP@5 (image form)"] == summary.scores.weighted_map_image
+    assert row["recall@5"] == summary.scores.recall
+    assert row["precision@1"] == summary.scores.precision[1]
+
+
+def test_the_baseline_is_what_the_constant_ranking_scores(dataset, provenance):
+    summary = evaluate(predict(), dataset, CONFIG, provenance).summary
+    constant = frequency_predictions(list(HELDOUT), np.array(COUNTS), 5, 2)
+    of_constant = evaluate(constant, dataset, CONFIG, provenance).summary
+    assert summary.baseline == of_constant.scores == of_constant.baseline
+    assert of_constant.ratio_to_baseline == 1
+    # Ranking 0 1 2 3 4; images {0, 3}, {1}, {0, 1, 6}, {2, 7}.
+    by_hand = [(1 + 2 / 4) / 2, 1 / 2, 2 / 3, (1 / 3) / 2]
+    assert summary.baseline.map_image == pytest.approx(np.mean(by_hand))
+
+
+def test_a_baseline_of_zero_has_no_ratio(make_dataset, provenance):
+    dataset = make_dataset({"a.jpg": [7]}, COUNTS)
+    constant = frequency_predictions(["a.jpg"], np.array(COUNTS), 5, 2)
+    summary = evaluate(constant, dataset, CONFIG, provenance).summary
+    assert (summary.headline, summary.baseline_headline, summary.ratio_to_baseline) == (0, 0, None)
+
+
+def test_neither_order_nor_batches_of_the_predictions_count(make_dataset, dataset, provenance):
+    """The baseline's class form is all ties, so it shows that ties do not follow file order."""
+    first = evaluate(predict(), dataset, CONFIG, provenance)
+    shuffled = tuple(reversed(HELDOUT))
+    other_file = make_dataset([(name, HELDOUT[name]) for name in shuffled], COUNTS)
+    second = evaluate(predict(shuffled, batch_size=3), other_file, CONFIG, provenance)
+    for one, other in (
+        (first.summary.scores, second.summary.scores),
+        (first.summary.baseline, second.summary.baseline),
+    ):
+        assert one.precision == other.precision
+        of_one, of_other = (each.model_dump(exclude={"precision"}) for each in (one, other))
+        assert of_one == pytest.approx(of_other, rel=1e-12)
+    assert first.classes.equals(second.classes)
+    assert first.summary.baseline.map_class > 0
+
+
+def test_predictions_beyond_k_do_not_count(dataset, provenance):
+    wide, narrow = (evaluate(predict(width=width), dataset, CONFIG, provenance) for width in (8, 5))
+    assert wide.summary == narrow.summary
+    assert wide.classes.equals(narrow.classes)
+
+
+def test_a_small_vocabulary_is_ranked_whole(dataset, provenance):
+    summary = evaluate(predict(), dataset, EvalConfig(), provenance).summary
+    assert summary.scores.recall == 1
+    with pytest.raises(EvaluationError, match=r"at least 8 predictions .* received 7.*eval\.k"):
+        evaluate(predict(width=7), dataset, EvalConfig(), provenance)
+
+
+def test_each_setting_changes_what_it_says(dataset, provenance, tmp_path):
+    def headline(**changes):
+        config = EvalConfig.model_validate({"k": 5, "precision_at": [1, 5]} | changes)
+        return evaluate(predict(), dataset, config, provenance).summary
+
+    default = headline()
+    assert headline(k=6).scores.recall > default.scores.recall
+    assert list(headline(precision_at=[2]).scores.precision) == [2]
+    by_class = headline(form="class")
+    assert by_class.scores == default.scores
+    assert by_class.headline == default.scores.weighted_map_class != default.headline
+    assert by_class.headline_name == "weighted MAP@5 (class form)"
+
+    table = tmp_path / "weights.csv"
+    table.write_text("label,weight\nlabel 0,1\n")
+    csv = {"kind": "csv", "csv": str(table)}
+    weights = [
+        {"kind": "uniform"},
+        {"kind": "training_share"},
+        {"kind": "training_log_count"},
+        csv | {"missing": 0},
+        csv | {"missing": 5},
+    ]
+    values = [headline(weights=each).headline for each in weights]
+    assert len(set(values)) == len(values)
+    assert values[0] == pytest.approx(default.scores.map_image)
+
+
+def test_the_batch_size_bounds_what_is_read_at_once(dataset, provenance, tmp_path, monkeypatch):
+    sizes = []
+    original = PredictionBatch.__post_init__
+
+    def recording(self):
+        sizes.append(len(self.image_ids))
+        original(self)
+
+    path = predictions_path(tmp_path, provenance.step)
+    write_predictions(path, predict(batch_size=5), dataset.fingerprint)
+    monkeypatch.setattr(PredictionBatch, "__post_init__", recording)
+    evaluate_files(tmp_path, dataset, CONFIG.model_copy(update={"batch_size": 2}), provenance)
+    assert sizes == [2, 2, 1] * 2  # The predictions, then the baseline.
+
+
+@pytest.mark.parametrize(
+    ("image_ids", "message"),
+    [
+        (("a.jpg", "b.jpg", "c.jpg", "d.jpg"), "5 held-out images once, received none for 1"),
+        ((*HELDOUT, "c.jpg"), "several for 1, e.g. 2 for 'c.jpg'"),
+        ((*HELDOUT, "z.jpg"), "image 'z.jpg', which is not in the held-out split"),
+        ((), "received none for 5"),
+    ],
+)
+def test_each_image_must_be_predicted_once(dataset, provenance, image_ids, message):
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(predict(image_ids), dataset, CONFIG, provenance)
+
+
+def test_a_repeat_within_one_batch_is_found(dataset, provenance):
+    with pytest.raises(EvaluationError, match=r"2 for 'c\.jpg'"):
+        evaluate(predict((*HELDOUT, "c.jpg"), batch_size=6), dataset, CONFIG, provenance)
+
+
+def test_classes_outside_the_vocabulary_are_refused(make_dataset, provenance):
+    small = make_dataset({name: [0] for name in HELDOUT}, COUNTS[:7])
+    with pytest.raises(EvaluationError, match=r"in \[0, 7\), received 7.*another label table"):
+        evaluate(predict(), small, CONFIG, provenance)
+
+
+@pytest.mark.parametrize(
+    ("heldout", "message"),
+    [
+        ([("a.jpg", [0]), ("a.jpg", [1])], "image 'a.jpg' is twice in the held-out split"),
+        ([], "the held-out split is empty"),
+        ([("a.jpg", [8])], r"label ids in \[0, 8\) without repeats, received 8 in image 'a.jpg'"),
+        ([("b.jpg", [1]), ("a.jpg", [2, 2])], "received 2 in image 'a.jpg'"),
+        ([("a.jpg", [3, 2])], "received 2 in image 'a.jpg'"),
+        ([("a.jpg", [])], "received 0 images with labels"),
+    ],
+)
+def test_a_held_out_split_that_cannot_be_scored_is_refused(
+    make_dataset, provenance, heldout, message
+):
+    dataset = make_dataset(heldout, COUNTS)
+    image_ids = tuple(name for name, _ in heldout)
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(predict(image_ids), dataset, CONFIG, provenance)
+
+
+def test_labels_that_all_weigh_nothing_are_refused(make_dataset, provenance):
+    counts = [0, *COUNTS[1:]]
+    dataset = make_dataset({"a.jpg": [0]}, counts)
+    with pytest.raises(EvaluationError, match=r"1 images with labels, all of weight 0"):
+        evaluate(predict(("a.jpg",)), dataset, CONFIG, provenance)
+
+
+def test_files_of_a_run_are_evaluated_and_read_back(dataset, provenance, tmp_path):
+    run = tmp_path / "run"
+    for step in (20, 5):
+        write_predictions(predictions_path(run, step), predict(seed=step), dataset.fingerprint)
+        at = provenance.model_copy(update={"step": step})
+        summary = evaluate_files(run, dataset, CONFIG, at)
+        assert read_summary(run, step) == summary
+    assert [each.provenance.step for each in read_summaries(run)] == [5, 20]
+    classes = read_classes(run, 20)
+    assert classes.column("id").to_pylist() == list(range(8))
+    assert classes.column("heldout_count").to_pylist() == [2, 2, 1, 1, 0, 0, 1, 1]
+    assert classes.column("average_precision").to_pylist()[4] is None
+    assert sum(classes.column("weight").to_pylist()) == pytest.approx(1)
+    expected = evaluate(predict(seed=20), dataset, CONFIG, provenance).classes
+    assert classes.equals(expected)
+    assert sorted(entry.name for entry in (run / "evals" / "00000020").iterdir()) == [
+        "classes.parquet",
+        "predictions.parquet",
+        "summary.json",
+    ]
+
+
+def test_a_file_without_predictions_is_refused(dataset, provenance, tmp_path):
+    write_predictions(predictions_path(tmp_path, 20), [], dataset.fingerprint)
+    with pytest.raises(EvaluationError, match="received none for 5"):
+        evaluate_files(tmp_path, dataset, CONFIG, provenance)
+    assert read_summaries(tmp_path) == []
+
+
+def test_predictions_of_another_dataset_are_refused(dataset, provenance, tmp_path):
+    write_predictions(predictions_path(tmp_path, 20), predict(), "0123")
+    with pytest.raises(EvaluationError, match="made for the dataset 0123"):
+        evaluate_files(tmp_path, dataset, CONFIG, provenance)
+
+
+def test_average_precision_by_class_and_hits(make_dataset, provenance):
+    dataset = make_dataset({"a": [0], "b": [1]}, [1, 1])
+    ids, scores = np.array([[0, 1], [0, 1]], np.int32), np.array([[2, 1], [3, 0]], np.float32)
+    config = EvalConfig(weights=WeightsConfig(kind="uniform"))
+    classes = evaluate(
+        [PredictionBatch(["a", "b"], ids, scores)], dataset, config, provenance
+    ).classes
+    assert classes.column("average_precision").to_pylist() == [0.5, 0.5]
+    assert classes.column("hits").to_pylist() == [1, 1]
