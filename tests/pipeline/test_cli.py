@@ -1,0 +1,122 @@
+"""The command line: exit codes, and one clear line for what is wrong."""
+
+import errno
+
+import pytest
+
+from pipeline import cli
+from pipeline.errors import Interrupted, SettingsError
+from preprocessing.errors import DatasetError
+
+SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(SETTINGS % (tmp_path / "catalog.csv"))
+    return str(path)
+
+
+def failing(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["train"], "Missing argument 'CONFIG'"),
+        (["train", "demo"], "Missing option '--dataset'"),
+        (["train", "demo", "--dataset", "d", "--run", "r", "--sat", "a=b"], "No such option"),
+        (["evaluate", "run", "--step"], "'--step' requires an argument"),
+        (["export", "run", "--output", "o", "--step", "x"], "'--step': Input should be a valid integer"),
+        (["presets", "show", "bogus"], "preset bogus: expected one of demo"),
+        (["preprocess", "bogus.yaml", "--output", "o"], "there is no such file"),
+        (["train", "bogus.yaml", "--dataset", "d", "--run", "r"], "there is no such file"),
+        (["runs", "bogus"], "expected a folder of runs"),
+        (["evaluate", "bogus"], "expected a run directory"),
+        (["export", "bogus", "--output", "o"], "expected a run directory"),
+    ],
+)
+def test_wrong_arguments_and_files(arguments, problem, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert problem in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_settings(settings, tmp_path, capsys):
+    wrong = ["--set", "trainer.epochs=0", "--set", "trainer.modle.width=1"]
+    arguments = ["train", settings, "--dataset", str(tmp_path / "d"), "--run", str(tmp_path / "r")]
+    assert cli.run([*arguments, *wrong]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"error: {settings}: trainer.epochs: expected greater than 0, received 0",
+        f"error: {settings}: trainer.modle: unknown setting; did you mean model?",
+    ]
+
+
+def test_no_dataset(settings, tmp_path, capsys):
+    dataset, run = tmp_path / "dataset", tmp_path / "run"
+    assert cli.run(["train", settings, "--dataset", str(dataset), "--run", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(dataset) in line
+    assert not run.exists()
+
+
+def test_no_catalog(settings, tmp_path, capsys):
+    assert cli.run(["preprocess", settings, "--output", str(tmp_path / "dataset")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "catalog.csv") in line
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (SettingsError("one\ntwo"), 2, "error: one\nerror: two\n"),
+        (DatasetError("no dataset"), 2, "error: no dataset\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: /x: Permission den"),
+        (Interrupted("stopped at step 3"), 130, "stopped at step 3\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_and_their_exit_codes(error, code, text, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.config.preset_names", failing(error))
+    assert cli.run(["presets", "list"]) == code
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_an_internal_error_leaves_its_traceback_in_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("pipeline.config.preset_names", failing(ZeroDivisionError("by\nzero")))
+    assert cli.run(["presets", "list"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("internal error: ZeroDivisionError: by zero (traceback: ")
+    with open(line.partition("traceback: ")[2].rstrip(")"), encoding="utf-8") as file:
+        assert "Traceback (most recent call last)" in file.read()
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.config.preset_names", failing(ZeroDivisionError("by zero")))
+    assert cli.run(["--debug", "presets", "list"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_presets_are_listed_and_shown_with_their_comments(capsys):
+    assert cli.run(["presets", "list"]) == 0
+    assert capsys.readouterr().out.split() == ["demo", "imagenet-xception", "jft-xception"]
+    assert cli.run(["presets", "show", "jft-xception"]) == 0
+    assert "# Paper, 4.2" in capsys.readouterr().out
+
+
+def test_runs_of_an_empty_folder(tmp_path, capsys):
+    assert cli.run(["runs", str(tmp_path)]) == 0
+    assert "no runs yet" in capsys.readouterr().out

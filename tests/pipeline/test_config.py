@@ -1,0 +1,159 @@
+"""Settings: files, presets, overrides, and what is said about wrong ones."""
+
+import re
+
+import pytest
+import yaml
+
+from pipeline.config import (
+    Settings,
+    dump_settings,
+    load_settings,
+    preset_names,
+    preset_path,
+)
+from pipeline.errors import SettingsError
+
+MINIMAL = "preprocessing: {catalog: {path: images.csv}}\n"
+
+
+@pytest.fixture
+def settings_file(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize("name", ["demo", "imagenet-xception", "jft-xception"])
+def test_a_preset_is_valid_and_reads_back_as_it_was_dumped(name, tmp_path):
+    settings = load_settings(name)
+    copy = tmp_path / "resolved.yaml"
+    copy.write_text(dump_settings(settings))
+    assert load_settings(str(copy)) == settings
+
+
+def test_those_are_all_presets():
+    assert preset_names() == ["demo", "imagenet-xception", "jft-xception"]
+
+
+def test_the_papers_recipes():
+    """Values from the paper (arXiv 1610.02357), not from the presets."""
+    jft = load_settings("jft-xception").trainer
+    assert (jft.optimizer.name, jft.optimizer.momentum) == ("rmsprop", 0.9)
+    assert (jft.schedule.learning_rate, jft.schedule.decay_rate) == (0.001, 0.9)
+    assert jft.schedule.decay_every == 3_000_000
+    assert (jft.l2, jft.model.dropout, jft.model.fully_connected) == (1e-5, 0.0, ())
+    assert (jft.topology.workers, jft.loss.kind) == (60, "sigmoid")
+    iterations = jft.epochs * 350e6 / jft.input.batch_size
+    assert iterations == pytest.approx(30e6, rel=1e-3)
+
+    imagenet = load_settings("imagenet-xception").trainer
+    assert (imagenet.optimizer.name, imagenet.optimizer.momentum) == ("sgd", 0.9)
+    assert (imagenet.schedule.learning_rate, imagenet.schedule.decay_rate) == (0.045, 0.94)
+    assert imagenet.schedule.at(samples=2 * 1_281_167 - 1, steps=0) == 0.045
+    assert imagenet.schedule.at(samples=2 * 1_281_167, steps=0) == pytest.approx(0.045 * 0.94)
+    assert (imagenet.l2, imagenet.model.dropout) == (1e-5, 0.5)
+
+
+@pytest.mark.parametrize("name", ["imagenet-xception", "jft-xception"])
+def test_a_paper_preset_gives_the_source_of_its_training_values(name):
+    """Each value has its source on its line, or on the lines around it for a group."""
+    text = preset_path(name).read_text("utf-8")
+    trainer = text[text.index("\ntrainer:") : text.index("\neval:")]
+    values = re.findall(r"^    [a-z0-9_]+: \S.*$", trainer, re.MULTILINE)
+    unexplained = [line.strip() for line in values if "#" not in line]
+    assert set(unexplained) <= {"name: xception", "unit: steps", "unit: samples"} | {
+        "gpus_per_worker: 1"
+    }
+    assert trainer.count("Paper, ") >= 12
+    assert trainer.count("Open") >= 10
+
+
+def test_what_is_left_out_has_its_default(settings_file):
+    assert load_settings(str(settings_file)) == Settings.model_validate(yaml.safe_load(MINIMAL))
+
+
+def test_overrides_are_yaml_and_the_last_one_wins(settings_file):
+    overrides = [
+        "trainer.schedule.learning_rate=0.5",
+        "trainer.schedule.learning_rate=1e-3",
+        "trainer.model.fully_connected=[8, 4]",
+        "eval.weights={kind: csv, csv: weights.csv}",
+        "preprocessing.catalog.group_column=author=owner",
+    ]
+    settings = load_settings(str(settings_file), overrides)
+    assert settings.trainer.schedule.learning_rate == 0.001
+    assert settings.trainer.model.fully_connected == (8, 4)
+    assert settings.eval.weights.csv == "weights.csv"
+    assert settings.preprocessing.catalog.group_column == "author=owner"
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("trainer.schedule.learning_rat=1", "unknown setting; did you mean learning_rate"),
+        ("trainer.schedule.learning_rate=abc", "expected a valid number, received 'abc'"),
+        ("trainer.schedule.learning_rate=-1", "expected greater than 0, received -1"),
+        ("trainer.optimizer={name: rmsprop, roh: 1}", "trainer.optimizer.roh: unknown setting"),
+        ("trainer.optimizer={name: adam}", "expected 'name' 'rmsprop' or 'sgd', received 'adam'"),
+        ("trainer.optimizer={rho: 0.5}", "expected its 'name', received none"),
+        ("trainer.epochs.x=1", "--set trainer.epochs.x=1: trainer.epochs is 3, which holds no"),
+        ("trainer.model.fully_connected=[8, -1]", "fully_connected.1: expected greater than 0"),
+        ("preprocessing.heldout.size=abc", "heldout.size: expected a valid number, received"),
+        ("preprocessing.catalog={}", "preprocessing.catalog.path: expected a value, received none"),
+        ("trainer=3", "trainer: expected a section of keys and values, received 3"),
+        ("eval.precision_at=[1, 200]", "needs 200 predictions an image, received k=100"),
+        ("traner.epochs=3", "traner: unknown setting; did you mean trainer"),
+        ("trainer.epochs", "--set trainer.epochs: expected section.key=value"),
+        ("=3", "--set =3: expected section.key=value"),
+        ("trainer..epochs=3", "expected section.key=value"),
+        ("trainer.epochs=[1", "not valid YAML"),
+        ("trainer.model={width: 1, width: 2}", "width is set twice"),
+    ],
+)
+def test_a_wrong_override_is_told_in_one_line(settings_file, override, problem):
+    overrides = ["trainer.epochs=3", override]
+    with pytest.raises(SettingsError, match=re.escape(problem)) as caught:
+        load_settings(str(settings_file), overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_problem_has_its_line_with_the_file(settings_file):
+    overrides = ["trainer.epochs=0", "eval.k=abc"]
+    with pytest.raises(SettingsError) as caught:
+        load_settings(str(settings_file), overrides)
+    assert str(caught.value).splitlines() == [
+        f"{settings_file}: trainer.epochs: expected greater than 0, received 0",
+        f"{settings_file}: eval.k: expected a valid integer, received 'abc'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "expected the sections preprocessing, trainer, eval, received None"),
+        (b"- a\n", "expected the sections"),
+        (b"trainer: {epochs: [\n", "not valid YAML in line"),
+        (b"trainer: {}\ntrainer: {}\n", "line 2: trainer is set twice, first in line 1"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_settings_file(tmp_path, content, problem):
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=problem) as caught:
+        load_settings(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_names_the_presets(tmp_path):
+    with pytest.raises(SettingsError, match="presets demo, imagenet-xception, jft-xception"):
+        load_settings(str(tmp_path / "nothing.yaml"))
+    with pytest.raises(SettingsError, match="it is a folder"):
+        load_settings(str(tmp_path))
+
+
+def test_a_file_wins_over_a_preset_of_its_name(tmp_path, monkeypatch):
+    (tmp_path / "demo").write_text(MINIMAL)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings("demo").preprocessing.catalog.path == "images.csv"
