@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
@@ -27,7 +28,9 @@ from trainer.parameters import cut
 from trainer.protocols import CoordinatorShards, WorkerCoordinator, WorkerShards
 from trainer.record_order import RecordOrder
 from trainer.shard import ParameterShard
-from trainer.worker import GradientWorker
+
+if TYPE_CHECKING:  # loads TensorFlow, which only workers need
+    from trainer.worker import GradientWorker
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,23 @@ class TrainingPlan:
 
     def new_worker(
         self, name: str, threads: int, shards: WorkerShards, coordinator: WorkerCoordinator
-    ) -> GradientWorker:
+    ) -> "GradientWorker":
         """A worker with its model and its input pipeline. Loads TensorFlow.
 
         Args:
             threads: cores it may compute with.
         """
         from trainer.device import configure_device
+
+        config = self.config
+        on_gpu = configure_device(threads, config.precision)
+
         from trainer.gradients import ModelReplica
         from trainer.input import training_batches
         from trainer.losses import label_loss
         from trainer.models.build import build_model
+        from trainer.worker import GradientWorker
 
-        config = self.config
-        on_gpu = configure_device(threads, config.precision)
         dataset = Dataset.open(self.dataset_root)
         replica = ModelReplica(
             build_model(config.model, dataset.num_classes),
