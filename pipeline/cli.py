@@ -54,12 +54,20 @@ def preprocess(
         str | None,
         typer.Option(metavar="PATH", help="Sets preprocessing.catalog.path."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset of other settings there.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Turn a catalog of labelled images into checked TFRecord shards."""
-    from pipeline.preprocess import preprocess_catalog
+    from pipeline.config import load_settings, override
 
-    preprocess_catalog(config, output, catalog, overrides or [], _console())
+    catalogs = [] if catalog is None else [override("preprocessing.catalog.path", catalog)]
+    settings = load_settings(config, [*catalogs, *(overrides or [])])
+
+    from pipeline.preprocess import preprocess_with
+
+    preprocess_with(settings.preprocessing, output, _console(), overwrite=overwrite)
 
 
 @app.command()
@@ -74,9 +82,13 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Train a model; the same command resumes from the newest intact checkpoint."""
-    from pipeline.train import train_run
+    from pipeline.config import load_settings
 
-    train_run(config, dataset, run, address, overrides or [], _console())
+    settings = load_settings(config, overrides or [])
+
+    from pipeline.train import train_with
+
+    train_with(settings, dataset, run, address, _console())
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The settings file: three sections in YAML, from a file or a preset, with `--set` on top."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,18 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
     """
     path = _find(source)
     tree = _read(path)
-    for override in overrides:
-        _apply(tree, override)
+    for text in overrides:
+        _apply(tree, text)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         lines = [f"{source}: {problem}" for problem in problems(error, tree, Settings)]
         raise SettingsError("\n".join(lines)) from error
+
+
+def override(key: str, value: str) -> str:
+    """An override that sets `key` to a string, whatever it looks like to YAML."""
+    return f"{key}={json.dumps(value)}"
 
 
 def dump_settings(settings: Settings) -> str:

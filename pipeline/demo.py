@@ -1,6 +1,5 @@
 """The demo: every stage once, on the pictures that the repository ships."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from eval.figures import contact_sheet, training_profile
 from eval.samples import choose_samples
 from eval.store import predictions_path
-from pipeline.config import load_settings
+from pipeline.config import load_settings, override
 from pipeline.errors import CommandError
 from pipeline.evaluate import choose_checkpoints, evaluate_checkpoints
 from pipeline.preprocess import preprocess_with
@@ -30,8 +29,7 @@ def run_demo(output: Path, overrides: Sequence[str], console: Console) -> None:
     """
     if not CATALOG.is_file():
         raise CommandError(f"{CATALOG}: not found; run the demo in a clone of the repository")
-    # JSON is YAML: any path survives.
-    catalog = f"preprocessing.catalog.path={json.dumps(str(CATALOG))}"
+    catalog = override("preprocessing.catalog.path", str(CATALOG))
     settings = load_settings("demo", [catalog, *overrides])
     dataset_root, run = output / "dataset", output / "run"
 

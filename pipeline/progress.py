@@ -8,14 +8,14 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN = 10.0  # Lines of one display.
 
 
 class ProgressDisplay(Protocol):
     """Where a stage tells how far it is."""
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Shows `done` of `total` images, and a few words on how it goes."""
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Shows `done` of `total` (None: not known yet), and a few words on how it goes."""
 
     def line(self, text: str) -> None:
         """Shows something that is worth keeping."""
@@ -32,12 +32,12 @@ def progress_display(
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console) as bar:
-        yield _Bar(bar, bar.add_task(title, total=1, start=False, note=""))
+        yield _Bar(bar, bar.add_task(title, total=None, count="", note=""))
 
 
 class _Bar:
@@ -45,10 +45,10 @@ class _Bar:
         self._bar = bar
         self._task = task
 
-    def update(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int | None, note: str = "") -> None:
         """See `ProgressDisplay.update`."""
-        self._bar.start_task(self._task)
-        self._bar.update(self._task, completed=done, total=total, note=note)
+        count = "" if total is None else f"{done:,}/{total:,}"
+        self._bar.update(self._task, completed=done, total=total, count=count, note=note)
 
     def line(self, text: str) -> None:
         """See `ProgressDisplay.line`."""
@@ -61,16 +61,18 @@ class _Lines:
         self._console = console
         self._clock = clock
         self._shown_at = float("-inf")
-        self._shown_done = -1
+        self._shown = ""
 
-    def update(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int | None, note: str = "") -> None:
         """See `ProgressDisplay.update`."""
-        ended = done >= total and done != self._shown_done
-        if not ended and self._clock() - self._shown_at < _SECONDS_BETWEEN_LINES:
-            return
-        self._shown_at, self._shown_done = self._clock(), done
-        share = f"{done / total:4.0%}" if total else ""
-        self.line(f"{self._title}: {done:,} of {total:,} {share}  {note}".rstrip())
+        if total is None:
+            text, due = note, True
+        else:
+            share = f"{done / total:4.0%}" if total else ""
+            text, due = f"{done:,} of {total:,} {share}  {note}".rstrip(), done >= total
+        if text != self._shown and (due or self._clock() - self._shown_at >= _SECONDS_BETWEEN):
+            self._shown_at, self._shown = self._clock(), text
+            self.line(f"{self._title}: {text}")
 
     def line(self, text: str) -> None:
         """See `ProgressDisplay.line`."""

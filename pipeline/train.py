@@ -1,37 +1,23 @@
 """The stage `train`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.config import Settings, load_settings
+from pipeline.config import Settings
 from pipeline.errors import Interrupted
 from pipeline.progress import ProgressDisplay, progress_display
-from trainer.job import TrainingProgress, TrainingReport, train
-
-
-def train_run(
-    source: str,
-    dataset: Path,
-    run: Path,
-    address: str | None,
-    overrides: Sequence[str],
-    console: Console,
-) -> None:
-    """Trains a run to its end and says how it went.
-
-    Raises:
-        Interrupted: it was told to stop; its state is saved.
-    """
-    train_with(load_settings(source, overrides), dataset, run, address, console)
-    console.print(f"Next: manylabel evaluate {run} --step all", highlight=False)
+from trainer.job import TrainingProgress, train
 
 
 def train_with(
     settings: Settings, dataset: Path, run: Path, address: str | None, console: Console
-) -> TrainingReport:
-    """As `train_run`, for settings that are loaded."""
+) -> None:
+    """Trains a run to its end, from its newest checkpoint if it has one; says how it went.
+
+    Raises:
+        Interrupted: it was told to stop; its state is saved.
+    """
     with progress_display("train", console) as display:
         report = train(
             settings.trainer,
@@ -51,7 +37,6 @@ def train_with(
         f"{report.images_per_second:.0f} images/s",
         highlight=False,
     )
-    return report
 
 
 def _show(progress: TrainingProgress, display: ProgressDisplay) -> None:

@@ -33,10 +33,23 @@ def test_the_end_is_shown_at_once_and_only_once():
     assert [line[:15] for line in lines] == ["train: 1 of 100", "train: 100 of 1"]
 
 
+def test_a_stage_without_a_count_is_named_once():
+    out = io.StringIO()
+    with progress_display("preprocess", Console(file=out), clock=lambda: 0.0) as display:
+        for _ in range(2):
+            display.update(0, None, "reading the catalog")
+        display.update(0, None, "checking images")
+    assert out.getvalue().splitlines() == [
+        "preprocess: reading the catalog",
+        "preprocess: checking images",
+    ]
+
+
 def test_a_terminal_has_a_bar():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100)
     with progress_display("train", console) as display:
+        display.update(0, None, "beginning")
         display.update(25, 100, "going well")
         display.line("[bold] stays as it is")
     assert "25/100" in out.getvalue()
