@@ -101,8 +101,12 @@ def _framed(encoded: tf.Tensor, size: int, framing: FramingConfig) -> tf.Tensor:
 
 
 def _decode(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """uint8 [h, w, 3]; only the window's part of the image is decoded."""
-    return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
+    """uint8 [h, w, 3]; only the window's part of the image is decoded.
+
+    TensorFlow's own choice of transform is up to 6 levels of 255 from what every other reader of
+    JPEG gives, for 2% more images a second.
+    """
+    return tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _resize(
