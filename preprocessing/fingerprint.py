@@ -1,0 +1,46 @@
+"""What a dataset depends on, as one number: equal fingerprints, equal bytes."""
+
+import hashlib
+import json
+
+from PIL import __version__ as pillow_version
+from upath import UPath
+
+from preprocessing.catalogs import read_catalog
+from preprocessing.config import CatalogConfig, PreprocessingConfig
+from preprocessing.dataset import FORMAT_VERSION
+from preprocessing.errors import PreprocessingError
+
+
+def compute_fingerprint(config: PreprocessingConfig) -> str:
+    """SHA-256, in hexadecimal, of settings, catalog, weights, format version and image library.
+
+    How the job runs is left out. So are the images' own bytes, which may be terabytes: after
+    changing pictures in place, overwrite the dataset.
+
+    Raises:
+        PreprocessingError: the catalog cannot be read to its end, or lists nothing.
+    """
+    weights = config.weights.path
+    parts = {
+        "format": FORMAT_VERSION,
+        "settings": config.model_dump(mode="json", exclude={"runner"}),
+        "catalog": catalog_digest(config.catalog),
+        "weights": hashlib.sha256(UPath(weights).read_bytes()).hexdigest() if weights else None,
+        "pillow": pillow_version,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def catalog_digest(config: CatalogConfig) -> str:
+    """SHA-256 of all rows in order. As it reads them all, a broken catalog fails here, at once."""
+    digest = hashlib.sha256()
+    listed = False
+    for row in read_catalog(config):
+        listed = True
+        digest.update(repr((row.image, row.label, row.confidence, row.group)).encode())
+    if not listed:
+        raise PreprocessingError(
+            f"{config.path}: the catalog is empty; expected at least one image with a label"
+        )
+    return digest.hexdigest()

@@ -1,0 +1,186 @@
+"""The image policy: which bytes are accepted as an image, and what is stored for them.
+
+Everything is judged by content, never by a file's name. The header is read first and its size
+bounded; only then are pixels decoded.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from preprocessing.config import ImageConfig
+from preprocessing.rejections import ImageRejectedError, RejectReason
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+HASH_BITS = 64
+_HASH_SIZE = (9, 8)  # Columns, rows: eight differences in each of eight rows.
+_HASH_DRAFT_SIDE = 64
+"""Pixels. JPEGs are decoded at this size or more for the hash: eight samples behind each value."""
+
+_DRAFT_MARGIN = 2
+"""A JPEG is decoded at a reduced scale that is at least this many times the final size, as in
+Pillow's `thumbnail`: below it the decoder's box filter would show."""
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright (Exif 2.32, tag 0x0112)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """JPEG bytes as they go into a record; sizes in pixels."""
+
+    encoded: bytes
+    height: int
+    width: int
+
+
+def difference_hash(data: bytes, policy: ImageConfig) -> bytes:
+    """Decodes an image fully and returns its perceptual hash (dHash) of eight bytes.
+
+    The picture is reduced to 9×8 grey values; each bit says whether a value is less than its
+    right neighbour. Scale, format and compression change few bits.
+
+    Raises:
+        ImageRejectedError: the image fails the policy; `store` accepts exactly what this accepts.
+    """
+    with _opened(data, policy) as image:
+        _draft(image, _HASH_DRAFT_SIDE)
+        small = _upright_rgb(image).convert("L").resize(_HASH_SIZE, Image.Resampling.BOX)
+    grey = np.asarray(small)
+    return np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes()
+
+
+def store(data: bytes, policy: ImageConfig) -> StoredImage:
+    """The JPEG to write for an image: the same bytes when nothing has to change.
+
+    Nothing has to change for a baseline JPEG, grey or RGB, upright and within the size limit; its
+    pixels are then not decoded here.
+
+    Raises:
+        ImageRejectedError: the image fails the policy.
+    """
+    with _opened(data, policy) as image:
+        width, height = image.size
+        too_large = min(width, height) > policy.short_side_limit
+        if not too_large and _is_plain_jpeg(image):
+            return StoredImage(data, height, width)
+        _draft(image, _DRAFT_MARGIN * policy.short_side_limit)
+        picture = _upright_rgb(image)
+        if too_large:
+            if _orientation(image) >= 5:  # These swap the sides.
+                width, height = height, width
+            size = _reduced(width, height, policy.short_side_limit)
+            picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=policy.jpeg_quality)
+    return StoredImage(encoded.getvalue(), picture.height, picture.width)
+
+
+@contextmanager
+def _opened(data: bytes, policy: ImageConfig) -> Iterator[Image.Image]:
+    """An image whose header was read and found acceptable; decoding errors become rejections."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns between its two pixel limits; ours decides.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image.width, image.height, policy)
+                yield image
+    except (ImageRejectedError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        expected = f"expected one of {', '.join(FORMATS)}, received {data[:16]!r}..."
+        raise ImageRejectedError(RejectReason.NOT_AN_IMAGE, expected) from error
+    except Image.DecompressionBombError as error:
+        raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, str(error)) from error
+    except Exception as error:
+        # Decoders meet damage with OSError, SyntaxError, ValueError, EOFError, struct.error and
+        # others; whatever it was, this image is rejected, counted and named.
+        detail = f"{type(error).__name__}: {error}"
+        raise ImageRejectedError(RejectReason.UNDECODABLE, detail) from error
+
+
+def _check_size(width: int, height: int, policy: ImageConfig) -> None:
+    short, long = sorted((width, height))
+    if width * height > policy.max_pixels:
+        detail = f"{width}x{height}, images.max_pixels is {policy.max_pixels}"
+        raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, detail)
+    if short < policy.min_side:
+        detail = f"{width}x{height}, images.min_side is {policy.min_side}"
+        raise ImageRejectedError(RejectReason.TOO_SMALL, detail)
+    if long > short * policy.max_aspect_ratio:
+        detail = f"{width}x{height}, images.max_aspect_ratio is {policy.max_aspect_ratio:g}"
+        raise ImageRejectedError(RejectReason.TOO_LONG, detail)
+
+
+def _is_plain_jpeg(image: Image.Image) -> bool:
+    return (
+        image.format == "JPEG"
+        and image.mode in ("L", "RGB")
+        and "progressive" not in image.info
+        and _orientation(image) == 1
+    )
+
+
+def _draft(image: Image.Image, short_side: int) -> None:
+    """Lets a JPEG be decoded at 1/2, 1/4 or 1/8 while its short side stays at least `short_side`.
+
+    The scaling happens on the transform's coefficients, which is several times faster, and every
+    coefficient is still read, so damage is still found. Other formats ignore it.
+    """
+    scale = short_side / min(image.size)
+    image.draft(None, (int(image.width * scale), int(image.height * scale)))
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Decodes; applies the EXIF orientation, composites alpha on white, converts to RGB."""
+    image.load()
+    if image.mode.startswith("I"):
+        image = _grey_from_16_bits(image)
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        white = Image.new("RGBA", colour.size, "white")
+        picture = Image.alpha_composite(white, colour).convert("RGB")
+    else:
+        picture = image.convert("RGB")
+    turn = _TRANSPOSE.get(_orientation(image))
+    return picture.transpose(turn) if turn is not None else picture
+
+
+def _grey_from_16_bits(image: Image.Image) -> Image.Image:
+    """65535 becomes 255. Pillow's own conversion clips everything above 255 to white."""
+    values = np.asarray(image).astype(np.uint32)
+    grey = (values * 255 + 32767) // 65535
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) when there is none or it cannot be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, OSError, KeyError):
+        # Damaged metadata beside sound pixels: show them as they are.
+        return 1
+    return orientation if orientation in _TRANSPOSE else 1
+
+
+def _reduced(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height with the short side at `short_side` and the proportions kept."""
+    short = min(width, height)
+    return round(width * short_side / short), round(height * short_side / short)

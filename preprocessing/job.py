@@ -1,0 +1,276 @@
+"""The preprocessing job: catalog in, dataset out.
+
+Phase one (keys.py) decides everything and writes the plan; phase two (shards.py) writes one shard
+per work item; the manifest comes last. Each step is skipped when its result is there already.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from preprocessing.atomic import replacing
+from preprocessing.beam_runner import beam, run_pipeline
+from preprocessing.catalogs import detect_format, image_root
+from preprocessing.config import CatalogFormat, PreprocessingConfig
+from preprocessing.dataset import (
+    FORMAT_VERSION,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Counts,
+    Manifest,
+    ShardFile,
+    Split,
+)
+from preprocessing.errors import PreprocessingError
+from preprocessing.fingerprint import compute_fingerprint
+from preprocessing.keys import plan_dataset
+from preprocessing.plan import (
+    DUPLICATES_NAME,
+    PROBLEMS_NAME,
+    Owner,
+    Plan,
+    claim,
+    read_classes,
+    read_totals,
+    shard_count,
+    shard_name,
+    write_missing_work_items,
+)
+from preprocessing.progress import Progress, ProgressListener, Stage, watching_files
+from preprocessing.rejections import LABEL_REASONS, RejectReason
+from preprocessing.schema import LABELS_SCHEMA, SplitName
+from preprocessing.shards import index_path, intact_shard, write_shard
+from preprocessing.weights import class_weights, read_weights
+
+
+@dataclass(frozen=True)
+class PreprocessingReport:
+    """What a run did.
+
+    Attributes:
+        dataset: The output directory.
+        fingerprint: Of the dataset.
+        counts: Images, as in the manifest.
+        rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
+            included.
+        images: Records on each side.
+        num_classes: Rows of `labels.parquet`.
+        shards_written: By this run.
+        shards_kept: Found complete and intact.
+        seconds: Wall time.
+    """
+
+    dataset: str
+    fingerprint: str
+    counts: Counts
+    rejected: dict[RejectReason, int]
+    images: dict[SplitName, int]
+    num_classes: int
+    shards_written: int
+    shards_kept: int
+    seconds: float
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether the dataset was there already, complete and intact."""
+        return self.shards_written == 0
+
+
+def preprocess(
+    config: PreprocessingConfig,
+    output: str,
+    *,
+    overwrite: bool = False,
+    progress: ProgressListener | None = None,
+) -> PreprocessingReport:
+    """Makes the dataset of `config` at `output`, or as much of it as is missing there.
+
+    Args:
+        config: All settings.
+        output: Directory of the dataset; new, empty, or of an earlier run.
+        overwrite: Delete a dataset of other settings or another catalog that is there.
+        progress: Called when a stage begins and while it runs, also from another thread.
+
+    Raises:
+        PreprocessingError: wrong input, named in one line. Single images that cannot be used are
+            no errors: they are in `rejected.parquet`.
+    """
+    started = time.monotonic()
+    listener = progress or _ignore
+    root = UPath(output)
+    images = image_root(config.catalog)
+    _check_output_outside(config, root)
+    weights = read_weights(config.weights)
+    listener(Progress(Stage.READ_CATALOG))
+    settings = config.model_dump(mode="json")
+    fingerprint = compute_fingerprint(config)
+    claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite)
+
+    plan = Plan.read(root)
+    if plan is None or plan.fingerprint != fingerprint:
+        listener(Progress(Stage.CHECK_IMAGES))
+        plan = _make_plan(config, fingerprint, images, root, weights)
+    kept, written = _write_missing_shards(plan, config, images, root, listener)
+    manifest = _finish(plan, kept | written, settings, root)
+    return PreprocessingReport(
+        dataset=str(root),
+        fingerprint=fingerprint,
+        counts=manifest.counts,
+        rejected=_rejections(root),
+        images={split: manifest.splits[split].records for split in SplitName},
+        num_classes=manifest.num_classes,
+        shards_written=len(written),
+        shards_kept=len(kept),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _make_plan(
+    config: PreprocessingConfig,
+    fingerprint: str,
+    images: UPath,
+    root: UPath,
+    weights: dict[str, float] | None,
+) -> Plan:
+    """Phase one."""
+    run_pipeline(
+        lambda pipeline: plan_dataset(pipeline, config, images, root), config.runner.processes
+    )
+    classes = read_classes(root)
+    if not classes:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in _rejections(root).items())
+        raise PreprocessingError(
+            f"{config.catalog.path}: no image is left to train on ({reasons}); "
+            f"see {root / REJECTED_NAME}"
+        )
+    columns = {
+        "id": range(len(classes)),
+        "name": [label.name for label in classes],
+        "train_count": [label.train for label in classes],
+        "heldout_count": [label.heldout for label in classes],
+        "weight": class_weights(classes, weights, config.weights),
+    }
+    with replacing(root / LABELS_NAME) as file:
+        pq.write_table(pa.table(columns, schema=LABELS_SCHEMA), file)
+    totals = read_totals(root)
+    shards = {}
+    for split in SplitName:
+        number = shard_count(totals.images.get(split, 0), config.shards.images_per_shard)
+        shards[split] = [shard_name(split, index, number) for index in range(number)]
+        write_missing_work_items(root, shards[split])
+    plan = Plan(fingerprint=fingerprint, listed=totals.listed, shards=shards)
+    plan.write(root)
+    return plan
+
+
+def _write_missing_shards(
+    plan: Plan,
+    config: PreprocessingConfig,
+    images: UPath,
+    root: UPath,
+    listener: ProgressListener,
+) -> tuple[dict[str, ShardFile], dict[str, ShardFile]]:
+    """Phase two. Returns the shards that were there and those that it wrote, by name."""
+    listener(Progress(Stage.VERIFY_SHARDS))
+    names = [name for split in SplitName for name in plan.shards[split]]
+    found = {name: intact_shard(name, root) for name in names}
+    kept = {name: shard for name, shard in found.items() if shard is not None}
+    missing = [name for name in names if name not in kept]
+    if not missing:
+        return kept, {}
+    for name in missing:
+        (root / index_path(name)).unlink(missing_ok=True)
+
+    def write_shards(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | beam.Create(missing)
+            | beam.Reshuffle()
+            | beam.FlatMap(write_shard, root, images, config.images)
+            | beam.combiners.ToList()
+            | beam.Map(_write_problems, root)
+        )
+
+    indexes = [root / index_path(name) for name in missing]
+    with watching_files(indexes, Stage.WRITE_SHARDS, listener):
+        run_pipeline(write_shards, config.runner.processes)
+    problems = (root / PROBLEMS_NAME).read_text().splitlines()
+    if problems:
+        raise PreprocessingError(
+            f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
+            "the images alone and run again with --overwrite"
+        )
+    rewritten = {name: intact_shard(name, root) for name in missing}
+    return kept, {name: shard for name, shard in rewritten.items() if shard is not None}
+
+
+def _finish(
+    plan: Plan, shards: dict[str, ShardFile], settings: dict[str, object], root: UPath
+) -> Manifest:
+    """Checks that no image was lost or counted twice, then writes the manifest."""
+    splits = {}
+    for split in SplitName:
+        files = tuple(shards[name] for name in plan.shards[split])
+        splits[str(split)] = Split(shards=files, records=sum(file.records for file in files))
+    counts = Counts(
+        listed=plan.listed,
+        written=sum(split.records for split in splits.values()),
+        rejected=sum(n for reason, n in _rejections(root).items() if reason not in LABEL_REASONS),
+        duplicates=_rows(root / DUPLICATES_NAME),
+    )
+    if counts.listed != counts.written + counts.rejected + counts.duplicates:
+        raise PreprocessingError(
+            f"{root}: {counts.listed} images are listed, but {counts.written} written + "
+            f"{counts.rejected} rejected + {counts.duplicates} duplicates; this is an error in "
+            "the program, so the dataset is not marked as complete"
+        )
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        fingerprint=plan.fingerprint,
+        code_version=version("manylabel"),
+        settings=settings,
+        counts=counts,
+        splits=splits,
+        num_classes=_rows(root / LABELS_NAME),
+    )
+    with replacing(root / MANIFEST_NAME) as file:
+        file.write(manifest.model_dump_json(indent=2).encode())
+    return manifest
+
+
+def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
+    """A dataset inside the folder that is its catalog would list itself the next time."""
+    folder = UPath(config.catalog.path)
+    is_folder = detect_format(config.catalog) is CatalogFormat.FOLDER
+    if is_folder and root.resolve().is_relative_to(folder.resolve()):
+        raise PreprocessingError(
+            f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
+        )
+
+
+def _rejections(root: UPath) -> dict[RejectReason, int]:
+    """Rows of `rejected.parquet` by reason, the most frequent first."""
+    with (root / REJECTED_NAME).open("rb") as file:
+        reasons = pq.read_table(file).column("reason").to_pylist()
+    return {RejectReason(reason): count for reason, count in Counter(reasons).most_common()}
+
+
+def _rows(path: UPath) -> int:
+    with path.open("rb") as file:
+        return int(pq.ParquetFile(file).metadata.num_rows)
+
+
+def _write_problems(problems: Sequence[str], root: UPath) -> None:
+    with replacing(root / PROBLEMS_NAME) as file:
+        file.write("\n".join(sorted(problems)).encode())
+
+
+def _ignore(_: Progress) -> None:
+    pass

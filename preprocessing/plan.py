@@ -1,0 +1,213 @@
+"""The plan of a dataset: what phase one decides and phase two carries out.
+
+It lies beside the shards, so that a shard can be written again without looking at every image.
+
+    plan/owner.json                          first: whose directory this is
+    plan/train-00000-of-00008.parquet        PLAN_SCHEMA, in the order of the records
+    plan/classes.parquet, plan/totals.json   counts of phase one
+    plan/plan.json                           last: the plan is complete
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+from upath import UPath
+
+from preprocessing.atomic import TEMPORARY_SUFFIX, replacing
+from preprocessing.dataset import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
+from preprocessing.errors import PreprocessingError
+from preprocessing.labels import LabelCount
+from preprocessing.schema import SplitName
+
+PLAN_DIRECTORY = "plan"
+CLASSES_NAME = "classes.parquet"
+TOTALS_NAME = "totals.json"
+PROBLEMS_NAME = f"{PLAN_DIRECTORY}/problems.txt"
+DUPLICATES_NAME = "duplicates.parquet"
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("label_ids", pa.list_(pa.int64()), nullable=False),
+        pa.field("confidences", pa.list_(pa.float64()), nullable=False),
+        pa.field("negative_ids", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+CLASSES_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("train", pa.int64(), nullable=False),
+        pa.field("heldout", pa.int64(), nullable=False),
+    ]
+)
+DUPLICATES_SCHEMA = pa.schema(
+    [pa.field("image", pa.string(), nullable=False), pa.field("kept", pa.string(), nullable=False)]
+)
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """A record to be written; `digest` is that of the file when it was checked."""
+
+    image_id: str
+    digest: str
+    label_ids: list[int]
+    confidences: list[float]
+    negative_ids: list[int]
+
+
+class Totals(BaseModel):
+    """Counts that phase one takes on its way: spellings listed, images on each side."""
+
+    model_config = ConfigDict(frozen=True)
+
+    listed: int
+    images: dict[SplitName, int]
+
+
+class Plan(BaseModel):
+    """A complete plan: shard names of each side, and how many spellings the catalog lists."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str
+    listed: int
+    shards: dict[SplitName, list[str]]
+
+    @classmethod
+    def read(cls, root: UPath) -> Self | None:
+        """The plan below `root`, or None when it is unfinished or a part of it is gone."""
+        path = root / PLAN_DIRECTORY / "plan.json"
+        if not path.is_file():
+            return None
+        plan = cls.model_validate_json(path.read_bytes())
+        parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
+        parts += [root / LABELS_NAME, root / REJECTED_NAME, root / DUPLICATES_NAME]
+        return plan if all(part.is_file() for part in parts) else None
+
+    def write(self, root: UPath) -> None:
+        with replacing(root / PLAN_DIRECTORY / "plan.json") as file:
+            file.write(self.model_dump_json(indent=2).encode())
+
+
+class Owner(BaseModel):
+    """Marks a directory as a dataset's, from the first second of the first run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str
+    settings: dict[str, Any]
+
+
+def claim(root: UPath, owner: Owner, *, overwrite: bool) -> None:
+    """Makes `root` the directory of this dataset, or finds that it is.
+
+    Raises:
+        PreprocessingError: it holds another dataset (and `overwrite` is off), or other files.
+    """
+    path = root / PLAN_DIRECTORY / "owner.json"
+    if path.is_file():
+        present = Owner.model_validate_json(path.read_bytes())
+        if present.fingerprint != owner.fingerprint and not overwrite:
+            raise PreprocessingError(
+                f"{root}: holds a dataset of other input ({_difference(present, owner)}); choose "
+                "another output directory, or --overwrite to delete that dataset"
+            )
+        if overwrite:
+            remove_dataset(root)
+    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise PreprocessingError(
+            f"{root}: expected a new or empty directory, or one that preprocessing wrote, "
+            "received other files; choose another output directory"
+        )
+    with replacing(path) as file:
+        file.write(owner.model_dump_json(indent=2).encode())
+    for leftover in root.rglob(f"*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+def remove_dataset(root: UPath) -> None:
+    """Deletes what preprocessing writes, the manifest first, and nothing else."""
+    for name in (MANIFEST_NAME, LABELS_NAME, REJECTED_NAME, DUPLICATES_NAME):
+        (root / name).unlink(missing_ok=True)
+    for split in SplitName:
+        for suffix in ("tfrecord", "index.parquet"):
+            for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
+                path.unlink()
+        for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
+            path.unlink()
+    (root / PLAN_DIRECTORY / "plan.json").unlink(missing_ok=True)
+
+
+def shard_count(images: int, images_per_shard: int) -> int:
+    return math.ceil(images / images_per_shard)
+
+
+def shard_name(split: SplitName, number: int, shards: int) -> str:
+    return f"{split}-{number:05d}-of-{shards:05d}"
+
+
+def plan_path(root: UPath, shard: str) -> UPath:
+    return root / PLAN_DIRECTORY / f"{shard}.parquet"
+
+
+def write_planned(root: UPath, shard: str, images: Iterable[PlannedImage]) -> None:
+    """The work item of one shard, in the order given."""
+    write_table(plan_path(root, shard), images, PLAN_SCHEMA)
+
+
+def write_missing_work_items(root: UPath, shards: Iterable[str]) -> None:
+    """Empty ones for the shards that the hash gave no image to."""
+    for shard in shards:
+        if not plan_path(root, shard).is_file():
+            write_planned(root, shard, [])
+
+
+def read_planned(root: UPath, shard: str) -> list[PlannedImage]:
+    with plan_path(root, shard).open("rb") as file:
+        return [PlannedImage(**row) for row in pq.read_table(file).to_pylist()]
+
+
+def write_classes(classes: Iterable[LabelCount], root: UPath) -> None:
+    write_table(root / PLAN_DIRECTORY / CLASSES_NAME, classes, CLASSES_SCHEMA)
+
+
+def read_classes(root: UPath) -> list[LabelCount]:
+    with (root / PLAN_DIRECTORY / CLASSES_NAME).open("rb") as file:
+        return [LabelCount(**row) for row in pq.read_table(file).to_pylist()]
+
+
+def write_totals(images: dict[SplitName, int], listed: int, root: UPath) -> None:
+    totals = Totals(listed=listed, images=images)
+    with replacing(root / PLAN_DIRECTORY / TOTALS_NAME) as file:
+        file.write(totals.model_dump_json(indent=2).encode())
+
+
+def read_totals(root: UPath) -> Totals:
+    return Totals.model_validate_json((root / PLAN_DIRECTORY / TOTALS_NAME).read_bytes())
+
+
+def write_table(path: UPath, rows: Iterable[Any], schema: pa.Schema) -> None:
+    """Dataclasses as a Parquet file whose columns are named as their fields."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    with replacing(path) as file:
+        pq.write_table(table, file)
+
+
+def _difference(present: Owner, wanted: Owner) -> str:
+    """Names the settings that differ, or else what settings do not show."""
+    differing = [
+        f"{section}.{key}"
+        for section, values in wanted.settings.items()
+        for key, value in values.items()
+        if present.settings.get(section, {}).get(key) != value
+    ]
+    if differing:
+        return f"different {', '.join(differing)}"
+    return "the catalog, the weights or the version of the code changed"

@@ -1,0 +1,46 @@
+"""Why an image, or one label of an image, is not in the dataset."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RejectReason(StrEnum):
+    """The `reason` column of `rejected.parquet`."""
+
+    BAD_PATH = "path leaves the image root"
+    MISSING_FILE = "missing file"
+    UNREADABLE_FILE = "unreadable file"
+    EMPTY_FILE = "empty file"
+    TOO_MANY_BYTES = "too many bytes"
+    NOT_AN_IMAGE = "not an image of a known format"
+    TOO_MANY_PIXELS = "too many pixels"
+    TOO_SMALL = "too small"
+    TOO_LONG = "too long and thin"
+    UNDECODABLE = "cannot be decoded"
+    NO_LABEL = "no label"
+    NO_LABEL_LEFT = "no label left"
+    # The image itself stays, with its other labels; see LABEL_REASONS.
+    EMPTY_LABEL = "label: empty"
+    BAD_CONFIDENCE = "label: confidence outside [0, 1]"
+
+
+LABEL_REASONS = frozenset({RejectReason.EMPTY_LABEL, RejectReason.BAD_CONFIDENCE})
+"""Reasons that reject one pair of image and label. They do not count as rejected images."""
+
+
+@dataclass(frozen=True, order=True)
+class Rejection:
+    """A row of `rejected.parquet` (REJECTED_SCHEMA)."""
+
+    image: str
+    reason: RejectReason
+    detail: str
+
+
+class ImageRejectedError(Exception):
+    """An image fails the policy; always turned into a counted `Rejection`."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail

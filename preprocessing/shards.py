@@ -1,0 +1,117 @@
+"""Phase two: one work item per shard. Fetch, check, resize, write, rename, index."""
+
+import hashlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from preprocessing.atomic import replacing
+from preprocessing.config import ImageConfig
+from preprocessing.dataset import ShardFile
+from preprocessing.fetch import content_digest, fetch
+from preprocessing.images import store
+from preprocessing.plan import PlannedImage, read_planned
+from preprocessing.rejections import ImageRejectedError
+from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from preprocessing.tfrecord import frame
+
+_SHA256 = b"sha256"
+"""Metadata key of an index: the digest of its shard, so that damage to either is found."""
+
+
+def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig) -> list[str]:
+    """Writes a planned shard and then its index, whose presence says that both are complete.
+
+    Returns:
+        Why the shard could not be written; nothing when it was.
+    """
+    digest = hashlib.sha256()
+    offset, rows = 0, []
+    try:
+        with replacing(root / tfrecord_path(shard)) as file:
+            for planned in read_planned(root, shard):
+                payload = encode_example(_read_again(planned, image_root, policy))
+                framed = frame(payload)
+                file.write(framed)
+                digest.update(framed)
+                rows.append(
+                    {"offset": offset, "length": len(payload), "image_id": planned.image_id}
+                )
+                offset += len(framed)
+    except _ImageChangedError as changed:
+        return [str(changed)]
+    schema = INDEX_SCHEMA.with_metadata({_SHA256: digest.hexdigest()})
+    with replacing(root / index_path(shard)) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
+    return []
+
+
+def intact_shard(shard: str, root: UPath) -> ShardFile | None:
+    """What the manifest says of a shard, or None when it is missing, unfinished or damaged."""
+    path, index = root / tfrecord_path(shard), root / index_path(shard)
+    if not path.is_file() or not index.is_file():
+        return None
+    try:
+        with index.open("rb") as file:
+            table = pq.read_table(file, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError):
+        return None
+    digest = _file_digest(path)
+    if (table.schema.metadata or {}).get(_SHA256) != digest.encode():
+        return None
+    return ShardFile(
+        path=tfrecord_path(shard),
+        index_path=index_path(shard),
+        records=table.num_rows,
+        bytes=path.stat().st_size,
+        sha256=digest,
+    )
+
+
+def _file_digest(path: UPath) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tfrecord_path(shard: str) -> str:
+    """Relative to the dataset root."""
+    return f"{_directory(shard)}/{shard}.tfrecord"
+
+
+def index_path(shard: str) -> str:
+    """Relative to the dataset root."""
+    return f"{_directory(shard)}/{shard}.index.parquet"
+
+
+def _directory(shard: str) -> str:
+    return shard.split("-", 1)[0]
+
+
+class _ImageChangedError(Exception):
+    """A file is no longer the one that the plan was made from."""
+
+
+def _read_again(planned: PlannedImage, image_root: UPath, policy: ImageConfig) -> LabelledImage:
+    try:
+        data = fetch(image_root, planned.image_id, policy.max_bytes)
+        if content_digest(data) != planned.digest:
+            raise _ImageChangedError(f"{planned.image_id}: the file changed since it was checked")
+        stored = store(data, policy)
+    except ImageRejectedError as rejected:
+        raise _ImageChangedError(
+            f"{planned.image_id}: was accepted when it was checked, but now: {rejected.reason}: "
+            f"{rejected.detail}"
+        ) from rejected
+    return LabelledImage(
+        image_id=planned.image_id,
+        encoded=stored.encoded,
+        height=stored.height,
+        width=stored.width,
+        label_ids=tuple(planned.label_ids),
+        confidences=tuple(planned.confidences),
+        negative_ids=tuple(planned.negative_ids),
+    )
