@@ -1,5 +1,6 @@
 """What the command line can tell its user."""
 
+from deploy.errors import DeploymentError
 from eval.errors import EvaluationError
 from preprocessing.errors import PreprocessingError
 from trainer.errors import TrainingError
@@ -23,5 +24,6 @@ USER_ERRORS = (
     PreprocessingError,
     TrainingError,
     EvaluationError,
+    DeploymentError,
 )
 """What is the user's to mend: shown without a traceback, exit code 2."""

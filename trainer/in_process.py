@@ -3,11 +3,14 @@
 `trainer.topology` wires the same classes as actors.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer.coordinator import Coordinator
 from trainer.optimizers import FloatVector
-from trainer.protocols import Answers, Snapshot
+from trainer.plan import TrainingPlan
+from trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
 from trainer.shard import ParameterShard, UpdateId
 
 
@@ -61,3 +64,41 @@ class LocalShards:
     def settled(self, answers: Answers, *, wait: bool) -> bool:
         """See `CoordinatorShards.settled`: direct calls are settled when they return."""
         return True
+
+
+class LocalCoordinator:
+    """Calls its coordinator directly; implements WorkerCoordinator.
+
+    A worker's input pipeline asks for leases in a thread of its own. An actor takes one call at a
+    time; here a lock sees to it.
+    """
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._lock = threading.Lock()
+
+    def lease(self, worker: str) -> tuple[int, int] | None:
+        """See `WorkerCoordinator.lease`."""
+        with self._lock:
+            return self._coordinator.lease(worker)
+
+    def snapshot(self, worker: str) -> Snapshot | None:
+        """See `WorkerCoordinator.snapshot`."""
+        with self._lock:
+            return self._coordinator.snapshot(worker)
+
+    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
+        """See `WorkerCoordinator.commit`."""
+        with self._lock:
+            return self._coordinator.commit(report, squares)
+
+    def report_bad_record(self, worker: str, record: BadRecordReport) -> None:
+        """See `WorkerCoordinator.report_bad_record`."""
+        with self._lock:
+            self._coordinator.report_bad_record(worker, record)
+
+
+def new_local_shards(plan: TrainingPlan) -> LocalShards:
+    """All shards of a plan, in this process."""
+    count = plan.config.topology.parameter_shards
+    return LocalShards([plan.new_shard(index) for index in range(count)])

@@ -58,7 +58,8 @@ class RecordLedger:
     def restore(cls, state: LedgerState, total: int, lease_size: int) -> "RecordLedger":
         """The ledger as of `state`, with everything that was out to be dealt again.
 
-        `total` may have grown or shrunk since; a shorter run deals nothing beyond it.
+        `total` may have grown or shrunk since. A shorter run deals nothing beyond it, but keeps
+        what is undone there, for a run that is made longer again.
         """
         return cls(
             total,
@@ -71,8 +72,9 @@ class RecordLedger:
 
     def lease(self, worker: str) -> tuple[int, int] | None:
         """A range for `worker`, taken-back records first; None when there is nothing to deal."""
-        if self._returned:
-            start, stop = self._returned.take_first(self.lease_size)
+        if self._returned.size_within(0, self.total):
+            first, _ = next(iter(self._returned))
+            start, stop = self._returned.take_first(min(self.lease_size, self.total - first))
         elif self._next < self.total:
             start, stop = self._next, min(self._next + self.lease_size, self.total)
             self._next = stop
@@ -118,12 +120,12 @@ class RecordLedger:
     @property
     def has_work(self) -> bool:
         """Whether a worker that asks now would get a lease."""
-        return bool(self._returned) or self._next < self.total
+        return self._next < self.total or self._returned.size_within(0, self.total) > 0
 
     @property
     def finished(self) -> bool:
         """Whether every position of the run is settled."""
-        return self._next >= self.total and not self._undone()
+        return self.settled_within(0, self.total) == self.total
 
     def settled_within(self, start: int, stop: int) -> int:
         """How many positions of [start, stop) are settled."""

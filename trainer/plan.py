@@ -106,31 +106,32 @@ class TrainingPlan:
         )
 
     def new_worker(
-        self, name: str, threads: int, shards: WorkerShards, coordinator: WorkerCoordinator
+        self,
+        name: str,
+        shards: WorkerShards,
+        coordinator: WorkerCoordinator,
+        *,
+        jit_compile: bool = False,
     ) -> "GradientWorker":
         """A worker with its model and its input pipeline. Loads TensorFlow.
 
         Args:
-            threads: cores it may compute with.
+            jit_compile: see ModelReplica.
         """
-        from trainer.device import configure_device
-
-        config = self.config
-        on_gpu = configure_device(threads, config.precision)
-
         from trainer.gradients import ModelReplica
         from trainer.input import training_batches
         from trainer.losses import label_loss
         from trainer.models.build import build_model
         from trainer.worker import GradientWorker
 
+        config = self.config
         dataset = Dataset.open(self.dataset_root)
         replica = ModelReplica(
             build_model(config.model, dataset.num_classes),
             read_manifest(self.checkpoint).layout,
             partial(label_loss, config=config.loss),
             config.topology.parameter_shards,
-            jit_compile=on_gpu,
+            jit_compile=jit_compile,
         )
         batches = training_batches(
             _leases(name, coordinator),
@@ -140,7 +141,7 @@ class TrainingPlan:
             config.model.input_size,
             partial(coordinator.report_bad_record, name),
         )
-        return GradientWorker(name, iter(batches), replica, shards, coordinator)
+        return GradientWorker(name, batches, replica, shards, coordinator)
 
 
 def record_order(dataset: Dataset, config: InputConfig) -> RecordOrder:

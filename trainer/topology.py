@@ -152,7 +152,10 @@ class _WorkerActor:
         shards: RayShards,
         coordinator: RayCoordinator,
     ) -> int:
-        return plan.new_worker(name, threads, shards, coordinator).run()
+        from trainer.device import configure_device
+
+        on_gpu = configure_device(threads, plan.config.precision)
+        return plan.new_worker(name, shards, coordinator, jit_compile=on_gpu).run()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""The best classes of held-out images, from the weights of a checkpoint."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from preprocessing.dataset import Dataset
+from preprocessing.schema import SplitName
+from trainer.checkpoint import checkpoint_path, load_weights
+from trainer.errors import TrainingError
+from trainer.input import evaluation_batches
+from trainer.loss_config import LossKind
+from trainer.models.build import build_model
+from trainer.run_directory import RunDescription, open_run
+
+
+class TopK(NamedTuple):
+    """The k best classes of B images, best first, equal scores by class id.
+
+    k is smaller than asked for where there are fewer classes.
+    """
+
+    image_ids: list[str]
+    class_ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def predict_top_k(
+    run: Path, step: int, dataset: Dataset, *, k: int, batch_size: int, averaged: bool = True
+) -> Iterator[TopK]:
+    """Yields the predictions of a checkpoint for every held-out image, in the dataset's order.
+
+    Args:
+        averaged: use the Polyak average of the weights, as the paper does for inference.
+
+    Raises:
+        TrainingError: the dataset is not the run's.
+        CheckpointError: there is no intact checkpoint of `step`.
+    """
+    description = open_run(run)
+    if description.dataset_fingerprint != dataset.fingerprint:
+        raise TrainingError(
+            f"{run} was trained on dataset {description.dataset_fingerprint[:12]}, received "
+            f"{dataset.root} ({dataset.fingerprint[:12]}); class ids mean other labels there"
+        )
+    config = description.trainer
+    model = load_model(checkpoint_path(run, step), description, averaged=averaged)
+
+    @tf.function(reduce_retracing=True)
+    def best(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return top_classes(model(images, training=False), config.loss.kind, k)
+
+    batches = evaluation_batches(
+        dataset, SplitName.HELDOUT, config.input, config.model.input_size, batch_size
+    )
+    for images, image_ids in batches:
+        scores, class_ids = best(images)
+        yield TopK(image_ids, class_ids.numpy(), scores.numpy())
+
+
+def load_model(checkpoint: Path, description: RunDescription, *, averaged: bool) -> keras.Model:
+    """The run's model, images to logits, with a checkpoint's weights.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    weights = load_weights(checkpoint, averaged=averaged)
+    keras.config.set_dtype_policy(description.trainer.precision.value)
+    model = build_model(description.trainer.model, description.num_classes)
+    weights.layout.assign(model, weights.parameters, weights.statistics)
+    return model
+
+
+def top_classes(logits: tf.Tensor, kind: LossKind, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k most probable classes of each image, ranked on the device.
+
+    Args:
+        logits: [B, C].
+        k: as many as there are classes, at most.
+
+    Returns:
+        Probabilities float32 [B, min(k, C)], highest first, and class ids int32 of that shape;
+        equal probabilities are ordered by class id.
+    """
+    logits = tf.cast(logits, tf.float32)
+    probabilities = tf.nn.softmax(logits) if kind is LossKind.SOFTMAX else tf.sigmoid(logits)
+    # tf.math.top_k puts the lower index first among equals.
+    best = tf.math.top_k(probabilities, tf.minimum(k, tf.shape(logits)[1]))
+    return best.values, best.indices
