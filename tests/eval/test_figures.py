@@ -168,6 +168,9 @@ def test_the_sheet_is_readable_with_any_label(samples):
         warnings.simplefilter("error")  # matplotlib warns of a missing glyph
         figure = build_contact_sheet(samples)
         assert_readable(figure)
+    labels = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert labels
+    assert not any(text.get_parse_math() for text in labels)
     # Text stays below its own picture.
     cell = figure.bbox.width / 6
     for text, box in texts_drawn(figure):

@@ -18,6 +18,11 @@ def batch(class_ids, scores, image_ids=None) -> PredictionBatch:
     return PredictionBatch(image_ids, np.array(class_ids, np.int32), np.array(scores, np.float32))
 
 
+def test_equal_scores_alone_are_put_in_the_order_of_class_ids():
+    ranked = batch([[4, 9, 3], [1, 2, 3]], [[0.5, 0.1, 0.1], [1, 1, 1]])
+    assert ranked.class_ids.tolist() == [[4, 3, 9], [1, 2, 3]]
+
+
 def test_rows_are_put_best_first_and_ties_by_class_id():
     ranked = batch([[7, 2, 5], [1, 2, 3]], [[0.5, 0.5, 0.9], [3, 2, 1]])
     assert ranked.class_ids.tolist() == [[5, 2, 7], [1, 2, 3]]
