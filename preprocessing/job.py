@@ -4,6 +4,7 @@ Phase one (keys.py) decides everything and writes the plan; phase two (shards.py
 per work item; the manifest comes last. Each step is skipped when its result is there already.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ from preprocessing.plan import (
     claim,
     read_classes,
     read_totals,
+    remove_plan,
     shard_count,
     shard_name,
     write_missing_work_items,
@@ -109,7 +111,7 @@ def preprocess(
     _check_output_outside(config, root)
     weights = read_weights(config.weights)
     listener(Progress(Stage.READ_CATALOG))
-    settings = config.model_dump(mode="json")
+    settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
     claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite)
 
@@ -140,6 +142,7 @@ def _make_plan(
     weights: dict[str, float] | None,
 ) -> Plan:
     """Phase one."""
+    remove_plan(root)
     run_pipeline(
         lambda pipeline: plan_dataset(pipeline, config, images, root), config.runner.processes
     )
@@ -201,7 +204,7 @@ def _write_missing_shards(
     indexes = [root / index_path(name) for name in missing]
     with watching_files(indexes, Stage.WRITE_SHARDS, listener):
         run_pipeline(write_shards, config.runner.processes)
-    problems = (root / PROBLEMS_NAME).read_text().splitlines()
+    problems = json.loads((root / PROBLEMS_NAME).read_bytes())
     if problems:
         raise PreprocessingError(
             f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
@@ -269,7 +272,7 @@ def _rows(path: UPath) -> int:
 
 def _write_problems(problems: Sequence[str], root: UPath) -> None:
     with replacing(root / PROBLEMS_NAME) as file:
-        file.write("\n".join(sorted(problems)).encode())
+        file.write(json.dumps(sorted(problems)).encode())
 
 
 def _ignore(_: Progress) -> None:

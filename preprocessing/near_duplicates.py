@@ -29,11 +29,12 @@ def bands(perceptual_hash: bytes, distance: int) -> Iterator[tuple[int, int]]:
 
 def close_pairs(hashes: Iterable[bytes], distance: int) -> Iterator[tuple[bytes, bytes]]:
     """Pairs (smaller, larger) of different hashes that differ in at most `distance` bits."""
-    ordered = np.unique(np.frombuffer(b"".join(hashes), dtype=">u8"))
+    ordered = sorted(set(hashes))
+    bits = np.frombuffer(b"".join(ordered), dtype=np.uint64)
     for position, one in enumerate(ordered):
-        others = ordered[position + 1 :]
-        near = others[np.bitwise_count(others ^ one) <= distance]
-        yield from ((one.tobytes(), other.tobytes()) for other in near)
+        near = np.bitwise_count(bits[position + 1 :] ^ bits[position]) <= distance
+        for other in np.flatnonzero(near):
+            yield one, ordered[position + 1 + other]
 
 
 def connected_components(edges: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from preprocessing.schema import SplitName
 PLAN_DIRECTORY = "plan"
 CLASSES_NAME = "classes.parquet"
 TOTALS_NAME = "totals.json"
-PROBLEMS_NAME = f"{PLAN_DIRECTORY}/problems.txt"
+PROBLEMS_NAME = f"{PLAN_DIRECTORY}/problems.json"
 DUPLICATES_NAME = "duplicates.parquet"
 
 PLAN_SCHEMA = pa.schema(
@@ -140,9 +140,15 @@ def remove_dataset(root: UPath) -> None:
         for suffix in ("tfrecord", "index.parquet"):
             for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
                 path.unlink()
+    remove_plan(root)
+
+
+def remove_plan(root: UPath) -> None:
+    """Deletes a plan, finished or not, so that no work item of it is taken for one of the next."""
+    (root / PLAN_DIRECTORY / "plan.json").unlink(missing_ok=True)
+    for split in SplitName:
         for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
             path.unlink()
-    (root / PLAN_DIRECTORY / "plan.json").unlink(missing_ok=True)
 
 
 def shard_count(images: int, images_per_shard: int) -> int:

@@ -7,7 +7,7 @@ from enum import StrEnum
 class RejectReason(StrEnum):
     """The `reason` column of `rejected.parquet`."""
 
-    BAD_PATH = "path leaves the image root"
+    BAD_PATH = "path not below the image root"
     MISSING_FILE = "missing file"
     UNREADABLE_FILE = "unreadable file"
     EMPTY_FILE = "empty file"

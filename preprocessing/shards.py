@@ -11,13 +11,15 @@ from preprocessing.config import ImageConfig
 from preprocessing.dataset import ShardFile
 from preprocessing.fetch import content_digest, fetch
 from preprocessing.images import store
-from preprocessing.plan import PlannedImage, read_planned
+from preprocessing.plan import PlannedImage, plan_path, read_planned
 from preprocessing.rejections import ImageRejectedError
 from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
 from preprocessing.tfrecord import frame
 
 _SHA256 = b"sha256"
-"""Metadata key of an index: the digest of its shard, so that damage to either is found."""
+_PLAN_SHA256 = b"plan_sha256"
+"""Metadata of an index: digests of its shard, so that damage to either is found, and of the work
+item, so that a shard of an earlier plan is not taken for one of this."""
 
 
 def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig) -> list[str]:
@@ -41,7 +43,9 @@ def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig)
                 offset += len(framed)
     except _ImageChangedError as changed:
         return [str(changed)]
-    schema = INDEX_SCHEMA.with_metadata({_SHA256: digest.hexdigest()})
+    schema = INDEX_SCHEMA.with_metadata(
+        {_SHA256: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
+    )
     with replacing(root / index_path(shard)) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
     return []
@@ -58,7 +62,11 @@ def intact_shard(shard: str, root: UPath) -> ShardFile | None:
     except (pa.ArrowInvalid, OSError):
         return None
     digest = _file_digest(path)
-    if (table.schema.metadata or {}).get(_SHA256) != digest.encode():
+    expected = {
+        _SHA256: digest.encode(),
+        _PLAN_SHA256: _file_digest(plan_path(root, shard)).encode(),
+    }
+    if table.schema.metadata != expected:
         return None
     return ShardFile(
         path=tfrecord_path(shard),

@@ -21,18 +21,25 @@ def read_parquet(config: CatalogConfig) -> Iterator[CatalogRow]:
         listed = table.schema_arrow.names
         names = [None if at is None else listed[at] for at in find_columns(config, listed)]
         _check_types(config, table.schema_arrow, names)
-        for batch in table.iter_batches(columns=[name for name in names if name is not None]):
-            cells = [
-                [None] * batch.num_rows if name is None else batch.column(name).to_pylist()
-                for name in names
-            ]
-            for image, label, confidence, group in zip(*cells, strict=True):
-                yield CatalogRow(
-                    image=image or "",
-                    label=label or None,
-                    confidence=_confidence(confidence, listed=names[2] is not None),
-                    group=group or None,
-                )
+        try:
+            yield from _rows(table, names)
+        except UnicodeDecodeError as error:
+            raise PreprocessingError(f"{config.path}: expected UTF-8 text: {error}") from error
+
+
+def _rows(table: pq.ParquetFile, names: list[str | None]) -> Iterator[CatalogRow]:
+    for batch in table.iter_batches(columns=[name for name in names if name is not None]):
+        cells = [
+            [None] * batch.num_rows if name is None else batch.column(name).to_pylist()
+            for name in names
+        ]
+        for image, label, confidence, group in zip(*cells, strict=True):
+            yield CatalogRow(
+                image=image or "",
+                label=label or None,
+                confidence=_confidence(confidence, listed=names[2] is not None),
+                group=group or None,
+            )
 
 
 def _check_types(config: CatalogConfig, schema: pa.Schema, names: list[str | None]) -> None:
