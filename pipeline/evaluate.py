@@ -15,11 +15,11 @@ from eval.summary import EvaluationSummary, Provenance
 from pipeline.config import load_settings
 from pipeline.errors import CommandError
 from pipeline.progress import progress_display
+from pipeline.quiet import quiet_imports
 from pipeline.tables import evaluation_table
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
 from trainer.checkpoint import CheckpointInfo, list_checkpoints
-from trainer.predict import predict_top_k
 from trainer.run_directory import SETTINGS, open_run
 
 
@@ -89,6 +89,8 @@ def evaluate_checkpoints(
 
 
 def _predict(run: Path, step: int, dataset: Dataset, config: EvalConfig, console: Console) -> None:
+    with quiet_imports():
+        from trainer.predict import predict_top_k
     total = dataset.records(SplitName.HELDOUT)
 
     def batches() -> Iterator[PredictionBatch]:

@@ -2,13 +2,23 @@
 
 import logging
 import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+# Without a GPU driver, what TensorFlow's C++ calls an error at start-up is that there is none.
+# What goes wrong later reaches Python as an exception, whatever the level.
+_HAS_GPU_DRIVER = Path("/dev/nvidiactl").exists()
 _VARIABLES = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's C++: errors, not the list of CPU features.
+    "TF_CPP_MIN_LOG_LEVEL": "2" if _HAS_GPU_DRIVER else "3",
     "GRPC_VERBOSITY": "ERROR",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's notice of a change to come.
 }
 _LOGGERS = ("apache_beam", "ray", "tensorflow", "absl")
+_CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:")
 
 
 def quiet_libraries() -> None:
@@ -20,3 +30,32 @@ def quiet_libraries() -> None:
         os.environ.setdefault(name, value)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # What is logged on the root itself, not on a logger below it, is of no module of ours: Beam
+    # warns so about cloud clients that are not installed and not needed.
+    logging.getLogger().addFilter(_is_error)
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """For importing TensorFlow: while it loads, its C++ logs whatever the level is set to.
+
+    Standard error is held back while the block runs; then all of it but the chatter is shown.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held_back.seek(0)
+            for line in held_back.read().decode("utf-8", "replace").splitlines():
+                if not _CHATTER.match(line):
+                    print(line, file=sys.stderr)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
