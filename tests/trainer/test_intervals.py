@@ -1,5 +1,7 @@
 """An interval set behaves as a set of integers that refuses to gain or lose one twice."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ def is_canonical(intervals):
     """Sorted, disjoint and not even touching: one set has one form."""
     pairs = list(intervals)
     return all(a < b for a, b in pairs) and all(
-        left[1] < right[0] for left, right in zip(pairs, pairs[1:], strict=False)
+        left[1] < right[0] for left, right in pairwise(pairs)
     )
 
 
