@@ -124,9 +124,9 @@ class _Cuts:
         """Splits shard slices into variables."""
         pieces: list[list[tf.Tensor]] = [[] for _ in self._shapes]
         for slice_, parts in zip(slices, self._shards, strict=True):
-            for part, piece in zip(
-                parts, tf.split(slice_, [p.stop - p.start for p in parts]), strict=True
-            ):
+            # tf.split refuses to cut an empty shard into no parts.
+            sizes = [part.stop - part.start for part in parts]
+            for part, piece in zip(parts, tf.split(slice_, sizes) if sizes else [], strict=True):
                 pieces[part.variable].append(piece)
         for variable, shape, parts_of_it in zip(variables, self._shapes, pieces, strict=True):
             whole = parts_of_it[0] if len(parts_of_it) == 1 else tf.concat(parts_of_it, 0)

@@ -89,12 +89,13 @@ class ParameterLayout(BaseModel):
         """Writes flat vectors into the model.
 
         Raises:
-            ValueError: the model or a vector is not of this layout.
+            ValueError: the model or a vector is not of this layout. The model is unchanged then.
         """
-        for slots, variables, vector in (
+        vectors = (
             (self.parameters, model.trainable_variables, parameters),
             (self.statistics, model.non_trainable_weights, statistics),
-        ):
+        )
+        for slots, variables, vector in vectors:
             expected = [slot.shape for slot in slots]
             received = [tuple(variable.shape) for variable in variables]
             count = slots[-1].stop if slots else 0
@@ -103,6 +104,7 @@ class ParameterLayout(BaseModel):
                     f"the weights are of another model: expected {len(expected)} variables with "
                     f"{count} values, received {len(received)} and a vector of {len(vector)}"
                 )
+        for slots, variables, vector in vectors:
             for slot, variable in zip(slots, variables, strict=True):
                 variable.assign(vector[slot.offset : slot.stop].reshape(slot.shape))
 
@@ -121,7 +123,7 @@ def cut(count: int, shards: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Fragment:
-    """The part [start, stop) of a shard's range that holds (part of) one variable."""
+    """The non-empty part [start, stop) of a shard's range that holds (part of) one variable."""
 
     variable: int
     start: int
@@ -133,7 +135,7 @@ def fragments(slots: Sequence[VariableSlot], start: int, stop: int) -> list[Frag
     return [
         Fragment(index, max(slot.offset, start) - start, min(slot.stop, stop) - start)
         for index, slot in enumerate(slots)
-        if slot.offset < stop and slot.stop > start
+        if max(slot.offset, start) < min(slot.stop, stop)
     ]
 
 
