@@ -35,11 +35,13 @@ def training_image(
     key: int64 [2]. Equal keys give equal images: no state is kept, so it does not matter which
     worker draws the image, or how often.
     """
-    flip, top, left, *colour = tf.unstack(tf.random.stateless_uniform([6], key))
+    flip, top, left, *colour = tf.unstack(tf.random.stateless_uniform([6], key, alg="philox"))
     view = augmentation.view
     if isinstance(view, RandomResizedCrop):
         # A key of its own: the operation would start from the same numbers as the draws above.
-        window = random_window(tf.io.extract_jpeg_shape(encoded), tf.random.fold_in(key, 1), view)
+        window = random_window(
+            tf.io.extract_jpeg_shape(encoded), tf.random.fold_in(key, 1, alg="philox"), view
+        )
         pixels = _resize(_decode(encoded, window), size, size, framing)
         pixels.set_shape([size, size, 3])
     else:
@@ -48,7 +50,7 @@ def training_image(
         pixels = _shifted(pixels, round(view.fraction * size), top, left, framing.fill)
     if augmentation.flip:
         pixels = tf.cond(flip < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    return to_network_range(_recoloured(pixels, colour, augmentation))
+    return _recoloured(to_network_range(pixels), colour, augmentation)
 
 
 def central_window(shape: tf.Tensor, framing: FramingConfig) -> tf.Tensor:
@@ -124,16 +126,23 @@ def _shifted(pixels: tf.Tensor, most: int, top: tf.Tensor, left: tf.Tensor, fill
 
 
 def _recoloured(
-    pixels: tf.Tensor, draws: list[tf.Tensor], augmentation: AugmentationConfig
+    image: tf.Tensor, draws: list[tf.Tensor], augmentation: AugmentationConfig
 ) -> tf.Tensor:
-    """Brightness, contrast, saturation; draws are three numbers uniform in [0, 1)."""
-    brightness, contrast, saturation = (2.0 * draw - 1.0 for draw in draws)
-    if augmentation.brightness > 0:
-        pixels += 255.0 * augmentation.brightness * brightness
-    if augmentation.contrast > 0:
-        mean = tf.reduce_mean(pixels, axis=[0, 1], keepdims=True)
-        pixels = mean + (1.0 + augmentation.contrast * contrast) * (pixels - mean)
-    if augmentation.saturation > 0:
-        grey = tf.reduce_sum(pixels * _LUMA, axis=2, keepdims=True)
-        pixels = grey + (1.0 + augmentation.saturation * saturation) * (pixels - grey)
-    return tf.clip_by_value(pixels, 0.0, 255.0)
+    """Changes brightness, contrast and saturation of an image in [-1, 1], then clips it.
+
+    A colour x becomes x + b, then m + c (x - m) with the image's mean m, then g + s (x - g) with
+    its grey g. All three are affine in x, so one matrix does them: each pass over the pixels
+    costs far more than its arithmetic. draws: three numbers uniform in [0, 1).
+    """
+    if not (augmentation.brightness or augmentation.contrast or augmentation.saturation):
+        return image
+    symmetric = [2.0 * draw - 1.0 for draw in draws]
+    brightness = 2.0 * augmentation.brightness * symmetric[0]
+    contrast = 1.0 + augmentation.contrast * symmetric[1]
+    saturation = 1.0 + augmentation.saturation * symmetric[2]
+    colours = tf.reshape(image, [-1, 3])
+    mean = tf.reduce_mean(colours, axis=0, keepdims=True)
+    mix = saturation * tf.eye(3) + (1.0 - saturation) * tf.constant(_LUMA)[:, tf.newaxis]
+    offset = tf.matmul(brightness + (1.0 - contrast) * mean, mix)
+    colours = tf.matmul(colours, contrast * mix) + offset
+    return tf.reshape(tf.clip_by_value(colours, -1.0, 1.0), image.shape)

@@ -17,7 +17,7 @@ STILL = {
     "contrast": 0,
     "saturation": 0,
 }
-WHOLE = FramingConfig(fit="stretch", central_fraction=1.0)
+WHOLE = FramingConfig(fit="stretch", central_fraction=1.0, antialias=True)
 KEYS = [tf.constant([0, position], tf.int64) for position in range(200)]
 ROUNDING = 1.01  # Pillow rounds to whole levels after each of two passes.
 
@@ -64,7 +64,7 @@ def train(encoded, key, size=32, framing=WHOLE, **fields):
 )
 def test_central_views_equal_pillow(height, width, fit, fraction, box):
     encoded = jpeg(smooth(height, width))
-    framing = FramingConfig(fit=fit, central_fraction=fraction)
+    framing = FramingConfig(fit=fit, central_fraction=fraction, antialias=True)
     image = evaluation_image(encoded, 32, framing)
     assert image.dtype == tf.float32
     np.testing.assert_allclose(levels(image), pillow(encoded, box, 32, 32), atol=ROUNDING)
@@ -73,7 +73,7 @@ def test_central_views_equal_pillow(height, width, fit, fraction, box):
 def test_padding_keeps_the_whole_picture_between_bars():
     encoded = jpeg(smooth(100, 50))
     for fill in (255, 7):
-        framing = FramingConfig(fit="pad", central_fraction=1.0, fill=fill)
+        framing = FramingConfig(fit="pad", central_fraction=1.0, fill=fill, antialias=True)
         image = levels(evaluation_image(encoded, 32, framing))
         np.testing.assert_allclose(
             image[:, 8:24], pillow(encoded, (0, 0, 50, 100), 32, 16), atol=ROUNDING
