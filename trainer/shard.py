@@ -109,7 +109,8 @@ class ParameterShard:
         """Holds a gradient slice float32[n] and the change of the statistics float32[m].
 
         Returns:
-            The slice's sum of squares; NaN or Inf when any value of either vector is.
+            The slice's sum of squares; NaN or Inf when any value of either vector is, or when the
+            sum is beyond float32.
 
         Raises:
             ValueError: a vector has another length than the shard's range.
@@ -123,7 +124,8 @@ class ParameterShard:
         if update[0] not in self._dismissed:
             self._staged[update] = gradient, statistics
         finite = 0.0 if np.isfinite(statistics).all() else float("nan")
-        return float(np.dot(gradient, gradient)) + finite
+        with np.errstate(over="ignore"):  # no warning: the answer says it
+            return float(np.dot(gradient, gradient)) + finite
 
     def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
         """Applies a staged update: L2, optimizer, averages, statistics."""
