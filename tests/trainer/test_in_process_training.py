@@ -29,7 +29,7 @@ def settings(**changes) -> TrainerConfig:
     tree = {
         "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1},
         "input": {"batch_size": BATCH, "augmentation": {"view": {"name": "shift"}}},
-        "optimizer": {"name": "rmsprop", "epsilon": 1e-3, "mean_square_start": "zeros"},
+        "optimizer": {"name": "rmsprop", "epsilon": 1.0, "mean_square_start": "zeros"},
         "schedule": {"learning_rate": 1e-3, "decay_rate": 0.5, "decay_every": 10 * BATCH},
         "averaging": {"decay": 0.9, "warm_up": False},
         "l2": L2,
@@ -69,7 +69,7 @@ def keras_loop(dataset: Dataset, config: TrainerConfig) -> tuple[np.ndarray, np.
     model = build_model(config.model, CLASSES)
     decayed = decayed_variables(model)
     schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5, staircase=True)
-    optimizer = keras.optimizers.RMSprop(schedule, rho=0.9, momentum=0.9, epsilon=1e-3)
+    optimizer = keras.optimizers.RMSprop(schedule, rho=0.9, momentum=0.9, epsilon=1.0)
 
     @tf.function(reduce_retracing=True)
     def step(images, targets):

@@ -1,0 +1,150 @@
+"""Claim: one worker through the whole system keeps at least 0.90 of a bare Keras loop's speed.
+
+Full Xception at 96 px, batch 32, one worker and one parameter shard. Peer: model.train_on_batch
+with Keras' RMSprop (momentum, EMA) on the same batches from the same input pipeline, in float32 on
+the same cores. Both are measured in turn, several times; the figure is the ratio of the medians.
+
+    python benchmarks/worker_overhead.py [--rounds 5]
+
+What the system does on top: pack gradients, move them to the shard's process, apply L2, RMSprop and
+the average there, publish the weights, unpack them, count records. What it saves: Keras' own
+optimizer and EMA, variable by variable. XLA is off for both, since on a CPU it makes Xception
+several times slower.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from preprocessing.config import PreprocessingConfig
+from preprocessing.dataset import Dataset
+from preprocessing.job import preprocess
+from preprocessing.schema import SplitName
+from trainer.config import TrainerConfig
+from trainer.job import train
+from trainer.metrics_log import read_metrics
+
+CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
+UPDATES_PER_ROW = 4
+WARM_UP_ROWS = 2  # tracing, and object store pages that were never touched
+ROWS = 6
+
+
+def settings(records: int) -> TrainerConfig:
+    """Settings of both sides."""
+    updates = UPDATES_PER_ROW * (WARM_UP_ROWS + ROWS)
+    return TrainerConfig.model_validate(
+        {
+            "model": {"input_size": 96},
+            "input": {"batch_size": 32, "augmentation": {"view": {"name": "shift"}}},
+            "epochs": updates * 32 / records,
+            "checkpoints": {"every_samples": 10**9},
+            "updates_per_metrics_row": UPDATES_PER_ROW,
+        }
+    )
+
+
+def make_dataset(folder: Path) -> Path:
+    """The project's pictures at a size that gives both sides the same decoding work."""
+    config = PreprocessingConfig.model_validate(
+        {
+            "catalog": {"path": str(CATALOG)},
+            "images": {"short_side_limit": 112},
+            "labels": {"minimum_count": 10},
+        }
+    )
+    preprocess(config, str(folder))
+    return folder
+
+
+def system_speed(dataset: Path, run: Path) -> float:
+    """Images a second of one worker, the median over rows of updates."""
+    config = settings(Dataset.open(dataset).records(SplitName.TRAIN))
+    train(config, dataset, run)
+    rows = read_metrics(run)[WARM_UP_ROWS:]
+    return statistics.median(row.images_per_second for row in rows)
+
+
+def keras_speed(dataset_root: Path) -> float:
+    """Images a second of train_on_batch, the median over rows of as many batches."""
+    import keras
+    import numpy as np
+
+    from trainer.device import configure_device
+    from trainer.input import training_batches
+    from trainer.models.build import build_model
+    from trainer.plan import record_order
+
+    dataset = Dataset.open(dataset_root)
+    config = settings(dataset.records(SplitName.TRAIN))
+    configure_device(len(os.sched_getaffinity(0)), config.precision)
+    model = build_model(config.model, dataset.num_classes)
+    model.compile(
+        optimizer=keras.optimizers.RMSprop(
+            1e-3, rho=0.9, momentum=0.9, epsilon=1.0, use_ema=True, ema_momentum=0.9999
+        ),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    batches = training_batches(
+        [(0, 32 * UPDATES_PER_ROW * (WARM_UP_ROWS + ROWS))],
+        record_order(dataset, config.input),
+        dataset,
+        config.input,
+        config.model.input_size,
+        lambda record: None,
+    )
+    speeds = []
+    began = time.monotonic()
+    for count, (images, labels, _) in enumerate(batches, start=1):
+        targets = np.zeros((len(images), dataset.num_classes), np.float32)
+        targets[labels.row_ids.numpy(), labels.class_ids.numpy()] = labels.confidences.numpy()
+        model.train_on_batch(images, targets)
+        if count % UPDATES_PER_ROW == 0:
+            now = time.monotonic()
+            speeds.append(UPDATES_PER_ROW * 32 / (now - began))
+            began = now
+    return statistics.median(speeds[WARM_UP_ROWS:])
+
+
+def _in_a_fresh_process(side: str, dataset: Path) -> float:
+    """Neither side inherits the other's threads or memory."""
+    command = [sys.executable, __file__, "--side", side, "--dataset", str(dataset)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Runs both sides in turn and prints a line per round and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--side", choices=["system", "keras"], help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.side == "system":
+            print(system_speed(arguments.dataset, Path(folder) / "run"))
+        elif arguments.side == "keras":
+            print(keras_speed(arguments.dataset))
+        else:
+            dataset = make_dataset(Path(folder) / "dataset")
+            speeds: dict[str, list[float]] = {"keras": [], "system": []}
+            for round_ in range(arguments.rounds):
+                for side, measured in speeds.items():
+                    measured.append(_in_a_fresh_process(side, dataset))
+                last = ", ".join(f"{side} {measured[-1]:.1f}" for side, measured in speeds.items())
+                print(f"round {round_ + 1}: {last} images/s", flush=True)
+            keras_median, system_median = map(statistics.median, speeds.values())
+            print(
+                f"median: keras {keras_median:.1f}, system {system_median:.1f} images/s, "
+                f"ratio {system_median / keras_median:.3f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
