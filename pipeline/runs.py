@@ -25,11 +25,11 @@ def show_runs(root: Path, console: Console) -> None:
     if not runs:
         console.print(f"{root}: no runs yet; manylabel train makes one", highlight=False)
         return
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("run", "begun", "classes", "dataset"):
-        table.add_column(name)
-    for name in ("step", "samples", "evaluated", "weighted MAP", "× baseline"):
-        table.add_column(name, justify="right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("run", overflow="fold", min_width=12)
+    for name in ("begun", "classes", "step", "samples", "evaluated\nstep", "weighted\nMAP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("×\nbaseline", justify="right", no_wrap=True)
     for run in sorted(runs, key=lambda run: open_run(run).created, reverse=True):
         table.add_row(*_cells(run))
     console.print(table)
@@ -39,9 +39,8 @@ def _cells(run: Path) -> list[str]:
     description = open_run(run)
     cells = [
         run.name,
-        f"{description.created.astimezone():%Y-%m-%d %H:%M}",
+        f"{description.created.astimezone():%Y-%m-%d}",
         f"{description.num_classes:,}",
-        description.dataset_fingerprint[:12],
     ]
     for checkpoint in list_checkpoints(run)[-1:]:
         cells += [f"{checkpoint.step:,}", f"{checkpoint.samples:,}"]

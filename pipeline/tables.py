@@ -14,13 +14,15 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
     k, form = last.config.k, last.config.form
     table = Table(
         box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
         title=f"{last.headline_name}, weights {last.config.weights.kind}, "
         f"{last.counts.images:,} held-out images",
         title_justify="left",
     )
-    names = ("step", "samples", f"weighted MAP@{k}", "× baseline", f"MAP@{k}", f"recall@{k}")
+    names = ("step", "samples", f"weighted\nMAP@{k}", "×\nbaseline", f"MAP\n@{k}", f"recall\n@{k}")
     for name in (*names, *(f"P@{n}" for n in last.scores.precision)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
         table.add_row(
             f"{summary.provenance.step:,}",
@@ -43,4 +45,4 @@ def ratio_text(summary: EvaluationSummary) -> str:
 
 def _cells(scores: Scores) -> list[str]:
     values = (scores.map_image, scores.recall, *scores.precision.values())
-    return [f"{value:.4f}" for value in values]
+    return [f"{value:.3f}" for value in values]

@@ -9,7 +9,6 @@ from pipeline.errors import Interrupted
 from pipeline.progress import ProgressDisplay, progress_display
 from pipeline.quiet import quiet_imports
 from preprocessing.dataset import Dataset
-from trainer.checkpoint import list_checkpoints
 from trainer.job import TrainingProgress, train
 
 
@@ -22,9 +21,8 @@ def train_with(
         Interrupted: it was told to stop; its state is saved.
     """
     Dataset.open(dataset)  # Its errors come before the seconds that TensorFlow takes to load.
-    if not list_checkpoints(run):
-        with quiet_imports():
-            import trainer.initial_state  # noqa: F401  # What the first checkpoint needs.
+    with quiet_imports():
+        import trainer.initial_state  # noqa: F401
     with progress_display("train", console) as display:
         report = train(
             settings.trainer,
