@@ -214,6 +214,8 @@ class Topology:
             TrainingError: a worker met what every other would meet as well, such as the loss of
                 a shard.
         """
+        if not self._workers:
+            return []
         done, _ = ray.wait(list(self._workers), num_returns=1, timeout=timeout)
         ends = []
         for run in done:
