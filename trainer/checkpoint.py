@@ -7,6 +7,8 @@ A checkpoint is written under another name and renamed when it is whole, so that
 a number for a name is a finished one.
 """
 
+import io
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -28,6 +30,9 @@ MANIFEST = "manifest.json"
 DIRECTORY = "checkpoints"
 _UNFINISHED = ".unfinished-"
 
+# The half-open ranges of parameters and of statistics in one file.
+_Held = tuple[tuple[int, int], tuple[int, int]]
+
 
 class StreamIdentity(BaseModel):
     """What decides which record a stream position means. A ledger is only valid with its own."""
@@ -41,12 +46,13 @@ class StreamIdentity(BaseModel):
 
 
 class ShardFile(BaseModel):
-    """One file of a checkpoint."""
+    """One file of a checkpoint: its length and the names of its vectors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     bytes: int
+    vectors: tuple[str, ...]
 
 
 class CheckpointManifest(BaseModel):
@@ -128,15 +134,15 @@ class CheckpointWriter:
         directory = self._unfinished(step)
         try:
             directory.mkdir(parents=True)
+            answers = self._shards.save([directory / name for name in self._names], step)
         except OSError as error:
             raise self._failed(step, error) from error
-        answers = self._shards.save([directory / name for name in self._names], step)
         manifest = CheckpointManifest(
             format_version=FORMAT_VERSION,
             step=step,
             samples=samples,
             layout=self._layout,
-            shards=tuple(ShardFile(name=name, bytes=0) for name in self._names),
+            shards=tuple(ShardFile(name=name, bytes=0, vectors=()) for name in self._names),
             ledger=ledger,
             stream=self._stream,
         )
@@ -172,11 +178,12 @@ class CheckpointWriter:
 
     def _publish(self, manifest: CheckpointManifest) -> None:
         directory = self._unfinished(manifest.step)
-        files = tuple(
-            ShardFile(name=name, bytes=(directory / name).stat().st_size) for name in self._names
-        )
+        files = tuple(_describe(directory / name) for name in self._names)
         text = manifest.model_copy(update={"shards": files}).model_dump_json()
-        (directory / MANIFEST).write_text(text, encoding="utf-8")
+        with (directory / MANIFEST).open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # as the shards do: the checkpoint before may be removed next
         final = checkpoint_path(self._run, manifest.step)
         if final.exists():  # a damaged one, passed over when the run was resumed
             shutil.rmtree(final)
@@ -198,29 +205,41 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / DIRECTORY / f"{step:08d}"
 
 
+def finished_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run that were finished once, oldest first; some may be damaged."""
+    found = [path for path in (run / DIRECTORY).glob("[0-9]*") if path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
 def list_checkpoints(run: Path) -> list[CheckpointInfo]:
     """The finished checkpoints of a run whose files have their full length, oldest first."""
     found = []
-    for path in sorted((run / DIRECTORY).glob("[0-9]*")):
+    for path in finished_checkpoints(run):
         try:
             manifest = read_manifest(path)
         except CheckpointError:
             continue  # not intact: what this function leaves out
         found.append(CheckpointInfo(manifest.step, manifest.samples, path))
-    return sorted(found, key=lambda info: info.step)
+    return found
 
 
 def read_manifest(path: Path) -> CheckpointManifest:
     """A checkpoint's manifest.
 
     Raises:
-        CheckpointError: it is missing or unreadable, or a file is missing or cut short.
+        CheckpointError: it is missing or unreadable, of another format, or a file is missing or
+            cut short.
     """
     try:
         manifest = CheckpointManifest.model_validate_json((path / MANIFEST).read_bytes())
         sizes = {file.name: (path / file.name).stat().st_size for file in manifest.shards}
     except (OSError, ValidationError) as error:
         raise CheckpointError(f"{path} is not an intact checkpoint: {error}") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: expected format version {FORMAT_VERSION}, found {manifest.format_version}; "
+            "read it with the version of manylabel that wrote it"
+        )
     for file in manifest.shards:
         if sizes[file.name] != file.bytes:
             raise CheckpointError(
@@ -235,8 +254,8 @@ def verify(path: Path) -> None:
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
-    for file in read_manifest(path).shards:
-        _read_vectors(path / file.name)
+    for file, held in _files(read_manifest(path)):
+        _read_vectors(path / file.name, held, file.vectors)
 
 
 def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
@@ -247,7 +266,7 @@ def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
     """
     manifest = read_manifest(path)
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
-    parts = [_read_vectors(path / file.name, names) for file in manifest.shards]
+    parts = [_read_vectors(path / file.name, held, names) for file, held in _files(manifest)]
     parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)
     return FlatWeights(manifest.layout, parameters, statistics)
 
@@ -263,19 +282,28 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     manifest = read_manifest(path)
     layout = manifest.layout
     wanted = cut(layout.parameter_count, shards)[shard], cut(layout.statistics_count, shards)[shard]
-    ranges = zip(
-        cut(layout.parameter_count, len(manifest.shards)),
-        cut(layout.statistics_count, len(manifest.shards)),
-        strict=True,
-    )
+    files = _files(manifest)
+    needed = [
+        (file, held) for file, held in files if not all(map(_is_empty, map(_overlap, held, wanted)))
+    ]
     parts: dict[str, list[FloatVector]] = {}
-    for file, held in zip(manifest.shards, ranges, strict=True):
-        if all(map(_is_empty, map(_overlap, held, wanted))):
-            continue
-        for name, vector in _read_vectors(path / file.name).items():
-            kind = 1 if name in STATISTICS_VECTORS else 0
+    for file, held in needed or files[:1]:  # a shard that holds nothing has its vectors as well
+        for name, vector in _read_vectors(path / file.name, held, file.vectors).items():
+            kind = _kind(name)
             parts.setdefault(name, []).append(vector[_overlap(held[kind], wanted[kind])])
     return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
+
+
+def _files(manifest: CheckpointManifest) -> list[tuple[ShardFile, _Held]]:
+    """Each file of a checkpoint with what it holds."""
+    layout, count = manifest.layout, len(manifest.shards)
+    held = zip(cut(layout.parameter_count, count), cut(layout.statistics_count, count), strict=True)
+    return list(zip(manifest.shards, held, strict=True))
+
+
+def _kind(vector: str) -> int:
+    """Which of a file's two ranges a vector has."""
+    return 1 if vector in STATISTICS_VECTORS else 0
 
 
 def _overlap(held: tuple[int, int], wanted: tuple[int, int]) -> slice:
@@ -288,10 +316,32 @@ def _is_empty(part: slice) -> bool:
     return part.start >= part.stop
 
 
-def _read_vectors(path: Path, names: Sequence[str] | None = None) -> dict[str, FloatVector]:
-    """A file's vectors by name. Reading checks the CRC-32 that npz keeps of each."""
+def _describe(path: Path) -> ShardFile:
+    with zipfile.ZipFile(path) as archive:
+        vectors = tuple(member.removesuffix(".npy") for member in archive.namelist())
+    return ShardFile(name=path.name, bytes=path.stat().st_size, vectors=vectors)
+
+
+def _read_vectors(path: Path, held: _Held, names: Sequence[str]) -> dict[str, FloatVector]:
+    """The vectors of these names.
+
+    Not by np.load: it stops reading where a vector's header says so, and then the CRC-32 of the
+    whole is not compared, that of a damaged header included.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or arrays.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+        with zipfile.ZipFile(path) as archive:
+            vectors = {
+                name: np.lib.format.read_array(
+                    io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False
+                )
+                for name in names
+            }
+    except Exception as error:  # a damaged archive makes zipfile and NumPy raise almost anything
+        raise CheckpointError(f"{path} is damaged: {error!r}") from error
+    for name, vector in vectors.items():
+        start, stop = held[_kind(name)]
+        if vector.shape != (stop - start,):
+            raise CheckpointError(
+                f"{path}: expected {stop - start} values of {name}, found shape {vector.shape}"
+            )
+    return vectors

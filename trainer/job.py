@@ -12,7 +12,7 @@ from typing import Any
 
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
-from trainer.checkpoint import list_checkpoints, read_manifest, verify
+from trainer.checkpoint import finished_checkpoints, read_manifest, verify
 from trainer.config import TrainerConfig
 from trainer.coordinator import CoordinatorStatus
 from trainer.errors import CheckpointError, TrainingError
@@ -121,13 +121,13 @@ def train(
 
 def newest_intact_checkpoint(run: Path) -> Path | None:
     """The newest checkpoint whose every byte can be read; damaged ones are passed over, loudly."""
-    for info in reversed(list_checkpoints(run)):
+    for path in reversed(finished_checkpoints(run)):
         try:
-            verify(info.path)
+            verify(path)
         except CheckpointError as error:
             log.warning("passing over a damaged checkpoint: %s", error)
             continue
-        return info.path
+        return path
     return None
 
 
