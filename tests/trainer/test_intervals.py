@@ -23,7 +23,8 @@ def is_canonical(intervals):
 @pytest.mark.parametrize("seed", range(20))
 def test_it_behaves_like_a_set_of_integers(seed):
     random = np.random.default_rng(seed)
-    intervals, brute = IntervalSet(), set()
+    intervals = IntervalSet()
+    brute: set[int] = set()
     for _ in range(300):
         start = int(random.integers(0, 40))
         stop = start + int(random.integers(1, 8))

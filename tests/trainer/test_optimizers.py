@@ -200,13 +200,13 @@ def test_the_first_two_rmsprop_steps_by_hand():
     slots = optimizer.new_slots(1)
     blocks = DecayBlocks(1, [], 0.0)
     # mean square .5 + .5 * 9 = 5, buffer .2 * 3 / sqrt(6)
-    optimizer.update(weights, average, slots, np.float32([3]), blocks, 0.2, 0.75)
+    optimizer.update(weights, average, slots, np.full(1, 3, np.float32), blocks, 0.2, 0.75)
     first = 0.6 / 6**0.5
     assert slots["mean_square"][0] == pytest.approx(5)
     assert weights[0] == pytest.approx(1 - first)
     assert average[0] == pytest.approx(1 - 0.25 * first)
     # mean square 2.5 + .5 = 3, buffer .5 * first + .2 / sqrt(4)
-    optimizer.update(weights, average, slots, np.float32([1]), blocks, 0.2, 0.75)
+    optimizer.update(weights, average, slots, np.ones(1, np.float32), blocks, 0.2, 0.75)
     assert slots["momentum"][0] == pytest.approx(0.5 * first + 0.1)
     assert weights[0] == pytest.approx(1 - first - 0.5 * first - 0.1)
 

@@ -53,7 +53,7 @@ def test_fragments_tile_every_shard(sizes, shards):
     ]
     owner = np.repeat(np.arange(len(sizes)), sizes)
     for start, stop in cut(sum(sizes), shards):
-        tiled = []
+        tiled: list[int] = []
         for part in fragments(slots, start, stop):
             assert part.start == len(tiled)
             tiled += [part.variable] * (part.stop - part.start)
