@@ -67,7 +67,8 @@ def merge_rows(key: str, rows: Iterable[CatalogRow]) -> Iterator[Candidate | Rej
     duplicate for each further spelling of the path.
     """
     rows = list(rows)
-    spellings = sorted({row.image for row in rows})
+    # The normalised spelling stands for the image when it is among them.
+    spellings = sorted({row.image for row in rows}, key=lambda raw: (raw != key, raw))
     yield from (Duplicate(spelling, key) for spelling in spellings[1:])
     labels = []
     for row in rows:

@@ -1,0 +1,99 @@
+"""Preprocessing on real Beam worker processes, and its shards read by other readers."""
+
+import io
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from PIL import Image
+
+from preprocessing.config import PreprocessingConfig
+from preprocessing.dataset import Dataset
+from preprocessing.job import preprocess
+from preprocessing.rejections import RejectReason
+from preprocessing.schema import decode_example, encode_example
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    """A folder tree of 24 pictures, two of them broken and one listed as two equal files."""
+    root = tmp_path_factory.mktemp("tree")
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        directory = root / f"half {number % 2}" / f"third {number % 3}"
+        directory.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((60, 50)).save(directory / f"{number}.png")
+    (root / "half 0" / "text.jpg").write_text("no picture")
+    (root / "half 1" / "empty.jpg").touch()
+    copied = next((root / "half 0").rglob("*.png"))
+    (root / "half 1" / "copy.png").write_bytes(copied.read_bytes())
+    return root
+
+
+def run(catalog, output, processes):
+    config = PreprocessingConfig.model_validate(
+        {
+            "catalog": {"path": str(catalog)},
+            "heldout": {"size": 6},
+            "shards": {"images_per_shard": 5},
+            "runner": {"processes": processes},
+        }
+    )
+    return preprocess(config, str(output))
+
+
+@pytest.fixture(scope="module")
+def report(catalog, tmp_path_factory):
+    return run(catalog, tmp_path_factory.mktemp("one") / "dataset", processes=1)
+
+
+def all_files(root):
+    paths = (path for path in Path(root).rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def test_two_processes_write_the_same_bytes_as_one(catalog, report, tmp_path):
+    by_two = run(catalog, tmp_path / "dataset", processes=2)
+    assert all_files(by_two.dataset) == all_files(report.dataset)
+    assert by_two.counts == report.counts
+    assert report.counts.model_dump() == {
+        "listed": 27,
+        "written": 24,
+        "rejected": 2,
+        "duplicates": 1,
+    }
+    assert report.rejected == {RejectReason.NOT_AN_IMAGE: 1, RejectReason.EMPTY_FILE: 1}
+
+
+def test_tensorflow_reads_every_record(report):
+    dataset = Dataset.open(report.dataset)
+    for split in ("train", "heldout"):
+        paths = [str(dataset.path(shard.path)) for shard in dataset.split(split).shards]
+        payloads = list(tf.data.TFRecordDataset(paths).as_numpy_iterator())
+        assert [decode_example(payload) for payload in payloads] == list(dataset.iterate(split))
+        assert len(payloads) == dataset.records(split) > 0
+        for payload in payloads:
+            example = tf.train.Example.FromString(payload)
+            encoded = example.features.feature["image/encoded"].bytes_list.value[0]
+            assert tf.io.decode_jpeg(encoded, channels=3).shape == (50, 60, 3)
+            assert Image.open(io.BytesIO(encoded)).size == (60, 50)
+
+
+def test_beam_reads_every_record(report, tmp_path):
+    dataset = Dataset.open(report.dataset)
+    expected = sorted(encode_example(image) for image in dataset.iterate("train"))
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = (
+            pipeline
+            | beam.io.ReadFromTFRecord(str(dataset.root / "train" / "train-*.tfrecord"))
+            | beam.Map(lambda payload: payload.hex())
+            | beam.io.WriteToText(str(tmp_path / "read"), shard_name_template="")
+        )
+    read = sorted(bytes.fromhex(line) for line in (tmp_path / "read").read_text().splitlines())
+    assert read == expected

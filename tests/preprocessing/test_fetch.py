@@ -1,0 +1,70 @@
+"""Files that may be read, and those that may not."""
+
+import os
+
+import pytest
+from upath import UPath
+
+from preprocessing.fetch import content_digest, fetch
+from preprocessing.rejections import ImageRejectedError, RejectReason
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "images"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "good.jpg").write_bytes(b"12345")
+    (root / "empty.jpg").touch()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (root / "link-out.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "folder-out").symlink_to(tmp_path)
+    (root / "link-in.jpg").symlink_to(root / "a" / "good.jpg")
+    (root / "loop.jpg").symlink_to(root / "loop.jpg")
+    (root / "dangling.jpg").symlink_to(root / "nothing.jpg")
+    os.mkfifo(root / "pipe.jpg")
+    return UPath(root)
+
+
+@pytest.mark.parametrize("image_id", ["a/good.jpg", "link-in.jpg"])
+def test_files_below_the_root(root, image_id):
+    assert fetch(root, image_id, 5) == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("image_id", "reason"),
+    [
+        ("missing.jpg", RejectReason.MISSING_FILE),
+        ("a/good.jpg/more", RejectReason.MISSING_FILE),
+        ("x" * 5000, RejectReason.MISSING_FILE),
+        ("dangling.jpg", RejectReason.MISSING_FILE),
+        ("empty.jpg", RejectReason.EMPTY_FILE),
+        ("a", RejectReason.UNREADABLE_FILE),
+        ("pipe.jpg", RejectReason.UNREADABLE_FILE),
+        ("loop.jpg", RejectReason.UNREADABLE_FILE),
+        ("link-out.jpg", RejectReason.BAD_PATH),
+        ("folder-out/secret.jpg", RejectReason.BAD_PATH),
+    ],
+)
+def test_what_cannot_be_read_has_a_reason(root, image_id, reason):
+    with pytest.raises(ImageRejectedError) as error:
+        fetch(root, image_id, 5)
+    assert error.value.reason is reason
+
+
+def test_size_is_tested_before_reading(root):
+    with pytest.raises(ImageRejectedError, match=r"5 bytes, images\.max_bytes is 4") as error:
+        fetch(root, "a/good.jpg", 4)
+    assert error.value.reason is RejectReason.TOO_MANY_BYTES
+
+
+def test_a_failing_disk_is_not_the_image_s_fault(root, monkeypatch):
+    def fail(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(type(root), "read_bytes", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        fetch(root, "a/good.jpg", 5)
+
+
+def test_digests_tell_files_apart():
+    assert content_digest(b"a") == content_digest(b"a") != content_digest(b"b")

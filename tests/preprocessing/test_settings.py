@@ -1,0 +1,121 @@
+"""Every setting changes what is written: each is changed alone, on a catalog where it matters."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from preprocessing.config import PreprocessingConfig
+from preprocessing.errors import PreprocessingError
+from preprocessing.job import preprocess
+
+HEADER = ("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author")
+
+WEIGHTS = {"weights": {"path": "weights.csv"}}
+NEAR = {"heldout": {"size": 6}}
+
+CHANGES = [
+    # setting, another value, what else is set in both runs
+    ("catalog.path", "fewer.csv", {}),
+    ("catalog.format", "parquet", {}),
+    ("catalog.image_root", "reduced", {}),
+    ("catalog.image_column", "other_path", {}),
+    ("catalog.label_column", "other_label", {}),
+    ("catalog.confidence_column", "certainty", {}),
+    ("catalog.group_column", "author", NEAR),
+    ("images.short_side_limit", 40, {}),
+    ("images.jpeg_quality", 50, {}),
+    ("images.max_pixels", 4000, {}),
+    ("images.max_bytes", 6000, {}),
+    ("images.min_side", 51, {}),
+    ("images.max_aspect_ratio", 1.1, {}),
+    ("labels.minimum_count", 9, {}),
+    ("heldout.size", 8, {}),
+    ("heldout.minimum_labels", 3, {}),
+    ("heldout.duplicate_distance", None, NEAR),
+    ("heldout.salt", "another", {}),
+    ("shards.images_per_shard", 5, {}),
+    ("weights.path", "weights.csv", {}),
+    ("weights.label_column", "other", WEIGHTS),
+    ("weights.weight_column", "squared", WEIGHTS),
+    ("weights.missing", 0.5, {"weights": {"path": "partial.csv"}}),
+]
+
+
+def fields(model, prefix=""):
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_no_setting_is_forgotten():
+    """`runner.processes` must change nothing; tests/integration shows that."""
+    listed = {setting for setting, _, _ in CHANGES} | {"runner.processes"}
+    assert listed == set(fields(PreprocessingConfig))
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory, picture, write_csv):
+    root = tmp_path_factory.mktemp("settings")
+    (root / "reduced").mkdir()
+    rows = []
+    for number in range(16):
+        small = Image.open(io.BytesIO(picture(number % 12)))
+        image = small.resize((60 + number // 12 * 30, 50 + number // 12 * 25))
+        image.save(root / f"{number}.png")
+        image.resize((55, 52)).save(root / "reduced" / f"{number}.png")
+        labels = ["all", f"half {number % 2}", *(["once"] if number == 3 else [])]
+        rows += [
+            (f"{number}.png", label, 1, f"{number // 2}.png", label.upper(), 0.5, number // 4)
+            for label in labels
+        ]
+    write_csv(root / "labels.csv", rows, HEADER)
+    write_csv(root / "fewer.csv", rows[:20], HEADER)
+    weights = [("all", 1, 1, "half 0"), ("half 0", 2, 4, "half 1"), ("half 1", 3, 9, "once")]
+    weights += [("once", 4, 16, "all")]
+    header = ("label", "weight", "squared", "other")
+    write_csv(root / "weights.csv", weights, header)
+    write_csv(root / "partial.csv", weights[:1], header)
+    return root
+
+
+@pytest.fixture(scope="module")
+def outcome(directory, dataset_bytes, tmp_path_factory):
+    """What a run gives: all bytes, or its error; each distinct run is made once."""
+    known = {}
+
+    def run(settings):
+        config = PreprocessingConfig.model_validate(settings)
+        key = config.model_dump_json()
+        if key not in known:
+            output = tmp_path_factory.mktemp("run") / "dataset"
+            try:
+                preprocess(config, str(output))
+            except PreprocessingError as error:
+                known[key] = str(error)
+            else:
+                known[key] = dataset_bytes(output)
+        return known[key]
+
+    return run
+
+
+def merged(*several):
+    result = {"catalog": {"path": "labels.csv"}, "heldout": {"size": 4}}
+    for settings in several:
+        for section, values in settings.items():
+            result[section] = result.get(section, {}) | values
+    return result
+
+
+@pytest.mark.parametrize(("setting", "value", "besides"), CHANGES)
+def test_a_changed_setting_changes_the_dataset(
+    setting, value, besides, outcome, directory, monkeypatch
+):
+    monkeypatch.chdir(directory)
+    section, name = setting.split(".")
+    before = outcome(merged(besides))
+    after = outcome(merged(besides, {section: {name: value}}))
+    assert before != after
