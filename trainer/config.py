@@ -65,7 +65,7 @@ class TrainerConfig(BaseModel):
     l2: float = Field(
         1e-5,
         ge=0,
-        description="l2 * sum(w^2) over all kernels is added to the loss; paper, section 4.4: "
+        description="l2 * sum(w^2) over all kernels is added to the loss; paper, section 4.3: "
         "1e-5 for Xception, 4e-5 for Inception V3. That it means the whole sum, as Keras has it, "
         "and not TensorFlow's half of it, is open",
     )
