@@ -98,7 +98,6 @@ class CheckpointWriter:
 
     Args:
         keep: how many of the newest stay; None for all.
-        last_step: step of the checkpoint that the run was resumed from, if it was.
     """
 
     def __init__(
@@ -110,7 +109,6 @@ class CheckpointWriter:
         *,
         shard_count: int,
         keep: int | None = None,
-        last_step: int | None = None,
     ) -> None:
         self._run = run
         self._layout = layout
@@ -120,7 +118,6 @@ class CheckpointWriter:
         self._keep = keep
         self._pending: tuple[CheckpointManifest, Answers] | None = None
         self._finished: list[int] = []
-        self.last_step = last_step
         for left_over in (run / DIRECTORY).glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left_over)
 
@@ -147,7 +144,6 @@ class CheckpointWriter:
             stream=self._stream,
         )
         self._pending = manifest, answers
-        self.last_step = step
 
     def poll(self, *, wait: bool = False) -> None:
         """Publishes the checkpoint that was begun, if its files are written.
@@ -185,9 +181,13 @@ class CheckpointWriter:
             file.flush()
             os.fsync(file.fileno())  # as the shards do: the checkpoint before may be removed next
         final = checkpoint_path(self._run, manifest.step)
-        if final.exists():  # a damaged one, passed over when the run was resumed
-            shutil.rmtree(final)
+        # An earlier one of this step: damaged and passed over, or with fewer records settled.
+        replaced = self._unfinished(manifest.step).with_suffix(".replaced")
+        if final.exists():
+            final.rename(replaced)
         directory.rename(final)
+        if replaced.exists():
+            shutil.rmtree(replaced)
 
     def _failed(self, step: int, error: OSError) -> CheckpointError:
         shutil.rmtree(self._unfinished(step), ignore_errors=True)

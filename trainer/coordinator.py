@@ -90,11 +90,16 @@ class Coordinator:
         self._stopping = False
         self._dismissed: set[str] = set()
         self._next_checkpoint = self._samples + samples_per_checkpoint
+        self._settled_in_checkpoint = self._settled
         self._notes: list[str] = []
 
     @property
     def _samples(self) -> int:
         return self._ledger.settled(Settlement.APPLIED)
+
+    @property
+    def _settled(self) -> int:
+        return sum(map(self._ledger.settled, Settlement))
 
     @property
     def _halted(self) -> bool:
@@ -151,8 +156,12 @@ class Coordinator:
         self._stopping = True
 
     def finish(self) -> None:
-        """Cuts the last checkpoint, unless training failed. No worker may be left."""
-        if self._checkpoints.last_step != self._step and self._failure is None:
+        """Cuts the last checkpoint, unless training failed. No worker may be left.
+
+        It may be of the same step as the one before: records may have been settled without an
+        update.
+        """
+        if self._settled != self._settled_in_checkpoint and self._failure is None:
             self._cut_checkpoint()
         self._poll_checkpoint(wait=True)
 
@@ -163,7 +172,7 @@ class Coordinator:
         return CoordinatorStatus(
             self._step,
             self._samples,
-            sum(map(self._ledger.settled, Settlement)),
+            self._settled,
             self._window.take_rows(),
             self._checkpoints.take_finished(),
             self._counts,
@@ -216,6 +225,7 @@ class Coordinator:
         except CheckpointError as error:
             self._failure = str(error)
         self._next_checkpoint = self._samples + self._samples_per_checkpoint
+        self._settled_in_checkpoint = self._settled
 
     def _poll_checkpoint(self, *, wait: bool = False) -> None:
         try:

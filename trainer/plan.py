@@ -95,7 +95,6 @@ class TrainingPlan:
                 shards,
                 shard_count=config.topology.parameter_shards,
                 keep=config.checkpoints.keep,
-                last_step=manifest.step,
             ),
             config.schedule,
             config.averaging,

@@ -157,7 +157,6 @@ def test_nothing_is_there_before_all_of_it_is(tmp_path):
     assert [info.step for info in list_checkpoints(tmp_path)] == [1, 2]
     writer.poll(wait=True)
     assert writer.take_finished() == [2, 3]
-    assert writer.last_step == 3
 
 
 def test_the_list_is_in_the_order_of_steps(tmp_path):
@@ -336,7 +335,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 def test_a_damaged_one_of_the_same_step_is_replaced(tmp_path):
     cut_shard(write(tmp_path, 4))
     verify(write(tmp_path, 4))
-    assert [info.step for info in list_checkpoints(tmp_path)] == [4]
+    assert os.listdir(tmp_path / "checkpoints") == ["00000004"]
 
 
 def test_a_checkpoint_that_cannot_be_begun_is_one_clear_error(tmp_path):
