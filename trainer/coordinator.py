@@ -156,11 +156,13 @@ class Coordinator:
         self._stopping = True
 
     def finish(self) -> None:
-        """Cuts the last checkpoint, unless training failed. No worker may be left.
+        """Ends the last row of metrics and, unless training failed, cuts the last checkpoint. No
+        worker may be left.
 
-        It may be of the same step as the one before: records may have been settled without an
+        The checkpoint may be of the same step as the one before: records may have been settled without an
         update.
         """
+        self._window.finish_row()
         if self._settled != self._settled_in_checkpoint and self._failure is None:
             self._cut_checkpoint()
         self._poll_checkpoint(wait=True)

@@ -38,6 +38,7 @@ class MetricsWindow:
         self._losses: list[float] = []
         self._staleness: list[int] = []
         self._norms: list[float] = []
+        self._newest = 0, 0, 0.0
         self._images = 0
         self._began = clock()
 
@@ -57,10 +58,17 @@ class MetricsWindow:
         self._staleness.append(staleness)
         self._norms.append(gradient_norm)
         self._images += images
-        if len(self._losses) < self._updates_per_row:
+        self._newest = step, samples, learning_rate
+        if len(self._losses) >= self._updates_per_row:
+            self.finish_row()
+
+    def finish_row(self) -> None:
+        """Makes a row of the updates since the last one, if there are any, however few."""
+        count = len(self._losses)
+        if count == 0:
             return
         now = self._clock()
-        count = len(self._losses)
+        step, samples, learning_rate = self._newest
         self._rows.append(
             MetricsRow(
                 step=step,

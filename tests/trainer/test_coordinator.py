@@ -59,7 +59,7 @@ class Plane:
             settings.get("averaging", PolyakAverage(decay=0.5, warm_up=False)),
             settings.get("failures", FailureConfig()),
             samples_per_checkpoint=checkpoint_every,
-            updates_per_row=1,
+            updates_per_row=settings.get("updates_per_row", 1),
             step=step,
             clock=iter(range(10**6)).__next__,
         )
@@ -374,6 +374,13 @@ def test_checkpoints_come_every_so_many_samples_and_at_the_end(tmp_path):
         (9, 36),
         (10, 40),
     ]
+
+
+def test_the_last_updates_get_their_row_of_metrics(tmp_path):
+    plane = Plane(tmp_path, total=20, updates_per_row=3)
+    plane.work()
+    plane.coordinator.finish()
+    assert [row.step for row in plane.coordinator.status().rows] == [3, 5]
 
 
 def test_the_last_checkpoint_is_not_written_twice(tmp_path):

@@ -65,3 +65,17 @@ def test_updates_in_the_same_instant_divide_by_no_zero():
     window = MetricsWindow(1, Clock())
     add(window, 1)
     assert window.take_rows()[0].images_per_second == pytest.approx(8e9)
+
+
+def test_the_last_row_may_be_of_fewer_updates():
+    clock = Clock()
+    window = MetricsWindow(3, clock)
+    for step in (1, 2, 3, 4, 8):
+        clock.now += 1
+        add(window, step)
+    window.finish_row()
+    _, last = window.take_rows()
+    assert (last.step, last.samples, last.loss) == (8, 64, 6.0)
+    assert last.images_per_second == 8.0
+    window.finish_row()
+    assert window.take_rows() == []
