@@ -10,11 +10,12 @@ from eval.samples import choose_samples
 from eval.store import predictions_path
 from pipeline.config import load_settings, override
 from pipeline.errors import CommandError
-from pipeline.evaluate import choose_checkpoints, evaluate_checkpoints
+from pipeline.evaluate import evaluate_checkpoints
 from pipeline.preprocess import preprocess_with
 from pipeline.tables import evaluation_table
 from pipeline.train import train_with
 from preprocessing.dataset import Dataset
+from trainer.checkpoint import list_checkpoints
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 
@@ -39,7 +40,7 @@ def run_demo(output: Path, overrides: Sequence[str], console: Console) -> None:
     train_with(settings, dataset_root, run, None, console)
     console.rule("3  evaluate every checkpoint", align="left")
     dataset = Dataset.open(dataset_root)
-    checkpoints = choose_checkpoints(run, "all")
+    checkpoints = list_checkpoints(run)
     summaries = evaluate_checkpoints(run, checkpoints, dataset, settings.eval, console)
 
     console.rule("4  results", align="left")
@@ -51,9 +52,10 @@ def run_demo(output: Path, overrides: Sequence[str], console: Console) -> None:
         f"{profile}  the metric over training, with the baseline\n"
         f"{sheet}  held-out pictures, their labels and what was predicted\n\n"
         "Next:\n"
-        f"  manylabel export {run} --output model     a SavedModel: image bytes in, labels out\n"
-        f"  tensorboard --logdir {run}                loss, learning rate, staleness\n"
-        "  manylabel presets show demo > mine.yaml   settings to change for your own images",
+        f"  manylabel export {run} --output {output / 'model'}\n"
+        f"  tensorboard --logdir {run}\n"
+        "  manylabel presets show demo > mine.yaml, and on with your own images: "
+        "docs/getting-started.md",
         highlight=False,
         soft_wrap=True,
     )

@@ -33,27 +33,26 @@ def evaluate_run(run: Path, step: str, overrides: Sequence[str], console: Consol
             f"{description.dataset}: expected the dataset {description.dataset_fingerprint[:12]} "
             f"that {run} was trained on, received {dataset.fingerprint[:12]}; preprocess it again"
         )
-    checkpoints = choose_checkpoints(run, step)
+    checkpoints = choose_checkpoints(list_checkpoints(run), step)
     summaries = evaluate_checkpoints(run, checkpoints, dataset, settings.eval, console)
     console.print(evaluation_table(summaries))
 
 
-def choose_checkpoints(run: Path, step: str) -> list[CheckpointInfo]:
-    """The intact checkpoints that "latest", "all" or a number names, oldest first.
+def choose_checkpoints(found: Sequence[CheckpointInfo], step: str) -> Sequence[CheckpointInfo]:
+    """Those that "latest", "all" or a number names, of a run's checkpoints, oldest first.
 
     Raises:
         CommandError: there is none.
     """
-    found = list_checkpoints(run)
     if not found:
-        raise CommandError(f"{run}: it has no checkpoint yet; train it first")
+        raise CommandError("the run has no intact checkpoint yet; train it first")
     if step == "all":
         return found
     if step == "latest":
         return found[-1:]
     chosen = [info for info in found if str(info.step) == step]
     if not chosen:
-        steps = ", ".join(str(info.step) for info in found[-8:])
+        steps = ", ".join(str(info.step) for info in found)
         raise CommandError(f"--step {step}: expected latest, all or one of {steps}")
     return chosen
 

@@ -42,8 +42,14 @@ def _cells(run: Path) -> list[str]:
         f"{description.created.astimezone():%Y-%m-%d}",
         f"{description.num_classes:,}",
     ]
-    for checkpoint in list_checkpoints(run)[-1:]:
-        cells += [f"{checkpoint.step:,}", f"{checkpoint.samples:,}"]
-    for summary in read_summaries(run)[-1:]:
-        cells += [f"{summary.provenance.step:,}", f"{summary.headline:.4f}", ratio_text(summary)]
+    checkpoints, summaries = list_checkpoints(run), read_summaries(run)
+    if checkpoints:
+        cells += [f"{checkpoints[-1].step:,}", f"{checkpoints[-1].samples:,}"]
+    else:
+        cells += ["–"] * 2
+    if summaries:
+        newest = summaries[-1]
+        cells += [f"{newest.provenance.step:,}", f"{newest.headline:.4f}", ratio_text(newest)]
+    else:
+        cells += ["–"] * 3
     return cells

@@ -16,7 +16,7 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        title=f"{last.headline_name}, weights {last.config.weights.kind}, "
+        title=f"{last.headline_name}, {last.config.weights.kind} weights\n"
         f"{last.counts.images:,} held-out images",
         title_justify="left",
     )
