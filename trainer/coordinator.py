@@ -159,8 +159,8 @@ class Coordinator:
         """Ends the last row of metrics and, unless training failed, cuts the last checkpoint. No
         worker may be left.
 
-        The checkpoint may be of the same step as the one before: records may have been settled without an
-        update.
+        The checkpoint may be of the same step as the one before it: records may have been settled
+        without an update.
         """
         self._window.finish_row()
         if self._settled != self._settled_in_checkpoint and self._failure is None:
