@@ -133,10 +133,13 @@ def _check_resumable(
             f"({earlier.dataset_fingerprint[:12]}), received {dataset.root} "
             f"({dataset.fingerprint[:12]}); use another --run"
         )
-    before, now = earlier.trainer.model_dump(), config.model_dump()
+    before, now = earlier.trainer.model_dump(mode="json"), config.model_dump(mode="json")
     for setting in _FIXED_SETTINGS:
         old, new = _get(before, setting), _get(now, setting)
         if old != new:
+            while isinstance(old, dict):  # down to the first value that differs
+                key = next(key for key in old if old[key] != new[key])
+                setting, old, new = f"{setting}.{key}", old[key], new[key]
             raise TrainingError(
                 f"{run}: this run has trainer.{setting} = {old}, received {new}; "
                 "use another --run, or the run's own settings"

@@ -1,0 +1,180 @@
+"""A run's description leads back to its origin, and keeps other data and settings out."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from preprocessing.dataset import Dataset
+from preprocessing.schema import LABELS_SCHEMA
+from trainer.config import TrainerConfig
+from trainer.errors import TrainingError
+from trainer.run_directory import describe_run, open_run, replace_text, sole_training_job
+
+CONFIG = TrainerConfig()
+
+
+@pytest.fixture
+def dataset(write_dataset, labelled_image):
+    dataset = write_dataset([[labelled_image(0)]], classes=2)
+    rows = [
+        {"id": i, "name": name, "train_count": 1, "heldout_count": 0, "weight": 0.5}
+        for i, name in enumerate(["cat", "perro 🐕"])
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, LABELS_SCHEMA), dataset.root / "labels.parquet")
+    return dataset
+
+
+def changed(config, path, value):
+    """A copy of the settings with one of them changed."""
+    settings = config.model_dump()
+    *sections, key = path.split(".")
+    place = settings
+    for section in sections:
+        place = place[section]
+    place[key] = value
+    return TrainerConfig.model_validate(settings)
+
+
+def test_the_description_leads_back_to_dataset_settings_and_code(tmp_path, dataset):
+    run = tmp_path / "runs" / "first"
+    written = describe_run(run, dataset, CONFIG, {"trainer": {"l2": 0.1}, "eval": {}})
+    read = open_run(run)
+    assert read == written
+    assert read.dataset == str(dataset.root)
+    assert read.dataset_fingerprint == dataset.fingerprint
+    assert read.num_classes == 2
+    assert read.trainer == CONFIG
+    assert read.code_version
+    assert yaml.safe_load((run / "config.yaml").read_text()) == {"trainer": {"l2": 0.1}, "eval": {}}
+    assert pq.read_table(run / "labels.parquet").equals(dataset.labels())
+
+
+def test_a_resumed_run_keeps_its_birthday_and_takes_the_new_settings(tmp_path, dataset):
+    first = describe_run(tmp_path, dataset, CONFIG, {})
+    again = describe_run(tmp_path, dataset, changed(CONFIG, "epochs", 9.0), {"epochs": 9})
+    assert again.created == first.created
+    assert open_run(tmp_path).trainer.epochs == 9
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"epochs": 9}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("model.width", 0.5, "model.width = 1.0, received 0.5;"),
+        ("model.intermediate_activation", "elu", "activation = none, received elu;"),
+        ("optimizer", {"name": "sgd"}, "optimizer.name = rmsprop, received sgd;"),
+        ("input.seed", 1, "input.seed = 0, received 1;"),
+        ("input.shuffle_block", 7, "input.shuffle_block = 32, received 7;"),
+        ("input.shuffle_mix", 7, "input.shuffle_mix = 128, received 7;"),
+    ],
+)
+def test_settings_that_would_change_what_is_stored_are_refused(
+    tmp_path, dataset, path, value, told
+):
+    describe_run(tmp_path, dataset, CONFIG, {"before": 1})
+    with pytest.raises(TrainingError, match=rf"trainer\..*{told} use another --run"):
+        describe_run(tmp_path, dataset, changed(CONFIG, path, value), {"after": 1})
+    assert open_run(tmp_path).trainer == CONFIG
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"before": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("epochs", 2.0),
+        ("schedule.learning_rate", 0.5),
+        ("optimizer.epsilon", 0.5),
+        ("topology.workers", 7),
+        ("topology.parameter_shards", 3),
+        ("input.batch_size", 9),
+        ("checkpoints.keep", None),
+        ("failures.max_bad_records", 0),
+    ],
+)
+def test_other_settings_may_change_between_starts(tmp_path, dataset, path, value):
+    describe_run(tmp_path, dataset, CONFIG, {})
+    config = changed(CONFIG, path, value)
+    assert describe_run(tmp_path, dataset, config, {}).trainer == config
+
+
+def test_another_dataset_is_refused(tmp_path, dataset):
+    describe_run(tmp_path, dataset, CONFIG, {})
+    manifest = json.loads((dataset.root / "manifest.json").read_text())
+    manifest["fingerprint"] = "e" * 16
+    (dataset.root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TrainingError, match=r"trained on dataset .*000000.*eeeeee.*--run"):
+        describe_run(tmp_path, Dataset.open(dataset.root), CONFIG, {})
+
+
+def test_a_moved_dataset_is_the_same(tmp_path, dataset):
+    describe_run(tmp_path / "run", dataset, CONFIG, {})
+    moved = dataset.root.rename(tmp_path / "moved")
+    description = describe_run(tmp_path / "run", Dataset.open(moved), CONFIG, {})
+    assert description.dataset == str(moved)
+
+
+def test_a_directory_that_is_no_run_says_what_to_do(tmp_path):
+    with pytest.raises(TrainingError, match=r"found no run\.json.*manylabel runs"):
+        open_run(tmp_path)
+    with pytest.raises(TrainingError, match=r"found no run\.json"):
+        open_run(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("", "the file"), ("{}", "dataset"), ('{"dataset": 3}', "dataset"), ("[1]", "the file")],
+)
+def test_a_damaged_description_is_one_clear_line(tmp_path, text, place):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(TrainingError, match=rf"not a run description \({place}") as caught:
+        open_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_jobs_do_not_train_in_one_run(tmp_path):
+    with (
+        sole_training_job(tmp_path / "run"),
+        pytest.raises(TrainingError, match="another job is training"),
+        sole_training_job(tmp_path / "run"),
+    ):
+        pass
+    with sole_training_job(tmp_path / "run"), sole_training_job(tmp_path / "other"):
+        pass
+
+
+def test_a_killed_job_leaves_no_lock(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from trainer.run_directory import sole_training_job\n"
+        "with sole_training_job(Path(sys.argv[1])):\n"
+        "    print('locked', flush=True); time.sleep(100)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "locked\n"
+        with pytest.raises(TrainingError, match="another job"), sole_training_job(tmp_path):
+            pass
+        job.send_signal(signal.SIGKILL)
+    with sole_training_job(tmp_path):
+        pass
+
+
+def test_replaced_text_is_never_half_there(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    replace_text(path, "néw")
+    assert path.read_text(encoding="utf-8") == "néw"
+    assert list(tmp_path.iterdir()) == [path]
+
+    blocked = tmp_path / ".run.json.unfinished"
+    blocked.mkdir()  # the next write fails
+    with pytest.raises(OSError, match="unfinished"):
+        replace_text(path, "newer")
+    assert path.read_text(encoding="utf-8") == "néw"
