@@ -21,7 +21,7 @@ from trainer.checkpoint import CheckpointInfo, list_checkpoints
 from trainer.config import TrainerConfig
 from trainer.device import hide_gpus
 from trainer.input_config import FramingConfig
-from trainer.predict import load_model, top_classes
+from trainer.predict import load_checkpoint, new_model, top_classes
 from trainer.run_directory import LABELS, open_run
 
 SAVED_MODEL = "saved_model"
@@ -51,7 +51,8 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DeploymentError(f"{output}: expected a new or empty directory; it is not empty")
     hide_gpus()
-    network = load_model(checkpoint.path, description, averaged=True)
+    network = new_model(description)
+    load_checkpoint(network, checkpoint.path, averaged=True)
     labels = pq.read_table(run / LABELS).column("name").to_pylist()
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -21,6 +22,9 @@ from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
 from trainer.checkpoint import CheckpointInfo, list_checkpoints
 from trainer.run_directory import SETTINGS, open_run
+
+if TYPE_CHECKING:
+    from trainer.predict import Predictor
 
 
 def evaluate_run(run: Path, step: str, overrides: Sequence[str], console: Console) -> None:
@@ -70,11 +74,13 @@ def evaluate_checkpoints(
         for summary in read_summaries(run)
         if (summary.config, summary.dataset.fingerprint) == (config, dataset.fingerprint)
     }
+    predictor: Predictor | None = None
     for checkpoint in checkpoints:
         if checkpoint.step in done:
             console.print(f"step {checkpoint.step:,}: evaluated before", highlight=False)
             continue
-        _predict(run, checkpoint.step, dataset, config, console)
+        predictor = predictor or _new_predictor(run, dataset, config)
+        _predict(predictor, run, checkpoint.step, dataset, config, console)
         provenance = Provenance(
             run=str(run),
             checkpoint=str(checkpoint.path),
@@ -87,15 +93,25 @@ def evaluate_checkpoints(
     return [done[checkpoint.step] for checkpoint in checkpoints]
 
 
-def _predict(run: Path, step: int, dataset: Dataset, config: EvalConfig, console: Console) -> None:
+def _new_predictor(run: Path, dataset: Dataset, config: EvalConfig) -> "Predictor":
     with quiet_imports():
-        from trainer.predict import predict_top_k
+        from trainer.predict import Predictor
+    return Predictor(run, dataset, k=config.k)
+
+
+def _predict(
+    predictor: "Predictor",
+    run: Path,
+    step: int,
+    dataset: Dataset,
+    config: EvalConfig,
+    console: Console,
+) -> None:
     total = dataset.records(SplitName.HELDOUT)
 
     def batches() -> Iterator[PredictionBatch]:
         done = 0
-        predictions = predict_top_k(run, step, dataset, k=config.k, batch_size=config.batch_size)
-        for image_ids, class_ids, scores in predictions:
+        for image_ids, class_ids, scores in predictor.predict(step, config.batch_size):
             yield PredictionBatch(image_ids, class_ids, scores)
             done += len(image_ids)
             display.update(done, total)

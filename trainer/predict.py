@@ -30,50 +30,71 @@ class TopK(NamedTuple):
     scores: NDArray[np.float32]
 
 
-def predict_top_k(
-    run: Path, step: int, dataset: Dataset, *, k: int, batch_size: int, averaged: bool = True
-) -> Iterator[TopK]:
-    """Yields the predictions of a checkpoint for every held-out image, in the dataset's order.
+class Predictor:
+    """Predicts the held-out images of a dataset with checkpoints of a run, one after the other.
+
+    The model is built and traced once for all of them.
 
     Args:
+        k: classes wanted of each image.
         averaged: use the Polyak average of the weights, as the paper does for inference.
 
     Raises:
         TrainingError: the dataset is not the run's.
-        CheckpointError: there is no intact checkpoint of `step`.
     """
-    description = open_run(run)
-    if description.dataset_fingerprint != dataset.fingerprint:
-        raise TrainingError(
-            f"{run} was trained on dataset {description.dataset_fingerprint[:12]}, received "
-            f"{dataset.root} ({dataset.fingerprint[:12]}); class ids mean other labels there"
+
+    def __init__(self, run: Path, dataset: Dataset, *, k: int, averaged: bool = True) -> None:
+        description = open_run(run)
+        if description.dataset_fingerprint != dataset.fingerprint:
+            raise TrainingError(
+                f"{run} was trained on dataset {description.dataset_fingerprint[:12]}, received "
+                f"{dataset.root} ({dataset.fingerprint[:12]}); class ids mean other labels there"
+            )
+        self._run = run
+        self._dataset = dataset
+        self._config = config = description.trainer
+        self._averaged = averaged
+        self._model = model = new_model(description)
+
+        @tf.function(reduce_retracing=True)
+        def best(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return top_classes(model(images, training=False), config.loss.kind, k)
+
+        self._best = best
+
+    def predict(self, step: int, batch_size: int) -> Iterator[TopK]:
+        """Yields the predictions for every held-out image, in the dataset's order.
+
+        Raises:
+            CheckpointError: there is no intact checkpoint of `step`.
+        """
+        load_checkpoint(self._model, checkpoint_path(self._run, step), averaged=self._averaged)
+        batches = evaluation_batches(
+            self._dataset,
+            SplitName.HELDOUT,
+            self._config.input,
+            self._config.model.input_size,
+            batch_size,
         )
-    config = description.trainer
-    model = load_model(checkpoint_path(run, step), description, averaged=averaged)
-
-    @tf.function(reduce_retracing=True)
-    def best(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return top_classes(model(images, training=False), config.loss.kind, k)
-
-    batches = evaluation_batches(
-        dataset, SplitName.HELDOUT, config.input, config.model.input_size, batch_size
-    )
-    for images, image_ids in batches:
-        scores, class_ids = best(images)
-        yield TopK(image_ids, class_ids.numpy(), scores.numpy())
+        for images, image_ids in batches:
+            scores, class_ids = self._best(images)
+            yield TopK(image_ids, class_ids.numpy(), scores.numpy())
 
 
-def load_model(checkpoint: Path, description: RunDescription, *, averaged: bool) -> keras.Model:
-    """The run's model, images to logits, with a checkpoint's weights.
+def new_model(description: RunDescription) -> keras.Model:
+    """The run's model, images to logits, with random weights."""
+    keras.config.set_dtype_policy(description.trainer.precision.value)
+    return build_model(description.trainer.model, description.num_classes)
+
+
+def load_checkpoint(model: keras.Model, checkpoint: Path, *, averaged: bool) -> None:
+    """Puts a checkpoint's weights into the model.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
     """
     weights = load_weights(checkpoint, averaged=averaged)
-    keras.config.set_dtype_policy(description.trainer.precision.value)
-    model = build_model(description.trainer.model, description.num_classes)
     weights.layout.assign(model, weights.parameters, weights.statistics)
-    return model
 
 
 def top_classes(logits: tf.Tensor, kind: LossKind, k: int) -> tuple[tf.Tensor, tf.Tensor]:

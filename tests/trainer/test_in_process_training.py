@@ -1,7 +1,6 @@
 """The whole parameter plane in one process, step by step, against a plain Keras loop."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -10,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.dataset import Dataset
-from trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights, read_manifest
+from trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights
 from trainer.config import TrainerConfig
 from trainer.in_process import LocalCoordinator, new_local_shards
 from trainer.initial_state import write_initial_checkpoint
@@ -90,7 +89,7 @@ def keras_loop(dataset: Dataset, config: TrainerConfig) -> tuple[np.ndarray, np.
         dataset,
         config.input,
         size,
-        pytest.fail,
+        lambda record: pytest.fail(str(record)),
     )
     for images, labels, _ in stream:
         targets = np.zeros((len(images), CLASSES), np.float32)
