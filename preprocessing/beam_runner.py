@@ -1,18 +1,21 @@
 """Runs Beam pipelines on this machine: in this process, or in several that Beam starts."""
 
 import logging
+import shlex
+import sys
 from collections.abc import Callable
 
 # At import, Beam warns about cloud clients that are not installed. They are not used here; errors
 # still come through, then and later. Modules of this package import `beam` from here, so that
 # whichever comes first is as quiet.
-_level = logging.root.level
-logging.root.setLevel(logging.ERROR)
+_disabled = logging.root.manager.disable
+logging.disable(logging.WARNING)
 import apache_beam as beam  # noqa: E402
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: E402
+from apache_beam.transforms.environments import SubprocessSDKEnvironment  # noqa: E402
 
-logging.root.setLevel(_level)
+logging.disable(_disabled)
 logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
@@ -30,9 +33,11 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], processes: int) -> No
         Exception: whatever a transform raised (with more than one process, RuntimeError with its
             traceback as text); Beam does not try again here.
     """
-    mode = "in_memory" if processes == 1 else "multi_processing"
-    options = PipelineOptions(
-        [f"--direct_num_workers={processes}", f"--direct_running_mode={mode}"]
-    )
-    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+    environment = None
+    if processes > 1:
+        command = f"{shlex.quote(sys.executable)} -m preprocessing.beam_worker"
+        environment = SubprocessSDKEnvironment.from_command_string(command)
+    runner = FnApiRunner(default_environment=environment)
+    options = PipelineOptions([f"--direct_num_workers={processes}"])
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
         build(pipeline)
