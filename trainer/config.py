@@ -72,7 +72,7 @@ class TrainerConfig(BaseModel):
     epochs: float = Field(
         1.0, gt=0, description="passes over the training records; may be a fraction"
     )
-    seed: int = Field(0, ge=0, description="of the first weights and of dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the first weights and of dropout")
     precision: Precision = Field(Precision.FLOAT32, description="what the network computes with")
     topology: TopologyConfig = TopologyConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()

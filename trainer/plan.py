@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
@@ -117,6 +118,8 @@ class TrainingPlan:
         Args:
             jit_compile: see ModelReplica.
         """
+        import keras
+
         from trainer.gradients import ModelReplica
         from trainer.input import training_batches
         from trainer.losses import label_loss
@@ -125,6 +128,8 @@ class TrainingPlan:
 
         config = self.config
         dataset = Dataset.open(self.dataset_root)
+        # For dropout: each worker drops other units. The first weights come with the checkpoint.
+        keras.utils.set_random_seed(crc32(f"{config.seed} {name}".encode()))
         replica = ModelReplica(
             build_model(config.model, dataset.num_classes),
             read_manifest(self.checkpoint).layout,

@@ -1,0 +1,352 @@
+"""Every setting of the trainer does something, and what makes no sense is refused.
+
+The settings of the model, the loss and the input have their own tests.
+"""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from trainer.checkpoint import CheckpointWriter, checkpoint_path, list_checkpoints, load_weights
+from trainer.config import TopologyConfig, TrainerConfig
+from trainer.errors import CheckpointError, TrainingError
+from trainer.in_process import LocalCoordinator, LocalShards, new_local_shards
+from trainer.initial_state import write_initial_checkpoint
+from trainer.ledger import RecordLedger
+from trainer.optimizers import SGD, DecayBlocks, RMSprop
+from trainer.parameters import ParameterLayout, VariableSlot
+from trainer.plan import TrainingPlan, stream_identity
+from trainer.protocols import BadRecordReport, GradientReport
+from trainer.shard import ParameterShard, ShardState
+from trainer.topology import _ShardActor, cpus_per_worker
+
+RECORDS = 24
+LAYOUT = ParameterLayout(
+    parameters=(
+        VariableSlot(path="kernel", shape=(30,), offset=0, decayed=True),
+        VariableSlot(path="bias", shape=(10,), offset=30),
+    ),
+    statistics=(VariableSlot(path="mean", shape=(4,), offset=0),),
+)
+
+BASE = {
+    "optimizer": {"name": "rmsprop", "epsilon": 0.01},
+    "schedule": {"learning_rate": 0.1, "decay_rate": 0.5, "decay_every": 7},
+    "averaging": {"decay": 0.9},
+    "l2": 0.01,
+    "input": {"batch_size": 2},
+    "topology": {"parameter_shards": 2, "leased_batches": 2},
+    "checkpoints": {"every_samples": 6, "keep": None},
+    "updates_per_metrics_row": 2,
+}
+WITH_SGD = {**BASE, "optimizer": {"name": "sgd"}}
+
+# Setting, another value, and the settings that it is compared with.
+CHANGES = [
+    ("optimizer.name", {"name": "sgd"}, BASE),
+    ("optimizer.rho", 0.5, BASE),
+    ("optimizer.momentum", 0.5, BASE),
+    ("optimizer.momentum", 0.5, WITH_SGD),
+    ("optimizer.epsilon", 0.5, BASE),
+    ("optimizer.mean_square_start", "zeros", BASE),
+    ("schedule.learning_rate", 0.2, BASE),
+    ("schedule.decay_rate", 0.9, BASE),
+    ("schedule.decay_every", 10, BASE),
+    ("schedule.unit", "steps", BASE),
+    ("schedule.staircase", False, BASE),
+    ("averaging.decay", 0.05, BASE),
+    ("averaging.warm_up", False, BASE),
+    ("l2", 0.02, BASE),
+    ("epochs", 1.5, BASE),
+    ("topology.parameter_shards", 3, BASE),
+    ("topology.leased_batches", 3, BASE),
+    ("checkpoints.every_samples", 10, BASE),
+    ("checkpoints.keep", 1, BASE),
+    ("updates_per_metrics_row", 3, BASE),
+    ("failures.max_bad_records", 0, BASE),
+    ("failures.max_rejected_in_a_row", 1, BASE),
+    ("failures.max_rejected_gradients", 1, BASE),
+    ("failures.max_worker_restarts", 0, BASE),
+]
+# These have tests of their own below.
+OTHERWISE = {
+    "seed",
+    "precision",
+    "topology.workers",
+    "topology.threads_per_shard",
+    "topology.cpus_per_worker",
+    "topology.gpus_per_worker",
+}
+
+
+def changed(settings, path, value):
+    section, _, key = path.rpartition(".")
+    if path == "optimizer.name":
+        return {**settings, "optimizer": value}
+    if not section:
+        return {**settings, key: value}
+    return {**settings, section: {**settings.get(section, {}), key: value}}
+
+
+def setting_paths(model, prefix=""):
+    """The dotted paths of all single settings; a choice of sections has those of each."""
+    for name, field in model.model_fields.items():
+        kinds = [
+            kind
+            for kind in (field.annotation, *getattr(field.annotation, "__args__", ()))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        for kind in kinds:
+            yield from setting_paths(kind, f"{prefix}{name}.")
+        if not kinds:
+            yield prefix + name
+
+
+def test_no_setting_is_forgotten_here():
+    elsewhere = ("model.", "loss.", "input.")
+    paths = {path for path in setting_paths(TrainerConfig) if not path.startswith(elsewhere)}
+    assert paths == {path for path, _, _ in CHANGES} | OTHERWISE
+
+
+@pytest.fixture
+def dataset(write_dataset):
+    return write_dataset([[b"never read"] * RECORDS])
+
+
+@pytest.fixture
+def new_plan(dataset, tmp_path):
+    """new_plan(name, settings): a run that starts from given weights, not from a model."""
+
+    def new(name, settings):
+        config = TrainerConfig.model_validate(settings)
+        state = ShardState.initial(
+            np.linspace(-1, 1, 40, dtype=np.float32), np.ones(4, np.float32), config.optimizer
+        )
+        shards = LocalShards([ParameterShard(state, config.optimizer, DecayBlocks(40, [], 0))])
+        run = tmp_path / name
+        stream = stream_identity(dataset, config.input)
+        writer = CheckpointWriter(run, LAYOUT, stream, shards, shard_count=1)
+        writer.begin(0, 0, RecordLedger(0, 1).state())
+        writer.poll()
+        return TrainingPlan(config, str(dataset.root), run, checkpoint_path(run, 0))
+
+    return new
+
+
+def observe(plan):
+    """Trains with made-up gradients and all that can go wrong; all that can be seen from outside.
+
+    Batches are of 2 records: the second and third give NaN, the fifth comes from a worker that
+    then dies, and a record of the sixth is bad.
+    """
+    shards = new_local_shards(plan)
+    coordinator = plan.new_coordinator(shards)
+    worker, leases = "first", []
+    batches = 0
+    while (lease := coordinator.lease(worker)) is not None:
+        leases.append(lease)
+        first, last = lease
+        for start in range(first, last, 2):
+            positions = np.arange(start, min(start + 2, last))
+            batches += 1
+            if batches == 6:
+                coordinator.report_bad_record(worker, BadRecordReport(start, "file", 0, ""))
+                positions = positions[1:]
+            _push(plan, shards, coordinator, (worker, batches), positions)
+            if batches == 5:
+                coordinator.worker_died(worker, "killed")
+                worker = "second"
+                break
+    coordinator.finish()
+    status = coordinator.status()
+    infos = list_checkpoints(plan.run)
+    return {
+        "leases": leases,
+        "rows": [(row.step, row.learning_rate) for row in status.rows],
+        "failure": status.failure,
+        "checkpoints": [info.step for info in infos],
+        "files": sorted(path.name for path in infos[-1].path.glob("*.npz")),
+        "weights": load_weights(infos[-1].path, averaged=False).parameters.tolist(),
+        "average": load_weights(infos[-1].path, averaged=True).parameters.tolist(),
+    }
+
+
+def _push(plan, shards, coordinator, update, positions):
+    gradient = np.random.default_rng(positions).standard_normal(40).astype(np.float32)
+    if update[1] in (2, 3):
+        gradient[7] = np.nan
+    count = plan.config.topology.parameter_shards
+    squares = shards.stage(
+        update,
+        [gradient[slice_] for slice_ in _ranges(40, count)],
+        [np.full(4, 0.1, np.float32)[slice_] for slice_ in _ranges(4, count)],
+    )
+    coordinator.commit(GradientReport(update, 0, positions, 1.0), squares)
+
+
+def _ranges(size, count):
+    """Where shards cut, by hand: at multiples of 16, the nearest to equal parts."""
+    edges = {
+        (40, 2): [0, 16, 40],
+        (40, 3): [0, 16, 32, 40],
+        (4, 2): [0, 0, 4],
+        (4, 3): [0, 0, 0, 4],
+    }
+    return [slice(*edge) for edge in pairwise(edges[size, count])]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "base"), CHANGES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_changed_setting_changes_what_training_does(new_plan, path, value, base):
+    before, after = new_plan("before", base), new_plan("after", changed(base, path, value))
+    assert before.config != after.config
+    assert observe(before) != observe(after)
+
+
+def test_the_same_settings_do_the_same(new_plan):
+    assert observe(new_plan("one", BASE)) == observe(new_plan("two", BASE))
+
+
+def test_l2_applies_to_the_decayed_variables_only(new_plan):
+    weights = [
+        np.asarray(observe(new_plan(str(l2), {**BASE, "l2": l2}))["weights"]) for l2 in (0, 0.1)
+    ]
+    assert (weights[0][:30] != weights[1][:30]).all()
+    np.testing.assert_array_equal(weights[0][30:], weights[1][30:])
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(new_plan):
+    plan = new_plan("run", BASE)
+    config = TrainerConfig.model_validate(WITH_SGD)
+    other = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+    with pytest.raises(CheckpointError, match=r"expected the state of sgd .*mean_square"):
+        other.new_shard(0)
+
+
+@pytest.mark.parametrize("setting", ["seed", "shuffle_block", "shuffle_mix"])
+def test_a_checkpoint_whose_positions_mean_other_records_is_refused(new_plan, setting):
+    plan = new_plan("run", BASE)
+    config = TrainerConfig.model_validate(changed(BASE, f"input.{setting}", 5))
+    other = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+    with pytest.raises(TrainingError, match=f"{setting}=5"):
+        other.new_coordinator(new_local_shards(other))
+
+
+TINY_MODEL = {"input_size": 32, "width": 0.01, "middle_repeats": 0, "dropout": 0.5}
+
+
+def test_the_seed_decides_the_first_weights_and_dropout(dataset, tmp_path):
+    def start(name, seed, worker="worker-0"):
+        config = TrainerConfig.model_validate({"model": TINY_MODEL, "seed": seed})
+        checkpoint = write_initial_checkpoint(tmp_path / name, dataset, config)
+        plan = TrainingPlan(config, str(dataset.root), tmp_path / name, checkpoint)
+        shards = new_local_shards(plan)
+        coordinator = LocalCoordinator(plan.new_coordinator(shards))
+        random.seed()  # what the checkpoint's process did does not reach a worker's
+        model = plan.new_worker(worker, shards, coordinator)._replica._model
+        dropout = model.get_layer("dropout").seed_generator.state.numpy().tolist()
+        return load_weights(checkpoint, averaged=False).parameters, dropout
+
+    weights, dropout = start("one", 1)
+    again = start("again", 1)
+    np.testing.assert_array_equal(again[0], weights)
+    assert again[1] == dropout
+    other = start("other", 2)
+    assert (other[0] != weights).any()
+    assert other[1] != dropout
+    assert start("worker", 1, "worker-1")[1] != dropout, "workers must not drop the same units"
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpus", "expected"),
+    [
+        ({"workers": 1}, 8.0, 8.0),
+        ({"workers": 3}, 8.0, 2.0),
+        ({"workers": 16}, 8.0, 1.0),
+        ({"workers": 3, "cpus_per_worker": 0.5}, 8.0, 0.5),
+    ],
+)
+def test_a_workers_cores_are_as_set_or_an_equal_share(settings, cpus, expected):
+    assert cpus_per_worker(TopologyConfig(**settings), cpus) == expected
+
+
+def test_a_shard_uses_as_many_threads_as_set(new_plan):
+    before = numba.get_num_threads()
+    try:
+        for threads in (numba.config.NUMBA_NUM_THREADS, 1):
+            settings = changed(BASE, "topology.threads_per_shard", threads)
+            _ShardActor().start(new_plan(f"threads{threads}", settings), 0)
+            assert numba.get_num_threads() == threads
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_threads_and_precision_of_a_worker_are_as_set():
+    """In a process of its own: TensorFlow takes both before its first operation only."""
+    code = """if True:
+        from trainer.device import configure_device
+        from trainer.config import Precision
+        assert configure_device(1, Precision.BFLOAT16) is False
+        import keras, tensorflow as tf
+        layer = keras.layers.Dense(2)
+        assert layer(tf.ones([1, 3])).dtype == tf.bfloat16
+        assert layer.kernel.dtype == "float32"
+        assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+    """
+    repository = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=repository, timeout=120)
+
+
+def test_the_defaults_are_the_papers_jft_recipe():
+    config = TrainerConfig()
+    assert isinstance(config.optimizer, RMSprop)
+    assert config.optimizer.momentum == 0.9
+    assert (config.schedule.learning_rate, config.schedule.decay_rate) == (0.001, 0.9)
+    assert config.schedule.decay_every == 3_000_000
+    assert config.l2 == 1e-5
+    assert config.model.dropout == 0
+    assert SGD().momentum == 0.9
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("learning_rate", 0.1),  # belongs into schedule
+        ("topology.gpus", 1),
+        ("checkpoints.every", 1),
+        ("failures.max_restarts", 1),
+        ("l2", -1e-5),
+        ("epochs", 0),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("precision", "float16"),
+        ("updates_per_metrics_row", 0),
+        ("topology.workers", 0),
+        ("topology.parameter_shards", 0),
+        ("topology.threads_per_shard", 0),
+        ("topology.gpus_per_worker", -1),
+        ("topology.cpus_per_worker", 0),
+        ("topology.leased_batches", 0),
+        ("checkpoints.every_samples", 0),
+        ("checkpoints.keep", 0),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(path, value):
+    with pytest.raises(ValidationError) as caught:
+        TrainerConfig.model_validate(changed({}, path, value))
+    assert [".".join(map(str, error["loc"])) for error in caught.value.errors()] == [path]
+
+
+def test_settings_cannot_be_changed_in_place():
+    config = TrainerConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.l2 = 0.5  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        config.topology.workers = 2  # type: ignore[misc]
