@@ -6,6 +6,7 @@ The settings of the model, the loss and the input have their own tests.
 import random
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numba
