@@ -124,7 +124,7 @@ class Coordinator:
             squares: sum of squares of the gradient's slice on each shard, float each.
         """
         worker = report.worker
-        if not self._ledger.holds(worker, report.positions) or worker in self._dismissed:
+        if not self._ledger.holds(worker, report.positions):
             # Its records were taken back: it was thought dead, and others may have them now.
             self._shards.discard(report.update)
             return None
