@@ -112,11 +112,14 @@ def export(
     step: Annotated[
         int | None, typer.Option(help="Checkpoint; without it, the newest intact one.")
     ] = None,
+    top_k: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Labels that the model returns for an image.")
+    ] = 5,
 ) -> None:
     """Write a SavedModel and a .keras file: image bytes in, labels and scores out."""
     from pipeline.export import export_run
 
-    export_run(run, output, step, _console())
+    export_run(run, output, step, top_k, _console())
 
 
 @app.command()

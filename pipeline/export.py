@@ -8,9 +8,9 @@ from pipeline.quiet import quiet_imports
 from trainer.run_directory import open_run
 
 
-def export_run(run: Path, output: Path, step: int | None, console: Console) -> None:
+def export_run(run: Path, output: Path, step: int | None, top_k: int, console: Console) -> None:
     """Exports a checkpoint of a run and says where the model is."""
     open_run(run)  # Its error comes before the seconds that TensorFlow takes to load.
     with quiet_imports():
         from deploy.export import export
-    console.print(f"exported to {export(run, output, step=step)}", highlight=False)
+    console.print(f"exported to {export(run, output, step=step, top_k=top_k)}", highlight=False)

@@ -143,13 +143,18 @@ class Coordinator:
         self._counts = replace(self._counts, bad_records=self._counts.bad_records + 1)
         self._judge(f"{record.path}, byte {record.offset}: {record.detail}")
 
-    def worker_died(self, worker: str, detail: str) -> None:
-        """Takes back what a dead worker held, so that others get it."""
+    def worker_ended(self, worker: str, death: str | None) -> None:
+        """Takes back what a worker still held, so that others get it.
+
+        Args:
+            death: why it died; None for one that stopped by itself.
+        """
         self._dismissed.add(worker)
         self._shards.dismiss(worker)
         records = self._ledger.take_back(worker)
-        self._counts = replace(self._counts, worker_deaths=self._counts.worker_deaths + 1)
-        self._judge(f"worker {worker} died ({detail}); {records} records were taken back")
+        if death is not None:
+            self._counts = replace(self._counts, worker_deaths=self._counts.worker_deaths + 1)
+            self._judge(f"worker {worker} died ({death}); {records} records were taken back")
 
     def stop(self) -> None:
         """Deals nothing more; workers stop after the gradient they are at."""

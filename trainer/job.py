@@ -161,8 +161,7 @@ class _Monitor:
             elif status.has_work:
                 self._fill_up_workers()
             for end in topology.ended_workers(_POLL_SECONDS):
-                if end.death is not None:
-                    topology.call("worker_died", end.worker, end.death)
+                topology.call("worker_ended", end.worker, end.death)
             status = self._report()
         if status.failure:
             raise TrainingError(status.failure)

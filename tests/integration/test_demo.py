@@ -1,13 +1,19 @@
 """The whole way on a few of the shipped pictures, through the command line and real processes."""
 
 import csv
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+
+from preprocessing.dataset import Dataset
+from preprocessing.schema import SplitName
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -32,6 +38,7 @@ def small_demo(tmp_path_factory):
         "preprocessing.catalog.path": catalog,
         "preprocessing.catalog.image_root": pictures,
         "preprocessing.labels.minimum_count": 2,
+        "preprocessing.heldout.size": 0.4,  # So that there are the 20 that the export test wants.
         "preprocessing.shards.images_per_shard": 16,
         "trainer.model.input_size": 32,
         "trainer.model.width": 0.125,
@@ -86,3 +93,43 @@ def test_the_run_is_listed_and_evaluated_with_other_weights(small_demo):
     assert re.search(r"^ *run +\d{4}-", manylabel("runs", str(output)), re.MULTILINE)
     printed = manylabel("evaluate", str(output / "run"), "--set", "eval.weights.kind=uniform")
     assert "uniform weights" in printed
+
+
+LOAD_AND_CLASSIFY = """
+import json, pathlib, sys
+import tensorflow as tf
+
+classify = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+images = [path.read_bytes() for path in sorted(pathlib.Path(sys.argv[2]).iterdir())]
+answer = classify(images=tf.constant(images))
+ours = {"pipeline", "preprocessing", "trainer", "eval", "deploy"} & set(sys.modules)
+labels = [[label.decode() for label in row] for row in answer["labels"].numpy().tolist()]
+print(json.dumps([sorted(ours), labels, answer["scores"].numpy().tolist()]))
+"""
+
+
+def test_the_exported_model_alone_agrees_with_the_evaluation(small_demo, tmp_path):
+    _, _, output = small_demo
+    manylabel("export", str(output / "run"), "--output", str(tmp_path / "model"))
+
+    dataset = Dataset.open(output / "dataset")
+    heldout = list(dataset.iterate(SplitName.HELDOUT))[:20]
+    assert len(heldout) == 20
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(heldout):
+        (tmp_path / "images" / f"{number:02d}.jpg").write_bytes(image.encoded)
+    alone = [sys.executable, "-c", LOAD_AND_CLASSIFY, tmp_path / "model" / "saved_model"]
+    done = subprocess.run(
+        [*alone, tmp_path / "images"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    ours, labels, scores = json.loads(done.stdout.splitlines()[-1])
+    assert ours == [], "it needs nothing of this project"
+
+    *_, newest = sorted((output / "run" / "evals").iterdir())
+    rows = pq.read_table(newest / "predictions.parquet").to_pylist()
+    predicted = {row["image_id"]: row for row in rows}
+    names = dataset.label_names()
+    for image, best, probabilities in zip(heldout, labels, scores, strict=True):
+        row = predicted[image.image_id]
+        assert best == [names[class_id] for class_id in row["class_ids"][:5]]
+        np.testing.assert_allclose(probabilities, row["scores"][:5], rtol=1e-4)

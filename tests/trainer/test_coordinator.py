@@ -282,7 +282,7 @@ def test_what_a_dead_worker_held_goes_to_others_and_its_late_commit_is_discarded
     assert coordinator.lease("dead") == (0, 8)
     plane.push("dead", [0, 1])
     late = plane.stage("dead", [2, 3], 5.0)
-    coordinator.worker_died("dead", "killed")
+    coordinator.worker_ended("dead", "killed")
     status = coordinator.status()
     assert status.notes == ["worker dead died (killed); 6 records were taken back"]
     assert status.counts.worker_deaths == 1
@@ -311,9 +311,9 @@ def test_a_commit_of_records_that_another_worker_holds_is_discarded(plane):
 
 def test_too_many_deaths_stop_the_training(tmp_path):
     plane = Plane(tmp_path, failures=FailureConfig(max_worker_restarts=1))
-    plane.coordinator.worker_died("a", "killed")
+    plane.coordinator.worker_ended("a", "killed")
     assert plane.failure() == ""
-    plane.coordinator.worker_died("b", "out of memory")
+    plane.coordinator.worker_ended("b", "out of memory")
     failure = plane.failure()
     assert "max_worker_restarts = 1" in failure
     assert "out of memory" in failure
@@ -323,7 +323,7 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path):
     limits = FailureConfig(max_worker_restarts=0, max_bad_records=0)
     plane = Plane(tmp_path, failures=limits)
     plane.coordinator.lease("b")
-    plane.coordinator.worker_died("a", "killed")
+    plane.coordinator.worker_ended("a", "killed")
     plane.coordinator.report_bad_record("b", BadRecordReport(0, "file", 0, ""))
     assert "worker deaths" in plane.failure()
 

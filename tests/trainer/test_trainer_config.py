@@ -161,7 +161,7 @@ def observe(plan):
                 positions = positions[1:]
             _push(plan, shards, coordinator, (worker, batches), positions)
             if batches == 5:
-                coordinator.worker_died(worker, "killed")
+                coordinator.worker_ended(worker, "killed")
                 worker = "second"
                 break
     coordinator.finish()
