@@ -10,11 +10,14 @@ import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from PIL import Image
 
+from preprocessing.beam_runner import run_pipeline
 from preprocessing.config import PreprocessingConfig
 from preprocessing.dataset import Dataset
+from preprocessing.errors import PreprocessingError
 from preprocessing.job import preprocess
 from preprocessing.rejections import RejectReason
 from preprocessing.schema import decode_example, encode_example
+from preprocessing.tfrecord import read_record
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +72,17 @@ def test_two_processes_write_the_same_bytes_as_one(catalog, report, tmp_path):
         "duplicates": 1,
     }
     assert report.rejected == {RejectReason.NOT_AN_IMAGE: 1, RejectReason.EMPTY_FILE: 1}
+
+
+def test_a_failing_worker_fails_the_job_with_its_reason():
+    """At once, while the other worker may not have connected; it must not be waited for."""
+    with pytest.raises(
+        PreprocessingError, match=r"the job failed: .*a file.*corrupt record at byte 0"
+    ):
+        run_pipeline(
+            lambda pipeline: pipeline | beam.Create([b"x"]) | beam.Map(read_record, 0, "a file"),
+            processes=2,
+        )
 
 
 def test_tensorflow_reads_every_record(report):
