@@ -220,7 +220,7 @@ def WritePlan(
         sided
         | "Sides" >> beam.Keys()
         | "CountSides" >> beam.combiners.Count.PerElement()
-        | "Totals" >> Collect(dict)
+        | "Totals" >> Collect(lambda counted: dict(sorted(counted)))
     )
     classes | "WriteClasses" >> beam.Map(plan.write_classes, root)
     totals | "WriteTotals" >> beam.Map(plan.write_totals, AsSingleton(listed), root)
