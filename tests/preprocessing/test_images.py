@@ -183,6 +183,13 @@ def test_the_short_side_is_limited_and_proportions_kept():
     assert stored_pixels(encoded(photo(100, 150), "JPEG")).shape == (48, 32, 3)
 
 
+def test_reducing_averages_instead_of_picking_pixels():
+    y, x = np.mgrid[0:256, 0:256]
+    checkerboard = Image.fromarray(((x + y) % 2 * 255).astype(np.uint8))
+    pixels = stored_pixels(encoded(checkerboard, "PNG"))
+    assert np.abs(pixels - 127.5).max() < 4
+
+
 def test_nothing_is_enlarged():
     assert stored_pixels(encoded(photo(20, 16), "PNG")).shape == (16, 20, 3)
 

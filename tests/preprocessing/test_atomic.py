@@ -1,0 +1,41 @@
+"""A reader sees the old file or the new one, never a part."""
+
+import pytest
+from upath import UPath
+
+from preprocessing.atomic import replacing
+
+
+def test_the_file_appears_at_the_end(tmp_path):
+    path = UPath(tmp_path) / "new" / "file"
+    with replacing(path) as file:
+        file.write(b"content")
+        assert not path.exists()
+    assert path.read_bytes() == b"content"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_whoever_reads_the_old_file_goes_on_reading_it(tmp_path):
+    path = UPath(tmp_path) / "file"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        with replacing(path) as file:
+            file.write(b"new")
+            assert path.read_bytes() == b"old"
+        assert path.read_bytes() == b"new"
+        assert reader.read() == b"old"
+
+
+def test_after_an_error_everything_is_as_before(tmp_path):
+    path = UPath(tmp_path) / "file"
+    path.write_bytes(b"old")
+
+    def fail_halfway():
+        with replacing(path) as file:
+            file.write(b"half")
+            raise KeyError("halfway")
+
+    with pytest.raises(KeyError, match="halfway"):
+        fail_halfway()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
