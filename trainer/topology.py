@@ -268,6 +268,8 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
     # more than what is under way comes back to its pages. One gradient and up to two snapshots
     # per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
+    # Ray's processes listen on every interface; a cluster that ray.init starts has token
+    # authentication on (unless RAY_AUTH_MODE says otherwise) and answers only to this user.
     embedded = {
         "num_cpus": max(
             os.cpu_count() or 1, math.ceil(config.workers * (config.cpus_per_worker or 1))
