@@ -1,6 +1,5 @@
 """A training job: makes or finds the run, starts the program, watches it to its end."""
 
-import logging
 import signal
 import threading
 import time
@@ -12,18 +11,17 @@ from typing import Any
 
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
-from trainer.checkpoint import finished_checkpoints, read_manifest, verify
+from trainer.checkpoint import read_manifest
 from trainer.config import TrainerConfig
 from trainer.coordinator import CoordinatorStatus
-from trainer.errors import CheckpointError, TrainingError
+from trainer.errors import TrainingError
 from trainer.failures import FailureCounts
 from trainer.metrics_log import MetricsLog
 from trainer.plan import TrainingPlan, total_records
+from trainer.resume import newest_intact_checkpoint
 from trainer.run_directory import describe_run, sole_training_job
 from trainer.topology import Topology, ray_cluster
 from trainer.training_metrics import MetricsRow
-
-log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 
@@ -117,18 +115,6 @@ def train(
                 return monitor.watch(stop, manifest.step)
             finally:
                 topology.close()
-
-
-def newest_intact_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint whose every byte can be read; damaged ones are passed over, loudly."""
-    for path in reversed(finished_checkpoints(run)):
-        try:
-            verify(path)
-        except CheckpointError as error:
-            log.warning("passing over a damaged checkpoint: %s", error)
-            continue
-        return path
-    return None
 
 
 class _Monitor:

@@ -20,10 +20,10 @@ from trainer.checkpoint import (
 )
 from trainer.errors import CheckpointError
 from trainer.in_process import LocalShards
-from trainer.job import newest_intact_checkpoint
 from trainer.ledger import LedgerState, Settlement
 from trainer.optimizers import SGD, DecayBlocks, RMSprop
 from trainer.parameters import ParameterLayout, VariableSlot, cut
+from trainer.resume import newest_intact_checkpoint
 from trainer.shard import ParameterShard, ShardState
 
 STREAM = StreamIdentity(dataset_fingerprint="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
