@@ -18,7 +18,8 @@ class Gradient:
 
     Attributes:
         parameters: per shard float32[n], the gradient of the mean loss.
-        statistics: per shard float32[m], by how much the batch moved BatchNorm's statistics.
+        statistics: per shard float32[m], the batch's part in BatchNorm's running statistics:
+            (1 - momentum) * the batch's mean or variance.
         loss: mean loss of the batch, without the L2 term.
     """
 
@@ -37,6 +38,7 @@ class ModelReplica:
         model: float32 images [B, S, S, 3] to logits [B, C].
         loss: (logits, labels) to a scalar, the batch's mean.
         shards: into how many ranges the flat vectors are cut.
+        statistics_momentum: of the model's BatchNorm layers.
         jit_compile: compile the model's two passes with XLA. For GPUs only: on CPUs it makes
             Xception several times slower. The loss stays outside, since the number of labels
             differs from batch to batch and XLA would compile each anew.
@@ -48,11 +50,13 @@ class ModelReplica:
         layout: ParameterLayout,
         loss: Callable[[tf.Tensor, SparseLabels], tf.Tensor],
         shards: int,
+        statistics_momentum: float,
         *,
         jit_compile: bool = False,
     ) -> None:
         self._model = model
         self._loss = loss
+        self._statistics_momentum = statistics_momentum
         self._forward = tf.function(
             lambda images: model(images, training=True), jit_compile=jit_compile
         )
@@ -102,11 +106,11 @@ class ModelReplica:
             [v.value for v in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        moved = [
-            after.value - earlier
+        contributed = [
+            after.value - self._statistics_momentum * earlier
             for after, earlier in zip(self._model.non_trainable_weights, before, strict=True)
         ]
-        return self._parameters.join(gradients), self._statistics.join(moved), loss
+        return self._parameters.join(gradients), self._statistics.join(contributed), loss
 
 
 class _Cuts:

@@ -31,7 +31,6 @@ _FEATURES = {
     LABEL_IDS: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
     LABEL_CONFIDENCES: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
 }
-_PADDING = (None, tf.constant(-1, tf.int64), None, None)
 
 
 def training_batches(

@@ -66,7 +66,8 @@ class TrainingPlan:
             )
         start, stop = cut(manifest.layout.parameter_count, shards)[index]
         blocks = DecayBlocks(stop - start, manifest.layout.decayed_within(start, stop), config.l2)
-        return ParameterShard(state, config.optimizer, blocks, manifest.step)
+        momentum = config.model.batch_norm_momentum
+        return ParameterShard(state, config.optimizer, blocks, momentum, manifest.step)
 
     def new_coordinator(self, shards: CoordinatorShards) -> Coordinator:
         """The coordinator, its ledger as of the checkpoint.
@@ -128,13 +129,16 @@ class TrainingPlan:
 
         config = self.config
         dataset = Dataset.open(self.dataset_root)
-        # For dropout: each worker drops other units. The first weights come with the checkpoint.
-        keras.utils.set_random_seed(crc32(f"{config.seed} {name}".encode()))
+        manifest = read_manifest(self.checkpoint)
+        # For dropout: other units on each worker, and after each restart. The first weights come
+        # with the checkpoint.
+        keras.utils.set_random_seed(crc32(f"{config.seed} {manifest.step} {name}".encode()))
         replica = ModelReplica(
             build_model(config.model, dataset.num_classes),
-            read_manifest(self.checkpoint).layout,
+            manifest.layout,
             partial(label_loss, config=config.loss),
             config.topology.parameter_shards,
+            config.model.batch_norm_momentum,
             jit_compile=jit_compile,
         )
         batches = training_batches(

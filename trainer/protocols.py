@@ -82,7 +82,7 @@ class CoordinatorShards(Protocol):
         """Drops a staged update."""
 
     def dismiss(self, worker: str) -> None:
-        """Drops everything of a dead worker."""
+        """Drops everything of a worker that ended."""
 
     def publish(self, version: int) -> Snapshot:
         """The weights as of now, which is `version`."""

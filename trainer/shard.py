@@ -91,11 +91,17 @@ class ParameterShard:
     """
 
     def __init__(
-        self, state: ShardState, optimizer: RMSprop | SGD, blocks: DecayBlocks, version: int = 0
+        self,
+        state: ShardState,
+        optimizer: RMSprop | SGD,
+        blocks: DecayBlocks,
+        statistics_momentum: float,
+        version: int = 0,
     ) -> None:
         self._state = state.writable()
         self._optimizer = optimizer
         self._blocks = blocks
+        self._statistics_momentum = statistics_momentum
         self._version = version
         self._staged: dict[UpdateId, tuple[FloatVector, FloatVector]] = {}
         self._dismissed: set[str] = set()
@@ -106,7 +112,7 @@ class ParameterShard:
         return self._version
 
     def stage(self, update: UpdateId, gradient: FloatVector, statistics: FloatVector) -> float:
-        """Holds a gradient slice float32[n] and the change of the statistics float32[m].
+        """Holds a gradient slice float32[n] and the batch's part in the statistics float32[m].
 
         Returns:
             The slice's sum of squares; NaN or Inf when any value of either vector is, or when the
@@ -128,8 +134,13 @@ class ParameterShard:
             return float(np.dot(gradient, gradient)) + finite
 
     def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
-        """Applies a staged update: L2, optimizer, averages, statistics."""
-        gradient, change = self._staged.pop(update)
+        """Applies a staged update: L2, optimizer, averages, statistics.
+
+        The running statistics decay here, by what they are now, and not by what they were when the
+        worker read them: as differences to an old value they would overshoot, and with many
+        workers a variance would become negative.
+        """
+        gradient, contribution = self._staged.pop(update)
         state = self._state
         self._optimizer.update(
             state.weights,
@@ -140,7 +151,8 @@ class ParameterShard:
             learning_rate,
             average_decay,
         )
-        state.statistics += change
+        state.statistics *= np.float32(self._statistics_momentum)
+        state.statistics += contribution
         state.statistics_average += np.float32(1 - average_decay) * (
             state.statistics - state.statistics_average
         )
@@ -151,7 +163,7 @@ class ParameterShard:
         self._staged.pop(update, None)
 
     def dismiss(self, worker: str) -> None:
-        """Forgets what a dead worker staged, and whatever of it still arrives."""
+        """Forgets what a worker that ended had staged, and whatever of it still arrives."""
         self._dismissed.add(worker)
         for update in [update for update in self._staged if update[0] == worker]:
             del self._staged[update]
