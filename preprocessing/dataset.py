@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
@@ -27,6 +26,7 @@ from preprocessing.schema import (
     SplitName,
     decode_example,
 )
+from preprocessing.tables import read_table
 from preprocessing.tfrecord import iterate_records
 
 FORMAT_VERSION = 1
@@ -182,9 +182,8 @@ def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise DatasetError(f"{path}: missing from the dataset; run preprocessing again")
     try:
-        with path.open("rb") as file:
-            table = pq.read_table(file)
-    except pa.ArrowInvalid as error:
+        table = read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{path}: not a readable Parquet file: {error}") from error
     if not table.schema.equals(schema):
         raise DatasetError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from preprocessing.atomic import replacing
@@ -49,6 +48,7 @@ from preprocessing.progress import Progress, ProgressListener, Stage, watching_f
 from preprocessing.rejections import LABEL_REASONS, RejectReason
 from preprocessing.schema import LABELS_SCHEMA, SplitName
 from preprocessing.shards import index_path, intact_shard, write_shard
+from preprocessing.tables import read_table, write_table
 from preprocessing.weights import class_weights, read_weights
 
 
@@ -160,8 +160,7 @@ def _make_plan(
         "heldout_count": [label.heldout for label in classes],
         "weight": class_weights(classes, weights, config.weights),
     }
-    with replacing(root / LABELS_NAME) as file:
-        pq.write_table(pa.table(columns, schema=LABELS_SCHEMA), file)
+    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
     totals = read_totals(root)
     shards = {}
     for split in SplitName:
@@ -226,7 +225,7 @@ def _finish(
         listed=plan.listed,
         written=sum(split.records for split in splits.values()),
         rejected=sum(n for reason, n in _rejections(root).items() if reason not in LABEL_REASONS),
-        duplicates=_rows(root / DUPLICATES_NAME),
+        duplicates=read_table(root / DUPLICATES_NAME).num_rows,
     )
     if counts.listed != counts.written + counts.rejected + counts.duplicates:
         raise PreprocessingError(
@@ -241,7 +240,7 @@ def _finish(
         settings=settings,
         counts=counts,
         splits=splits,
-        num_classes=_rows(root / LABELS_NAME),
+        num_classes=read_table(root / LABELS_NAME).num_rows,
     )
     with replacing(root / MANIFEST_NAME) as file:
         file.write(manifest.model_dump_json(indent=2).encode())
@@ -260,14 +259,8 @@ def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
 
 def _rejections(root: UPath) -> dict[RejectReason, int]:
     """Rows of `rejected.parquet` by reason, the most frequent first."""
-    with (root / REJECTED_NAME).open("rb") as file:
-        reasons = pq.read_table(file).column("reason").to_pylist()
+    reasons = read_table(root / REJECTED_NAME).column("reason").to_pylist()
     return {RejectReason(reason): count for reason, count in Counter(reasons).most_common()}
-
-
-def _rows(path: UPath) -> int:
-    with path.open("rb") as file:
-        return int(pq.ParquetFile(file).metadata.num_rows)
 
 
 def _write_problems(problems: Sequence[str], root: UPath) -> None:

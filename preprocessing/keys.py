@@ -36,6 +36,7 @@ from preprocessing.split import (
     shard_number,
     stable_hash,
 )
+from preprocessing.tables import write_rows
 
 PCollection = Any
 """beam.PCollection; mypy does not analyse Beam."""
@@ -288,4 +289,4 @@ def CountDistinct(elements: PCollection, key: Callable[[Any], Any]) -> PCollecti
 @beam.ptransform_fn
 def WriteSorted(rows: PCollection, path: UPath, schema: Any) -> PCollection:
     """One Parquet file, also of no rows."""
-    return rows | Collect(sorted) | beam.Map(lambda rows: plan.write_table(path, rows, schema))
+    return rows | Collect(sorted) | beam.Map(lambda rows: write_rows(path, rows, schema))

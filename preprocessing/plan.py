@@ -10,11 +10,10 @@ It lies beside the shards, so that a shard can be written again without looking 
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
@@ -23,6 +22,7 @@ from preprocessing.dataset import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
 from preprocessing.errors import PreprocessingError
 from preprocessing.labels import LabelCount
 from preprocessing.schema import SplitName
+from preprocessing.tables import read_table, write_rows
 
 PLAN_DIRECTORY = "plan"
 CLASSES_NAME = "classes.parquet"
@@ -165,7 +165,7 @@ def plan_path(root: UPath, shard: str) -> UPath:
 
 def write_planned(root: UPath, shard: str, images: Iterable[PlannedImage]) -> None:
     """The work item of one shard, in the order given."""
-    write_table(plan_path(root, shard), images, PLAN_SCHEMA)
+    write_rows(plan_path(root, shard), images, PLAN_SCHEMA)
 
 
 def write_missing_work_items(root: UPath, shards: Iterable[str]) -> None:
@@ -176,17 +176,16 @@ def write_missing_work_items(root: UPath, shards: Iterable[str]) -> None:
 
 
 def read_planned(root: UPath, shard: str) -> list[PlannedImage]:
-    with plan_path(root, shard).open("rb") as file:
-        return [PlannedImage(**row) for row in pq.read_table(file).to_pylist()]
+    return [PlannedImage(**row) for row in read_table(plan_path(root, shard)).to_pylist()]
 
 
 def write_classes(classes: Iterable[LabelCount], root: UPath) -> None:
-    write_table(root / PLAN_DIRECTORY / CLASSES_NAME, classes, CLASSES_SCHEMA)
+    write_rows(root / PLAN_DIRECTORY / CLASSES_NAME, classes, CLASSES_SCHEMA)
 
 
 def read_classes(root: UPath) -> list[LabelCount]:
-    with (root / PLAN_DIRECTORY / CLASSES_NAME).open("rb") as file:
-        return [LabelCount(**row) for row in pq.read_table(file).to_pylist()]
+    path = root / PLAN_DIRECTORY / CLASSES_NAME
+    return [LabelCount(**row) for row in read_table(path).to_pylist()]
 
 
 def write_totals(images: dict[SplitName, int], listed: int, root: UPath) -> None:
@@ -197,13 +196,6 @@ def write_totals(images: dict[SplitName, int], listed: int, root: UPath) -> None
 
 def read_totals(root: UPath) -> Totals:
     return Totals.model_validate_json((root / PLAN_DIRECTORY / TOTALS_NAME).read_bytes())
-
-
-def write_table(path: UPath, rows: Iterable[Any], schema: pa.Schema) -> None:
-    """Dataclasses as a Parquet file whose columns are named as their fields."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    with replacing(path) as file:
-        pq.write_table(table, file)
 
 
 def _difference(present: Owner, wanted: Owner) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from preprocessing.atomic import replacing
@@ -14,6 +13,7 @@ from preprocessing.images import store
 from preprocessing.plan import PlannedImage, plan_path, read_planned
 from preprocessing.rejections import ImageRejectedError
 from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from preprocessing.tables import read_table, write_table
 from preprocessing.tfrecord import frame
 
 _SHA256 = b"sha256"
@@ -46,8 +46,7 @@ def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig)
     schema = INDEX_SCHEMA.with_metadata(
         {_SHA256: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
     )
-    with replacing(root / index_path(shard)) as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
+    write_table(root / index_path(shard), pa.Table.from_pylist(rows, schema))
     return []
 
 
@@ -57,8 +56,7 @@ def intact_shard(shard: str, root: UPath) -> ShardFile | None:
     if not path.is_file() or not index.is_file():
         return None
     try:
-        with index.open("rb") as file:
-            table = pq.read_table(file, page_checksum_verification=True)
+        table = read_table(index)
     except (pa.ArrowInvalid, OSError):
         return None
     digest = _file_digest(path)

@@ -18,7 +18,7 @@ READERS = {"schema", "dataset", "tfrecord"}
 # Library -> the folders and files that may import it, at module level or inside a function.
 LIBRARIES = {
     "apache_beam": ("preprocessing/",),
-    "ray": ("trainer/topology.py",),
+    "ray": ("trainer/topology.py", "trainer/cluster.py"),
     "tensorflow": ("trainer/", "deploy/"),
     "keras": ("trainer/", "deploy/"),
 }

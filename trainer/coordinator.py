@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.checkpoint import CheckpointWriter
 from trainer.errors import CheckpointError
-from trainer.failures import FailureConfig, FailureCounts, reason_to_stop
+from trainer.failures import FailureConfig, FailureCounts, Stop, judge
 from trainer.ledger import RecordLedger, Settlement
 from trainer.protocols import (
     Answers,
@@ -32,6 +32,7 @@ class CoordinatorStatus:
         rows: metrics since the last status.
         saved: steps of the checkpoints finished since the last status.
         counts: what went wrong; notes: lines about it for the user, since the last status.
+        silent_workers: those that said nothing for as long as the settings allow.
         failure: why training stopped, or None.
         settled: records that will not be dealt again: applied, unreadable or rejected.
         has_work: whether a worker that asks now would get records.
@@ -45,6 +46,7 @@ class CoordinatorStatus:
     saved: list[int]
     counts: FailureCounts
     notes: list[str]
+    silent_workers: list[str]
     failure: str | None
     has_work: bool
     finished: bool
@@ -86,7 +88,9 @@ class Coordinator:
         self._step = step
         self._window = MetricsWindow(updates_per_row, clock)
         self._counts = FailureCounts()
-        self._failure: str | None = None
+        self._failure: Stop | None = None
+        self._clock = clock
+        self._last_heard: dict[str, float] = {}
         self._stopping = False
         self._dismissed: set[str] = set()
         self._next_checkpoint = self._samples + samples_per_checkpoint
@@ -105,14 +109,20 @@ class Coordinator:
     def _halted(self) -> bool:
         return self._stopping or self._failure is not None
 
+    def worker_started(self, worker: str) -> None:
+        """Begins to wait for the worker's first word."""
+        self._last_heard[worker] = self._clock()
+
     def lease(self, worker: str) -> tuple[int, int] | None:
         """See `WorkerCoordinator.lease`."""
+        self._hear(worker)
         if self._halted or worker in self._dismissed:
             return None
         return self._ledger.lease(worker)
 
     def snapshot(self, worker: str) -> Snapshot | None:
         """See `WorkerCoordinator.snapshot`."""
+        self._hear(worker)
         if self._halted or worker in self._dismissed:
             return None
         return self._shards.publish(self._step)
@@ -150,6 +160,7 @@ class Coordinator:
             death: why it died; None for one that stopped by itself.
         """
         self._dismissed.add(worker)
+        self._last_heard.pop(worker, None)
         self._shards.dismiss(worker)
         records = self._ledger.take_back(worker)
         if death is not None:
@@ -161,14 +172,16 @@ class Coordinator:
         self._stopping = True
 
     def finish(self) -> None:
-        """Ends the last row of metrics and, unless training failed, cuts the last checkpoint. No
-        worker may be left.
+        """Ends the last row of metrics and cuts the last checkpoint, unless what made training fail
+        forbids it.
 
-        The checkpoint may be of the same step as the one before it: records may have been settled
-        without an update.
+        Workers may still be at a gradient: its records count as undone. The checkpoint may be of
+        the same step as the one before it: records may have been settled without an update.
         """
+        self._stopping = True
         self._window.finish_row()
-        if self._settled != self._settled_in_checkpoint and self._failure is None:
+        sound = self._failure is None or self._failure.save
+        if sound and self._settled != self._settled_in_checkpoint:
             self._cut_checkpoint()
         self._poll_checkpoint(wait=True)
 
@@ -184,7 +197,8 @@ class Coordinator:
             self._checkpoints.take_finished(),
             self._counts,
             notes,
-            self._failure,
+            self._silent_workers(),
+            self._failure.reason if self._failure else None,
             not self._halted and self._ledger.has_work,
             self._ledger.finished,
         )
@@ -205,7 +219,7 @@ class Coordinator:
             staleness=staleness,
             gradient_norm=gradient_norm,
         )
-        if self._samples >= self._next_checkpoint:
+        if self._samples >= self._next_checkpoint and self._failure is None:
             self._cut_checkpoint()
 
     def _reject(self, report: GradientReport) -> None:
@@ -224,13 +238,21 @@ class Coordinator:
     def _judge(self, detail: str) -> None:
         self._notes.append(detail)
         if self._failure is None:
-            self._failure = reason_to_stop(self._counts, self._failures, detail)
+            self._failure = judge(self._counts, self._failures, detail)
+
+    def _hear(self, worker: str) -> None:
+        if worker in self._last_heard:
+            self._last_heard[worker] = self._clock()
+
+    def _silent_workers(self) -> list[str]:
+        latest = self._clock() - self._failures.worker_silence_seconds
+        return [worker for worker, heard in self._last_heard.items() if heard < latest]
 
     def _cut_checkpoint(self) -> None:
         try:
             self._checkpoints.begin(self._step, self._samples, self._ledger.state())
         except CheckpointError as error:
-            self._failure = str(error)
+            self._failure = self._failure or Stop(str(error), save=False)
         self._next_checkpoint = self._samples + self._samples_per_checkpoint
         self._settled_in_checkpoint = self._settled
 
@@ -238,7 +260,7 @@ class Coordinator:
         try:
             self._checkpoints.poll(wait=wait)
         except CheckpointError as error:
-            self._failure = str(error)
+            self._failure = self._failure or Stop(str(error), save=False)
 
 
 def _position(record: BadRecordReport) -> NDArray[np.int64]:

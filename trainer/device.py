@@ -25,8 +25,3 @@ def configure_device(threads: int, precision: Precision) -> bool:
         tf.config.experimental.set_memory_growth(gpu, True)
     keras.config.set_dtype_policy(precision.value)
     return bool(gpus)
-
-
-def hide_gpus() -> None:
-    """Keeps this process, which only describes models, off the GPUs that workers need."""
-    tf.config.set_visible_devices([], "GPU")

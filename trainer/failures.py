@@ -20,6 +20,12 @@ class FailureConfig(BaseModel):
     )
     max_rejected_gradients: int = Field(1000, ge=0, description="NaN or Inf gradients in all")
     max_worker_restarts: int = Field(10, ge=0, description="workers that died and were replaced")
+    worker_silence_seconds: float = Field(
+        1800,
+        gt=0,
+        description="without a word from a worker, after which it is taken for dead and replaced; "
+        "many times what one gradient takes, and compiling the first one",
+    )
 
 
 @dataclass(frozen=True)
@@ -32,32 +38,44 @@ class FailureCounts:
     worker_deaths: int = 0
 
 
-def reason_to_stop(counts: FailureCounts, config: FailureConfig, last_detail: str) -> str | None:
-    """Why training must stop, or None while it may go on.
+@dataclass(frozen=True)
+class Stop:
+    """Training must stop.
+
+    Attributes:
+        reason: for the user, one line.
+        save: whether what was trained so far is to be saved first, and is sound enough for it.
+    """
+
+    reason: str
+    save: bool
+
+
+def judge(counts: FailureCounts, config: FailureConfig, last_detail: str) -> Stop | None:
+    """Whether training must stop; None while it may go on.
 
     Args:
         last_detail: what happened last, for the message.
     """
+    not_finite = "with NaN or Inf (a lower learning rate or a larger epsilon helps)"
     limits = (
-        ("unreadable records", counts.bad_records, config.max_bad_records, "max_bad_records"),
+        # what, how many, setting that bounds it, whether the weights are still sound
         (
-            "gradients in a row with NaN or Inf (a lower learning rate or a larger epsilon helps)",
+            f"gradients in a row {not_finite}",
             counts.rejected_in_a_row,
-            config.max_rejected_in_a_row,
             "max_rejected_in_a_row",
+            False,
         ),
-        (
-            "gradients with NaN or Inf",
-            counts.rejected_gradients,
-            config.max_rejected_gradients,
-            "max_rejected_gradients",
-        ),
-        ("worker deaths", counts.worker_deaths, config.max_worker_restarts, "max_worker_restarts"),
+        (f"gradients {not_finite}", counts.rejected_gradients, "max_rejected_gradients", False),
+        ("unreadable records", counts.bad_records, "max_bad_records", True),
+        ("worker deaths", counts.worker_deaths, "max_worker_restarts", True),
     )
-    for what, count, limit, setting in limits:
+    for what, count, setting, sound in limits:
+        limit = getattr(config, setting)
         if count > limit:
-            return (
+            return Stop(
                 f"{count} {what}, more than trainer.failures.{setting} = {limit} allows; "
-                f"the last: {last_detail}"
+                f"the last: {last_detail}",
+                save=sound,
             )
     return None

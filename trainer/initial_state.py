@@ -1,20 +1,37 @@
-"""The state of a run before its first update, as a checkpoint of step 0."""
+"""The state of a run before its first update, as a checkpoint of step 0.
 
+Made in a process of its own: the job that starts and watches a run needs neither TensorFlow's
+memory nor a place on the GPUs that it would take.
+"""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-import keras
 
 from preprocessing.dataset import Dataset
 from trainer.checkpoint import CheckpointWriter, checkpoint_path
 from trainer.config import TrainerConfig
-from trainer.device import hide_gpus
 from trainer.in_process import LocalShards
 from trainer.ledger import RecordLedger
-from trainer.models.build import build_model, decayed_variables
 from trainer.optimizers import DecayBlocks
 from trainer.parameters import ParameterLayout, cut
 from trainer.plan import stream_identity
 from trainer.shard import ParameterShard, ShardState
+
+
+def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
+    """As `write_initial_checkpoint`, in a new process that sees no GPU."""
+    with ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_hide_gpus,
+    ) as process:
+        return process.submit(write_initial_checkpoint, run, dataset, config).result()
+
+
+def _hide_gpus() -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
@@ -23,7 +40,10 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     Raises:
         CheckpointError: it cannot be written.
     """
-    hide_gpus()
+    import keras
+
+    from trainer.models.build import build_model, decayed_variables
+
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, dataset.num_classes)
     layout = ParameterLayout.of(model, decayed_variables(model))
@@ -35,6 +55,7 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
                 ShardState.initial(parameters[slice(*p)], statistics[slice(*s)], config.optimizer),
                 config.optimizer,
                 DecayBlocks(0, [], 0.0),  # nothing is applied here
+                config.model.batch_norm_momentum,
             )
             for p, s in zip(cut(len(parameters), count), cut(len(statistics), count), strict=True)
         ]

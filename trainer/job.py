@@ -12,18 +12,22 @@ from typing import Any
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
 from trainer.checkpoint import read_manifest
+from trainer.cluster import ray_cluster
 from trainer.config import TrainerConfig
 from trainer.coordinator import CoordinatorStatus
 from trainer.errors import TrainingError
 from trainer.failures import FailureCounts
+from trainer.initial_state import make_initial_checkpoint
 from trainer.metrics_log import MetricsLog
 from trainer.plan import TrainingPlan, total_records
 from trainer.resume import newest_intact_checkpoint
 from trainer.run_directory import describe_run, sole_training_job
-from trainer.topology import Topology, ray_cluster
+from trainer.topology import Topology
 from trainer.training_metrics import MetricsRow
 
 _POLL_SECONDS = 0.5
+# Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.
+_GRACE_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -98,18 +102,16 @@ def train(
         describe_run(run, dataset, config, stored)
         checkpoint = newest_intact_checkpoint(run)
         if checkpoint is None:
-            from trainer.initial_state import write_initial_checkpoint
-
-            checkpoint = write_initial_checkpoint(run, dataset, config)
+            checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)
         plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         with (
-            ray_cluster(address, config.topology, vector_bytes) as cpus,
+            ray_cluster(address, config.topology, vector_bytes) as cpus_each,
             MetricsLog(run, manifest.step) as metrics,
             _stop_signals() as stop,
         ):
-            topology = Topology(plan, cpus)
+            topology = Topology(plan, cpus_each)
             try:
                 monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
                 return monitor.watch(stop, manifest.step)
@@ -137,21 +139,21 @@ class _Monitor:
         self._row: MetricsRow | None = None
 
     def watch(self, stop: threading.Event, resumed_at: int) -> TrainingReport:
-        """Runs the workers until every record is settled, or until `stop` is set."""
-        topology = self._topology
+        """Runs the workers until every record is settled, training fails, or `stop` is set.
+
+        Raises:
+            TrainingError: training failed; what was sound is saved.
+        """
         status = first = self._report()
         began = time.monotonic()
-        while not (status.finished or status.failure or (stop.is_set() and not topology.workers)):
-            if stop.is_set():
-                topology.call("stop")
-            elif status.has_work:
+        while not (status.finished or status.failure or stop.is_set()):
+            if status.has_work:
                 self._fill_up_workers()
-            for end in topology.ended_workers(_POLL_SECONDS):
-                topology.call("worker_ended", end.worker, end.death)
+            self._bury_workers(status, first)
             status = self._report()
-        if status.failure:
-            raise TrainingError(status.failure)
-        topology.call("finish")
+        if stop.is_set():
+            self._await_last_gradients()
+        self._topology.call("finish")
         status = self._report()
         if status.failure:
             raise TrainingError(status.failure)
@@ -171,7 +173,29 @@ class _Monitor:
         """At first, after deaths, and for records that were taken back when the other workers had
         already run out of work and ended."""
         while len(self._topology.workers) < self._plan.config.topology.workers:
-            self._topology.start_worker()
+            self._topology.call("worker_started", self._topology.start_worker())
+
+    def _bury_workers(self, status: CoordinatorStatus, first: CoordinatorStatus) -> None:
+        """Waits a moment for workers to end, and has what they held dealt to others.
+
+        Raises:
+            Exception: what a worker raised before any had finished an update: then it is not one
+                worker that is in trouble, and the next would not fare better.
+        """
+        for worker in status.silent_workers:
+            self._topology.kill_worker(worker)
+        for end in self._topology.ended_workers(_POLL_SECONDS):
+            if end.error is not None and status.step == first.step:
+                raise end.error
+            self._topology.call("worker_ended", end.worker, end.death)
+
+    def _await_last_gradients(self) -> None:
+        """Lets workers end by themselves, but not for long: a preempted machine has seconds."""
+        self._topology.call("stop")
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self._topology.workers and time.monotonic() < deadline:
+            for end in self._topology.ended_workers(_POLL_SECONDS):
+                self._topology.call("worker_ended", end.worker, end.death)
 
     def _report(self) -> CoordinatorStatus:
         status = self._topology.status()
@@ -199,12 +223,19 @@ def _stop_signals() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
         return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(number: int, frame: object) -> None:
+        stop.set()
+        restore()  # who asks a second time does not want to wait
+
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -4,15 +4,11 @@
             |                                    ^
             +--lease, commit--> Coordinator -----+ apply, publish, save
 
-Only this file knows Ray. Handles implement `trainer.protocols`, so that the classes behind them
-cannot tell actors from plain objects.
+Only this file and `trainer.cluster` know Ray. Handles implement `trainer.protocols`, so that the
+classes behind them cannot tell actors from plain objects.
 """
 
-import logging
-import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,6 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trainer.config import TopologyConfig
 from trainer.coordinator import CoordinatorStatus
 from trainer.errors import TrainingError
 from trainer.optimizers import FloatVector
@@ -160,26 +155,32 @@ class _WorkerActor:
 
 @dataclass(frozen=True)
 class WorkerEnd:
-    """A worker that stopped: `death` says why if it died, and is None if nothing was left to do."""
+    """A worker that stopped.
+
+    Attributes:
+        death: why it died; None if it had nothing left to do.
+        error: the exception it died of; None if its process was lost.
+    """
 
     worker: str
     death: str | None
+    error: Exception | None = None
 
 
 class Topology:
     """The running program of one plan: starts shards and coordinator, then workers as asked.
 
     Args:
-        cpus: cores of the whole cluster.
+        cpus_per_worker: cores that a worker takes and computes with.
 
     Raises:
         TrainingError: a part cannot be made from the plan.
     """
 
-    def __init__(self, plan: TrainingPlan, cpus: float) -> None:
+    def __init__(self, plan: TrainingPlan, cpus_per_worker: float) -> None:
         config = plan.config.topology
         self._plan = plan
-        self._cpus_per_worker = cpus_per_worker(config, cpus)
+        self._cpus_per_worker = cpus_per_worker
         shard = ray.remote(_ShardActor).options(num_cpus=0, scheduling_strategy="SPREAD")
         self._shard_actors = [shard.remote() for _ in range(config.parameter_shards)]
         self._shards = RayShards(self._shard_actors)
@@ -194,8 +195,8 @@ class Topology:
         """Names of the workers that run."""
         return [name for name, _ in self._workers.values()]
 
-    def start_worker(self) -> None:
-        """Starts one more worker."""
+    def start_worker(self) -> str:
+        """Starts one more worker; its name."""
         name = f"worker-{self._started}"
         self._started += 1
         gpus = self._plan.config.topology.gpus_per_worker
@@ -206,13 +207,19 @@ class Topology:
         coordinator = RayCoordinator(self._coordinator)
         run = actor.run.remote(self._plan, name, threads, self._shards, coordinator)
         self._workers[run] = name, actor
+        return name
+
+    def kill_worker(self, worker: str) -> None:
+        """Kills a worker that hangs; it is then among the ended ones."""
+        for name, actor in self._workers.values():
+            if name == worker:
+                ray.kill(actor)
 
     def ended_workers(self, timeout: float) -> list[WorkerEnd]:
         """Waits up to `timeout` seconds for a worker to end.
 
         Raises:
-            TrainingError: a worker met what every other would meet as well, such as the loss of
-                a shard.
+            TrainingError: a worker met the loss of a shard or of the coordinator.
         """
         if not self._workers:
             return []
@@ -220,7 +227,7 @@ class Topology:
         ends = []
         for run in done:
             name, _ = self._workers.pop(run)
-            ends.append(WorkerEnd(name, _why_it_died(run)))
+            ends.append(_how_it_ended(name, run))
         return ends
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -243,84 +250,6 @@ class Topology:
             ray.kill(actor)
 
 
-def cpus_per_worker(config: TopologyConfig, cpus: float) -> float:
-    """Cores that each worker gets of a cluster's `cpus`: as set, or an equal share, at least 1."""
-    return config.cpus_per_worker or max(1.0, cpus // config.workers)
-
-
-@contextmanager
-def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) -> Iterator[float]:
-    """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
-
-    Args:
-        vector_bytes: size of the model's flat vector, which gradients and snapshots have.
-
-    Yields:
-        The cluster's cores.
-
-    Raises:
-        TrainingError: the cluster cannot be reached, or is too small.
-    """
-    if ray.is_initialized():  # by whoever embeds us, such as a submitted job
-        yield _checked_size(config)
-        return
-    # A new object store page costs many times what a used one does; a store that holds little
-    # more than what is under way comes back to its pages. One gradient and up to two snapshots
-    # per worker are under way.
-    store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
-    # Ray's processes listen on every interface; a cluster that ray.init starts has token
-    # authentication on (unless RAY_AUTH_MODE says otherwise) and answers only to this user.
-    embedded = {
-        "num_cpus": max(
-            os.cpu_count() or 1, math.ceil(config.workers * (config.cpus_per_worker or 1))
-        ),
-        "object_store_memory": store,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
-    }
-    try:
-        ray.init(
-            **({"address": address} if address else embedded),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise TrainingError(_cannot_join(address, error)) from error
-    try:
-        yield _checked_size(config)
-    finally:
-        ray.shutdown()
-
-
-def _checked_size(config: TopologyConfig) -> float:
-    have = ray.cluster_resources()
-    cpus = have.get("CPU", 0.0)
-    need = {
-        "CPU": config.workers * cpus_per_worker(config, cpus),
-        "GPU": config.workers * config.gpus_per_worker,
-    }
-    for resource, amount in need.items():
-        if amount > have.get(resource, 0.0):
-            raise TrainingError(
-                f"expected a cluster with {amount:g} {resource}s for {config.workers} workers, "
-                f"this one has {have.get(resource, 0.0):g}; lower trainer.topology.workers or "
-                f"trainer.topology.{resource.lower()}s_per_worker"
-            )
-    return cpus
-
-
-def _cannot_join(address: str | None, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if address is None:
-        return f"Ray could not be started on this machine: {reason}"
-    advice = (
-        "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"
-        if "token" in str(error).lower()
-        else "check the address (host:6379, or `auto` on a node of the cluster)"
-    )
-    return f"the Ray cluster at {address} could not be joined: {reason}; {advice}"
-
-
 def _get(answers: Any) -> Any:
     """ray.get, with the exception of the method called instead of Ray's wrapping of it."""
     try:
@@ -333,23 +262,21 @@ def _get(answers: Any) -> Any:
         raise _lost(error) from error
 
 
-def _why_it_died(run: Any) -> str | None:
-    """What ended a worker's run: None if it ended by itself.
+def _how_it_ended(worker: str, run: Any) -> WorkerEnd:
+    """What ended a worker's run.
 
     Raises:
-        Exception: what the worker raised, where another worker would not fare better.
+        TrainingError: the loss of a shard or of the coordinator.
     """
     try:
         ray.get(run)
     except RayTaskError as error:
         if isinstance(error.cause, RayError):
             raise _lost(error.cause) from error
-        if isinstance(error.cause, OSError):  # storage or network: another try may succeed
-            return f"{type(error.cause).__name__}: {error.cause}"
-        raise error.cause from None
+        return WorkerEnd(worker, f"{type(error.cause).__name__}: {error.cause}", error.cause)
     except RayError as error:  # its process or its node is gone
-        return str(error).splitlines()[0]
-    return None
+        return WorkerEnd(worker, str(error).splitlines()[0])
+    return WorkerEnd(worker, None)
 
 
 def _lost(error: RayError) -> TrainingError:
