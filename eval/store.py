@@ -80,7 +80,8 @@ def read_classes(run_dir: Location, step: int) -> pa.Table:
     """The per-class results of a complete evaluation (CLASSES_SCHEMA)."""
     read_summary(run_dir, step)
     with (evaluation_directory(run_dir, step) / "classes.parquet").open("rb") as file:
-        return pq.read_table(file)
+        # Without threads: those that pyarrow leaves behind can abort a process at its exit.
+        return pq.ParquetFile(file).read(use_threads=False)
 
 
 def _parse(path: UPath) -> EvaluationSummary:
