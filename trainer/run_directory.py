@@ -37,6 +37,8 @@ class RunDescription(BaseModel):
 
     Attributes:
         dataset: the dataset's root as it was given.
+        dataset_settings: preprocessing's settings, as in the dataset's manifest; {} in a run of
+            an earlier version.
         trainer: the resolved settings of the run's last start.
     """
 
@@ -44,6 +46,7 @@ class RunDescription(BaseModel):
 
     dataset: str
     dataset_fingerprint: str
+    dataset_settings: dict[str, Any] = {}
     num_classes: int
     code_version: str
     created: datetime.datetime
@@ -87,6 +90,7 @@ def describe_run(
     description = RunDescription(
         dataset=str(dataset.root),
         dataset_fingerprint=dataset.fingerprint,
+        dataset_settings=dataset.manifest.settings,
         num_classes=dataset.num_classes,
         code_version=importlib.metadata.version("manylabel"),
         created=created,
