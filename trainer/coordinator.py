@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.checkpoint import CheckpointWriter
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.errors import CheckpointError
 from trainer.failures import FailureConfig, FailureCounts, Stop, judge
 from trainer.ledger import RecordLedger, Settlement

@@ -10,7 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from preprocessing.dataset import Dataset
-from trainer.checkpoint import CheckpointWriter, checkpoint_path
+from trainer.checkpoint import checkpoint_path
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.config import TrainerConfig
 from trainer.in_process import LocalShards
 from trainer.ledger import RecordLedger

@@ -13,12 +13,8 @@ from zlib import crc32
 
 from preprocessing.dataset import Dataset
 from preprocessing.schema import SplitName
-from trainer.checkpoint import (
-    CheckpointWriter,
-    StreamIdentity,
-    load_shard,
-    read_manifest,
-)
+from trainer.checkpoint import StreamIdentity, load_shard, read_manifest
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.config import TrainerConfig
 from trainer.coordinator import Coordinator
 from trainer.errors import CheckpointError, TrainingError

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from trainer.checkpoint import (
-    CheckpointWriter,
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
@@ -18,6 +17,7 @@ from trainer.checkpoint import (
     read_manifest,
     verify,
 )
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.errors import CheckpointError
 from trainer.in_process import LocalShards
 from trainer.ledger import LedgerState, Settlement

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from trainer.checkpoint import (
-    CheckpointWriter,
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
@@ -14,6 +13,7 @@ from trainer.checkpoint import (
     load_weights,
     read_manifest,
 )
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.coordinator import Coordinator
 from trainer.failures import FailureConfig
 from trainer.in_process import LocalShards
