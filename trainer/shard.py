@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.errors import NonFiniteStateError
 from trainer.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
 
 SLOT_PREFIX = "slot/"
@@ -182,11 +183,16 @@ class ParameterShard:
 
         Raises:
             RuntimeError: the shard does not stand at `version`; an update was lost.
+            NonFiniteStateError: a vector holds NaN or Inf; nothing is written.
             OSError: the file cannot be written.
         """
         self._expect(version)
+        vectors = self._state.vectors()
+        for name, vector in vectors.items():
+            if not np.isfinite(vector).all():
+                raise NonFiniteStateError(f"{name} of {Path(path).name}")
         with Path(path).open("wb") as file:
-            np.savez(file, allow_pickle=False, **self._state.vectors())
+            np.savez(file, allow_pickle=False, **vectors)
             file.flush()
             os.fsync(file.fileno())
 
