@@ -18,7 +18,7 @@ from trainer.checkpoint import list_checkpoints, read_manifest
 from trainer.ledger import Settlement
 from trainer.metrics_log import read_metrics
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 EPOCHS = 6
 DEADLINE = 150  # seconds
@@ -90,13 +90,13 @@ class Job:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def worker_ids(self) -> list[int]:
-        """Process ids of the gradient workers of this job."""
+    def process_ids(self, actor: bytes) -> list[int]:
+        """Process ids of the actors of this kind that belong to this job."""
         assert self._process is not None
         return [
             process
             for process in _descendants(self._process.pid)
-            if b"_WorkerActor.run" in Path(f"/proc/{process}/cmdline").read_bytes()
+            if actor in Path(f"/proc/{process}/cmdline").read_bytes()
         ]
 
     def kill(self) -> None:
@@ -121,7 +121,7 @@ class Job:
 def test_a_killed_worker_is_replaced_and_every_record_counted_once(job: Job):
     job.start()
     job.wait_until(lambda: job.samples > job.records // 2)
-    victim, *_ = job.worker_ids()
+    victim, *_ = job.process_ids(b"_WorkerActor")
     os.kill(victim, signal.SIGKILL)
     assert job.end() == 0, job.log
     assert "died" in job.log, "the user is told"
@@ -131,6 +131,15 @@ def test_a_killed_worker_is_replaced_and_every_record_counted_once(job: Job):
 def test_a_killed_job_resumes_and_ends_with_the_same_number_of_samples(job: Job):
     job.start()
     job.wait_until(lambda: any(info.step > 0 for info in list_checkpoints(job.run)))
+    shard, *_ = job.process_ids(b"_ShardActor")
+    os.kill(shard, signal.SIGKILL)
+    assert job.end() == 2, job.log
+    assert "Traceback" not in job.log
+    assert "error: a parameter shard or the coordinator was lost" in job.log
+    assert "run the same command again" in job.log
+
+    job.start()
+    job.wait_until(lambda: job.samples > 0)
     job.kill()
     interrupted_at = list_checkpoints(job.run)[-1]
     assert 0 < interrupted_at.samples < EPOCHS * job.records

@@ -31,6 +31,7 @@ LAYOUT = ParameterLayout(
 )
 STREAM = StreamIdentity(dataset_fingerprint="f", seed=0, shuffle_block=1, shuffle_mix=1)
 BATCH, LEASE = 4, 8
+MOMENTUM = 0.5  # of the statistics
 
 
 class Plane:
@@ -74,18 +75,19 @@ class Plane:
                 np.ones(STATISTICS, np.float32)[slice(*cut(STATISTICS, self.shard_count)[index])],
                 optimizer,
             )
-        return ParameterShard(state, optimizer, DecayBlocks(len(state.weights), [], 0), resume or 0)
+        blocks = DecayBlocks(len(state.weights), [], 0)
+        return ParameterShard(state, optimizer, blocks, MOMENTUM, resume or 0)
 
     def stage(self, worker, positions, gradient, base=0, loss=1.0):
         """A worker's push up to its question for a commit."""
         number = self.pushed.get(worker, 0)
         self.pushed[worker] = number + 1
         slopes = np.broadcast_to(np.asarray(gradient, np.float32), PARAMETERS)
-        moved = np.full(STATISTICS, 0.5, np.float32)
+        contributed = np.full(STATISTICS, 0.75, np.float32)
         squares = self.local.stage(
             (worker, number),
             [slopes[a:b] for a, b in cut(PARAMETERS, self.shard_count)],
-            [moved[a:b] for a, b in cut(STATISTICS, self.shard_count)],
+            [contributed[a:b] for a, b in cut(STATISTICS, self.shard_count)],
         )
         return GradientReport((worker, number), base, np.asarray(positions), loss), squares
 
@@ -126,7 +128,7 @@ def test_a_commit_applies_on_every_shard_and_answers_with_the_new_weights(plane)
     assert snapshot.version == 1
     assert (np.concatenate([weights for weights, _ in snapshot.answers]) == 0.75).all()
     assert (plane.weights(1) == 0.75).all()
-    assert (plane.statistics(1) == 1.5).all()
+    assert (plane.statistics(1) == MOMENTUM * 1 + 0.75).all()
     status = plane.coordinator.status()
     assert (status.step, status.samples, status.settled) == (1, 4, 4)
 
@@ -463,14 +465,45 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path):
     assert plane.coordinator.status().failure == status.failure
 
 
-def test_a_failed_run_makes_no_last_checkpoint(tmp_path):
-    """Its weights may be what failed."""
-    plane = Plane(tmp_path, failures=FailureConfig(max_bad_records=0))
+@pytest.mark.parametrize(("cause", "saved"), [("bad record", [1]), ("NaN", [])])
+def test_a_failed_run_saves_what_is_sound(tmp_path, cause, saved):
+    """After too many NaN gradients its weights may be what failed."""
+    limits = FailureConfig(max_bad_records=0, max_rejected_gradients=0)
+    plane = Plane(tmp_path, failures=limits)
     plane.coordinator.lease("a")
     plane.push("a", range(4))
-    plane.coordinator.report_bad_record("a", BadRecordReport(4, "file", 0, ""))
+    if cause == "NaN":
+        plane.push("a", [4], np.nan)
+    else:
+        plane.coordinator.report_bad_record("a", BadRecordReport(4, "file", 0, ""))
     plane.coordinator.finish()
-    assert list_checkpoints(tmp_path) == []
+    assert [info.step for info in list_checkpoints(tmp_path)] == saved
+
+
+def test_the_last_checkpoint_does_not_wait_for_workers(plane, tmp_path):
+    """One is still at a gradient: its records are to be dealt again."""
+    plane.coordinator.lease("a")
+    plane.push("a", range(4))
+    late = plane.stage("a", range(4, 8), 1.0)
+    plane.coordinator.finish()
+    ledger = read_manifest(checkpoint_path(tmp_path, 1)).ledger
+    assert ledger.undone == ((4, 8),)
+    assert plane.coordinator.commit(*late) is None, "it is told to stop"
+
+
+def test_workers_that_say_nothing_are_named(tmp_path):
+    """The clock of these tests goes on by one with each look at it."""
+    plane = Plane(tmp_path, failures=FailureConfig(worker_silence_seconds=12))
+    plane.coordinator.worker_started("busy")
+    plane.coordinator.worker_started("hung")
+    for _ in range(10):
+        plane.coordinator.snapshot("busy")
+    assert plane.coordinator.status().silent_workers == []
+    plane.coordinator.snapshot("busy")
+    plane.coordinator.snapshot("busy")
+    assert plane.coordinator.status().silent_workers == ["hung"]
+    plane.coordinator.worker_ended("hung", "killed")
+    assert plane.coordinator.status().silent_workers == []
 
 
 def _assert_same_state(mine, its):

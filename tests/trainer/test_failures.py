@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from trainer.failures import FailureConfig, FailureCounts, reason_to_stop
+from trainer.failures import FailureConfig, FailureCounts, judge
 
 CONFIG = FailureConfig(
     max_bad_records=3,
@@ -29,18 +29,19 @@ CONFIG = FailureConfig(
     ],
 )
 def test_the_limit_itself_is_allowed_and_one_more_is_not(counts, setting):
-    reason = reason_to_stop(counts, CONFIG, "the last straw")
+    stop = judge(counts, CONFIG, "the last straw")
     if setting is None:
-        assert reason is None
+        assert stop is None
     else:
-        assert reason is not None
-        assert f"trainer.failures.{setting}" in reason
-        assert reason.endswith("the last: the last straw")
+        assert stop is not None
+        assert f"trainer.failures.{setting}" in stop.reason
+        assert stop.reason.endswith("the last: the last straw")
+        assert stop.save == ("rejected" not in setting), "after NaN the weights are not sound"
 
 
 def test_a_limit_of_zero_stops_at_the_first():
     config = FailureConfig(max_bad_records=0)
-    assert reason_to_stop(FailureCounts(bad_records=1), config, "") is not None
+    assert judge(FailureCounts(bad_records=1), config, "") is not None
 
 
 @pytest.mark.parametrize("field", list(FailureConfig.model_fields))

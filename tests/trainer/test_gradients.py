@@ -11,6 +11,7 @@ from trainer.losses import SparseLabels
 from trainer.parameters import ParameterLayout, cut
 
 SHARDS = range(1, 6)
+MOMENTUM = 0.7
 
 
 def with_batch_norm():
@@ -19,7 +20,7 @@ def with_batch_norm():
         [
             layers.Input((8, 8, 3)),
             layers.Conv2D(4, 3, use_bias=False),
-            layers.BatchNormalization(momentum=0.7),
+            layers.BatchNormalization(momentum=MOMENTUM),
             layers.ReLU(),
             layers.Flatten(),
             layers.Dense(5),
@@ -55,7 +56,7 @@ def batch(size=6):
 
 
 def replica(model, shards, **options):
-    return ModelReplica(model, ParameterLayout.of(model), loss, shards, **options)
+    return ModelReplica(model, ParameterLayout.of(model), loss, shards, MOMENTUM, **options)
 
 
 def slices(vector, shards):
@@ -83,10 +84,11 @@ def test_slices_reassemble_to_the_gradient_of_the_plain_model(build, shards):
     assert all(part.dtype == np.float32 for part in gradient.parameters + gradient.statistics)
     np.testing.assert_allclose(np.concatenate(gradient.parameters), flat, rtol=1e-5, atol=1e-6)
     assert gradient.loss == pytest.approx(float(expected_loss), rel=1e-6)
-    moved = np.concatenate([np.zeros(0, np.float32), *gradient.statistics])
-    np.testing.assert_array_equal(moved, statistics_after - statistics)
+    contribution = np.concatenate([np.zeros(0, np.float32), *gradient.statistics])
+    expected = statistics_after - np.float32(MOMENTUM) * statistics
+    np.testing.assert_allclose(contribution, expected, rtol=0, atol=1e-7)
     if len(statistics):
-        assert np.abs(moved).max() > 1e-3
+        assert np.abs(statistics_after - statistics).max() > 1e-3
 
 
 @pytest.mark.parametrize("shards", SHARDS)
@@ -122,7 +124,7 @@ def test_the_statistics_move_from_where_they_were_loaded():
 def test_batches_of_another_size_and_without_labels():
     model = with_batch_norm()
     own = ModelReplica(
-        model, ParameterLayout.of(model), lambda logits, _: tf.reduce_mean(logits**2), 1
+        model, ParameterLayout.of(model), lambda logits, _: tf.reduce_mean(logits**2), 1, MOMENTUM
     )
     nothing = SparseLabels(
         tf.zeros([0], tf.int64), tf.zeros([0], tf.int64), tf.zeros([0], tf.float32)

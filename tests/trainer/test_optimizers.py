@@ -144,6 +144,7 @@ def train_sharded(vector, optimizer, shards, averaging):
             ShardState.initial(start[a:b], nothing, optimizer),
             optimizer,
             DecayBlocks(b - a, layout.decayed_within(a, b), L2),
+            0.9,  # there are no statistics
         )
         for a, b in ranges
     ]

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from trainer.checkpoint import CheckpointWriter, checkpoint_path, list_checkpoints, load_weights
+from trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights
+from trainer.checkpoint_writer import CheckpointWriter
+from trainer.cluster import cpus_per_worker
 from trainer.config import TopologyConfig, TrainerConfig
 from trainer.errors import CheckpointError, TrainingError
 from trainer.in_process import LocalCoordinator, LocalShards, new_local_shards
@@ -25,7 +27,7 @@ from trainer.parameters import ParameterLayout, VariableSlot
 from trainer.plan import TrainingPlan, stream_identity
 from trainer.protocols import BadRecordReport, GradientReport
 from trainer.shard import ParameterShard, ShardState
-from trainer.topology import _ShardActor, cpus_per_worker
+from trainer.topology import _ShardActor
 
 RECORDS = 24
 LAYOUT = ParameterLayout(
@@ -83,6 +85,7 @@ OTHERWISE = {
     "topology.threads_per_shard",
     "topology.cpus_per_worker",
     "topology.gpus_per_worker",
+    "failures.worker_silence_seconds",
 }
 
 
@@ -129,7 +132,8 @@ def new_plan(dataset, tmp_path):
         state = ShardState.initial(
             np.linspace(-1, 1, 40, dtype=np.float32), np.ones(4, np.float32), config.optimizer
         )
-        shards = LocalShards([ParameterShard(state, config.optimizer, DecayBlocks(40, [], 0))])
+        shard = ParameterShard(state, config.optimizer, DecayBlocks(40, [], 0), 0.9)
+        shards = LocalShards([shard])
         run = tmp_path / name
         stream = stream_identity(dataset, config.input)
         writer = CheckpointWriter(run, LAYOUT, stream, shards, shard_count=1)
@@ -266,16 +270,22 @@ def test_the_seed_decides_the_first_weights_and_dropout(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "cpus", "expected"),
+    ("settings", "nodes", "expected"),
     [
-        ({"workers": 1}, 8.0, 8.0),
-        ({"workers": 3}, 8.0, 2.0),
-        ({"workers": 16}, 8.0, 1.0),
-        ({"workers": 3, "cpus_per_worker": 0.5}, 8.0, 0.5),
+        ({"workers": 1}, [(8, 0)], 8),
+        ({"workers": 3}, [(8, 0)], 2),
+        ({"workers": 16}, [(8, 0)], None),
+        ({"workers": 3, "cpus_per_worker": 0.5}, [(8, 0)], 0.5),
+        ({"workers": 2}, [(4, 0)] * 3, 4),  # not a half of all 12: no node has 6
+        ({"workers": 5}, [(8, 0)] * 4, 4),
+        ({"workers": 2, "cpus_per_worker": 6}, [(4, 0)] * 3, None),
+        ({"workers": 4, "gpus_per_worker": 1}, [(8, 2), (8, 2)], 4),
+        ({"workers": 4, "gpus_per_worker": 0.5}, [(8, 0), (8, 2)], 2),
+        ({"workers": 3, "gpus_per_worker": 1}, [(8, 2), (8, 0)], None),
     ],
 )
-def test_a_workers_cores_are_as_set_or_an_equal_share(settings, cpus, expected):
-    assert cpus_per_worker(TopologyConfig(**settings), cpus) == expected
+def test_workers_get_cores_on_nodes_that_have_them(settings, nodes, expected):
+    assert cpus_per_worker(TopologyConfig(**settings), nodes) == expected
 
 
 def test_a_shard_uses_as_many_threads_as_set(new_plan):

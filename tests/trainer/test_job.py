@@ -1,0 +1,138 @@
+"""The monitor of a job, over a program whose workers do what a test says."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from preprocessing.schema import SplitName
+from trainer import job
+from trainer.config import TrainerConfig
+from trainer.coordinator import CoordinatorStatus
+from trainer.errors import TrainingError
+from trainer.failures import FailureCounts
+from trainer.metrics_log import MetricsLog
+from trainer.plan import TrainingPlan
+from trainer.topology import WorkerEnd
+
+GOING = CoordinatorStatus(
+    step=0,
+    samples=0,
+    settled=0,
+    rows=[],
+    saved=[],
+    counts=FailureCounts(),
+    notes=[],
+    silent_workers=[],
+    failure=None,
+    has_work=True,
+    finished=False,
+)
+DONE = replace(GOING, step=5, samples=20, settled=20, has_work=False, finished=True)
+
+
+class ScriptedProgram:
+    """Plays a Topology. Each look at it takes the next status and the next ends of workers.
+
+    After the last, statuses repeat and no worker ends any more.
+    """
+
+    def __init__(self, statuses, ends=()):
+        self._statuses, self._ends = list(statuses), list(ends)
+        self._started = 0
+        self.workers = []
+        self.calls = []
+
+    def status(self):
+        return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+
+    def start_worker(self):
+        self._started += 1
+        self.workers.append(f"worker-{self._started - 1}")
+        return self.workers[-1]
+
+    def kill_worker(self, worker):
+        self.calls.append(("kill", worker))
+
+    def ended_workers(self, timeout):
+        ends = self._ends.pop(0) if self._ends else []
+        for end in ends:
+            self.workers.remove(end.worker)
+        return ends
+
+    def call(self, *call):
+        self.calls.append(call)
+
+
+@pytest.fixture
+def watch(write_dataset, tmp_path):
+    """watch(program, stop=False): the report of a job with two workers."""
+    dataset = write_dataset(train=[[b"never read"] * 20])
+    config = TrainerConfig.model_validate({"topology": {"workers": 2}})
+    plan = TrainingPlan(config, str(dataset.root), tmp_path, tmp_path / "checkpoint")
+    assert dataset.records(SplitName.TRAIN) == 20
+
+    def watch(program, stop=False):
+        asked_to_stop = threading.Event()
+        if stop:
+            asked_to_stop.set()
+        with MetricsLog(tmp_path, 0) as metrics:
+            monitor = job._Monitor(program, plan, dataset, metrics, lambda progress: None)
+            return monitor.watch(asked_to_stop, 0)
+
+    return watch
+
+
+def test_dead_workers_are_replaced_while_there_is_work(watch):
+    program = ScriptedProgram(
+        [GOING, replace(GOING, step=1), replace(GOING, step=2, has_work=False), DONE],
+        [[], [WorkerEnd("worker-0", "killed")], [WorkerEnd("worker-1", None)]],
+    )
+    report = watch(program)
+    assert (report.step, report.samples, report.interrupted) == (5, 20, False)
+    assert program.calls == [
+        ("worker_started", "worker-0"),
+        ("worker_started", "worker-1"),
+        ("worker_ended", "worker-0", "killed"),
+        ("worker_ended", "worker-1", None),
+        ("finish",),
+    ]
+
+
+def test_a_hung_worker_is_killed(watch):
+    hung = replace(GOING, step=1, silent_workers=["worker-1"])
+    program = ScriptedProgram([GOING, hung, DONE], [[], [WorkerEnd("worker-1", "killed")]])
+    watch(program)
+    kill, buried = ("kill", "worker-1"), ("worker_ended", "worker-1", "killed")
+    assert program.calls[2:] == [kill, buried, ("finish",)]
+
+
+def test_an_error_before_the_first_update_ends_the_job_with_it(watch):
+    error = TrainingError("the dataset is not mounted")
+    program = ScriptedProgram([GOING], [[WorkerEnd("worker-0", "TrainingError", error)]])
+    with pytest.raises(TrainingError, match="not mounted"):
+        watch(program)
+
+
+def test_an_error_of_one_worker_later_does_not(watch):
+    error = RuntimeError("out of GPU memory")
+    end = WorkerEnd("worker-0", "RuntimeError: out of GPU memory", error)
+    program = ScriptedProgram([GOING, replace(GOING, step=1), DONE], [[], [end]])
+    assert watch(program).step == 5
+    assert ("worker_ended", "worker-0", "RuntimeError: out of GPU memory") in program.calls
+
+
+def test_a_failure_is_told_after_what_is_sound_was_saved(watch):
+    program = ScriptedProgram([GOING, replace(GOING, failure="101 unreadable records")])
+    with pytest.raises(TrainingError, match="101 unreadable records"):
+        watch(program)
+    assert program.calls[-1] == ("finish",)
+
+
+def test_being_stopped_saves_although_a_worker_never_ends(watch, monkeypatch):
+    monkeypatch.setattr(job, "_GRACE_SECONDS", 0.05)
+    program = ScriptedProgram([replace(GOING, step=3)])
+    program.start_worker()
+    report = watch(program, stop=True)
+    assert program.calls == [("stop",), ("finish",)]
+    assert (report.step, report.interrupted) == (3, True)

@@ -1,0 +1,115 @@
+"""The Ray cluster that a job runs on: joined, or started on this machine; and its room."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayError
+
+from trainer.config import TopologyConfig
+from trainer.errors import TrainingError
+
+
+@contextmanager
+def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) -> Iterator[float]:
+    """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
+
+    A process that has called ray.init already stays in the cluster it is in.
+
+    Args:
+        vector_bytes: size of the model's flat vectors, which gradients and snapshots have.
+
+    Yields:
+        Cores for each worker.
+
+    Raises:
+        TrainingError: the cluster cannot be reached, or has no room for the workers.
+    """
+    if ray.is_initialized():
+        yield _place_workers(config)
+        return
+    # A new page of the object store costs many times what a used one does; a store that holds
+    # little more than what is under way comes back to its pages. One gradient and up to two
+    # snapshots per worker are under way.
+    store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
+    # Ray's processes listen on every interface; a cluster that ray.init starts has token
+    # authentication on (unless RAY_AUTH_MODE says otherwise) and answers only to this user.
+    embedded = {
+        "address": "local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
+        "num_cpus": max(
+            len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1))
+        ),
+        "object_store_memory": store,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    try:
+        ray.init(
+            **({"address": address} if address else embedded),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+        raise TrainingError(_cannot_join(address, error)) from error
+    try:
+        yield _place_workers(config)
+    finally:
+        ray.shutdown()
+
+
+def cpus_per_worker(config: TopologyConfig, nodes: Sequence[tuple[float, float]]) -> float | None:
+    """Cores for each worker: as set, or as many as let all workers have a place.
+
+    Args:
+        nodes: cores and GPUs of each node. A worker is on one node, so their sums do not decide.
+
+    Returns:
+        None when there is no place for all workers.
+    """
+    if config.cpus_per_worker is not None:
+        choices = [config.cpus_per_worker]
+    else:
+        shares = {cpus // count for cpus, _ in nodes for count in range(1, config.workers + 1)}
+        choices = sorted((share for share in shares if share >= 1), reverse=True)
+    for cpus_each in choices:
+        places = sum(_places(node, cpus_each, config.gpus_per_worker) for node in nodes)
+        if places >= config.workers:
+            return cpus_each
+    return None
+
+
+def _places(node: tuple[float, float], cpus_each: float, gpus_each: float) -> int:
+    cpus, gpus = node
+    places = int(cpus // cpus_each)
+    return min(places, int(gpus // gpus_each)) if gpus_each else places
+
+
+def _place_workers(config: TopologyConfig) -> float:
+    nodes = [
+        (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    cpus_each = cpus_per_worker(config, nodes)
+    if cpus_each is None:
+        found = ", ".join(f"{cpus:g} cores and {gpus:g} GPUs" for cpus, gpus in nodes)
+        raise TrainingError(
+            f"expected room for {config.workers} workers with {config.cpus_per_worker or 1:g} "
+            f"cores and {config.gpus_per_worker:g} GPUs each; the nodes have {found}; lower "
+            "trainer.topology.workers, cpus_per_worker or gpus_per_worker"
+        )
+    return cpus_each
+
+
+def _cannot_join(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if address is None:
+        return f"Ray could not be started on this machine: {reason}"
+    advice = (
+        "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"
+        if "token" in str(error).lower()
+        else "check the address (host:6379, or `auto` on a node of the cluster)"
+    )
+    return f"the Ray cluster at {address} could not be joined: {reason}; {advice}"
