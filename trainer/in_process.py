@@ -1,4 +1,5 @@
-"""The parameter plane wired in one process, step by step: for tests and for a debugger.
+"""The parameter plane wired in one process, step by step: for a run's first checkpoint, for tests
+and for a debugger.
 
 `trainer.topology` wires the same classes as actors.
 """
