@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, DamagedCheckpointError
 from trainer.ledger import LedgerState
 from trainer.optimizers import FloatVector
 from trainer.parameters import ParameterLayout, cut
@@ -49,6 +49,12 @@ class ShardFile(BaseModel):
     name: str
     bytes: int
     vectors: tuple[str, ...]
+
+
+class _Version(BaseModel):
+    """What manifests of every format version have."""
+
+    format_version: int
 
 
 class CheckpointManifest(BaseModel):
@@ -95,18 +101,31 @@ def checkpoint_path(run: Path, step: int) -> Path:
 
 
 def finished_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run that were finished once, oldest first; some may be damaged."""
-    found = [path for path in (run / DIRECTORY).glob("[0-9]*") if path.name.isdecimal()]
+    """The checkpoints of a run that were finished once, oldest first; some may be damaged.
+
+    Raises:
+        CheckpointError: storage does not answer, which is not the same as there being none.
+    """
+    try:
+        found = [path for path in (run / DIRECTORY).iterdir() if path.name.isdecimal()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{run / DIRECTORY} cannot be listed: {error}") from error
     return sorted(found, key=lambda path: int(path.name))
 
 
 def list_checkpoints(run: Path) -> list[CheckpointInfo]:
-    """The finished checkpoints of a run whose files have their full length, oldest first."""
+    """The finished checkpoints of a run whose files have their full length, oldest first.
+
+    Raises:
+        CheckpointError: one is of another format version, or storage does not answer.
+    """
     found = []
     for path in finished_checkpoints(run):
         try:
             manifest = read_manifest(path)
-        except CheckpointError:
+        except DamagedCheckpointError:
             continue  # not intact: what this function leaves out
         found.append(CheckpointInfo(manifest.step, manifest.samples, path))
     return found
@@ -116,22 +135,32 @@ def read_manifest(path: Path) -> CheckpointManifest:
     """A checkpoint's manifest.
 
     Raises:
-        CheckpointError: it is missing or unreadable, of another format, or a file is missing or
-            cut short.
+        DamagedCheckpointError: it is missing or senseless, or a file is missing or cut short.
+        CheckpointError: it is of another format version, or storage does not answer.
     """
     try:
-        manifest = CheckpointManifest.model_validate_json((path / MANIFEST).read_bytes())
+        text = (path / MANIFEST).read_bytes()
+        version = _Version.model_validate_json(text).format_version
+        if version != FORMAT_VERSION:  # asked first: another version may have other keys
+            raise CheckpointError(
+                f"{path}: expected format version {FORMAT_VERSION}, found {version}; "
+                "read it with the version of manylabel that wrote it"
+            )
+        manifest = CheckpointManifest.model_validate_json(text)
         sizes = {file.name: (path / file.name).stat().st_size for file in manifest.shards}
-    except (OSError, ValidationError) as error:
-        raise CheckpointError(f"{path} is not an intact checkpoint: {error}") from error
-    if manifest.format_version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: expected format version {FORMAT_VERSION}, found {manifest.format_version}; "
-            "read it with the version of manylabel that wrote it"
-        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise DamagedCheckpointError(
+            f"{path / MANIFEST} is damaged ({place}: {first['msg']})"
+        ) from error
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(f"{path} is not an intact checkpoint: {error}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     for file in manifest.shards:
         if sizes[file.name] != file.bytes:
-            raise CheckpointError(
+            raise DamagedCheckpointError(
                 f"{path / file.name}: expected {file.bytes} bytes, found {sizes[file.name]}"
             )
     return manifest
@@ -141,7 +170,8 @@ def verify(path: Path) -> None:
     """Reads every byte of a checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint is damaged.
+        DamagedCheckpointError: the checkpoint is damaged.
+        CheckpointError: it is of another format version, or cannot be read here and now.
     """
     for file, held in _files(read_manifest(path)):
         _read_vectors(path / file.name, held, file.vectors)
@@ -151,7 +181,7 @@ def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
     """The weights of a checkpoint, Polyak-averaged or as the last update left them.
 
     Raises:
-        CheckpointError: the checkpoint is damaged.
+        CheckpointError: the checkpoint is damaged, of another format version, or cannot be read.
     """
     manifest = read_manifest(path)
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
@@ -166,7 +196,7 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     Only the files that overlap the shard's ranges are read.
 
     Raises:
-        CheckpointError: the checkpoint is damaged.
+        CheckpointError: the checkpoint is damaged, of another format version, or cannot be read.
     """
     manifest = read_manifest(path)
     layout = manifest.layout
@@ -220,11 +250,24 @@ def _read_vectors(path: Path, held: _Held, names: Sequence[str]) -> dict[str, Fl
                 for name in names
             }
     except Exception as error:  # a damaged archive makes zipfile and NumPy raise almost anything
-        raise CheckpointError(f"{path} is damaged: {error!r}") from error
+        raise _unreadable(path, error) from error
     for name, vector in vectors.items():
         start, stop = held[_kind(name)]
         if vector.shape != (stop - start,):
-            raise CheckpointError(
+            raise DamagedCheckpointError(
                 f"{path}: expected {stop - start} values of {name}, found shape {vector.shape}"
             )
     return vectors
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """What an error of reading `path` means: the file is damaged, or it may be intact and storage
+    or memory failed. Only a damaged one may be passed over."""
+    # zipfile turns an error of storage into one of the archive's structure.
+    cause = error.__context__ if isinstance(error, zipfile.BadZipFile) else error
+    if isinstance(cause, OSError | MemoryError) and not isinstance(cause, FileNotFoundError):
+        return CheckpointError(
+            f"{path} cannot be read: {cause!r}; it may be intact: mend what keeps it from being "
+            "read, then run the same command again"
+        )
+    return DamagedCheckpointError(f"{path} is damaged: {error!r}")

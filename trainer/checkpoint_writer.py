@@ -1,30 +1,43 @@
-"""Writing checkpoints while training goes on. `trainer.checkpoint` says what they are."""
+"""Writing checkpoints while training goes on. `trainer.checkpoint` says what they are.
+
+Beside the checkpoints of a run, a job that is killed may leave
+
+    checkpoints/.unfinished-00001200    being written
+    checkpoints/.replaced-00001200      the one before of the same step, until the new one is there
+    checkpoints/.removed-00001200       being removed
+"""
 
 import os
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.checkpoint import (
     DIRECTORY,
     FORMAT_VERSION,
     MANIFEST,
+    CheckpointInfo,
     CheckpointManifest,
     ShardFile,
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
 )
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, NonFiniteStateError
 from trainer.ledger import LedgerState
 from trainer.parameters import ParameterLayout
 from trainer.protocols import Answers, CoordinatorShards
 
 _UNFINISHED = ".unfinished-"
+_REPLACED = ".replaced-"
+_REMOVED = ".removed-"
 
 
 class CheckpointWriter:
     """Writes checkpoints while training goes on, and removes old ones.
+
+    A failure to write one leaves those before it as they are.
 
     Args:
         keep: how many of the newest stay; None for all.
@@ -48,21 +61,19 @@ class CheckpointWriter:
         self._keep = keep
         self._pending: tuple[CheckpointManifest, Answers] | None = None
         self._finished: list[int] = []
-        for left_over in (run / DIRECTORY).glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(left_over)
 
     def begin(self, step: int, samples: int, ledger: LedgerState) -> None:
         """Has every shard write its state as of now; waits for an earlier checkpoint first.
 
         Raises:
-            CheckpointError: a file could not be written.
+            CheckpointError: a file could not be written, or the state holds NaN or Inf.
         """
         self.poll(wait=True)
-        directory = self._unfinished(step)
+        directory = self._directory(_UNFINISHED, step)
         try:
             directory.mkdir(parents=True)
             answers = self._shards.save([directory / name for name in self._names], step)
-        except OSError as error:
+        except (OSError, NonFiniteStateError) as error:
             raise self._failed(step, error) from error
         manifest = CheckpointManifest(
             format_version=FORMAT_VERSION,
@@ -79,7 +90,7 @@ class CheckpointWriter:
         """Publishes the checkpoint that was begun, if its files are written.
 
         Raises:
-            CheckpointError: a file could not be written.
+            CheckpointError: a file could not be written, or the state holds NaN or Inf.
         """
         if self._pending is None:
             return
@@ -88,14 +99,14 @@ class CheckpointWriter:
             if not self._shards.settled(answers, wait=wait):
                 return
             self._publish(manifest)
-        except OSError as error:
+        except (OSError, NonFiniteStateError) as error:
             self._pending = None
             raise self._failed(manifest.step, error) from error
         self._pending = None
         self._finished.append(manifest.step)
         if self._keep is not None:
             for info in list_checkpoints(self._run)[: -self._keep]:
-                shutil.rmtree(info.path)
+                self._remove(info)
 
     def take_finished(self) -> list[int]:
         """Steps of the checkpoints published since the last call."""
@@ -103,7 +114,7 @@ class CheckpointWriter:
         return finished
 
     def _publish(self, manifest: CheckpointManifest) -> None:
-        directory = self._unfinished(manifest.step)
+        directory = self._directory(_UNFINISHED, manifest.step)
         files = tuple(_describe(directory / name) for name in self._names)
         text = manifest.model_copy(update={"shards": files}).model_dump_json()
         with (directory / MANIFEST).open("w", encoding="utf-8") as file:
@@ -111,23 +122,56 @@ class CheckpointWriter:
             file.flush()
             os.fsync(file.fileno())  # as the shards do: the checkpoint before may be removed next
         final = checkpoint_path(self._run, manifest.step)
-        # An earlier one of this step: damaged and passed over, or with fewer records settled.
-        replaced = self._unfinished(manifest.step).with_suffix(".replaced")
-        if final.exists():
+        replaced = self._directory(_REPLACED, manifest.step)
+        if final.exists():  # one of this step with fewer records settled
             final.rename(replaced)
         directory.rename(final)
-        if replaced.exists():
-            shutil.rmtree(replaced)
+        shutil.rmtree(replaced, ignore_errors=True)  # the next start tries again
 
-    def _failed(self, step: int, error: OSError) -> CheckpointError:
-        shutil.rmtree(self._unfinished(step), ignore_errors=True)
+    def _remove(self, checkpoint: CheckpointInfo) -> None:
+        # Under another name first: half a checkpoint must not look like a damaged one.
+        removed = self._directory(_REMOVED, checkpoint.step)
+        try:
+            checkpoint.path.rename(removed)
+            shutil.rmtree(removed)
+        except OSError as error:
+            raise CheckpointError(
+                f"the old checkpoint {checkpoint.path} could not be removed: {error}"
+            ) from error
+
+    def _failed(self, step: int, error: OSError | NonFiniteStateError) -> CheckpointError:
+        with suppress(OSError):  # what could not be written may not be removable; the next start
+            clear_left_overs(self._run)  # tries again
+        if isinstance(error, OSError):
+            return CheckpointError(
+                f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
+                f"{error}; make room, then run the same command to go on from the one before it"
+            )
+        before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]]
         return CheckpointError(
-            f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
-            f"{error}; make room, then run the same command to go on from the one before it"
+            f"the weights of step {step} hold NaN or Inf ({error}); nothing was written, and the "
+            f"checkpoint before it, {before[0] if before else 'none'}, is as it was; lower "
+            "trainer.schedule.learning_rate, then run the same command to go on from there"
         )
 
-    def _unfinished(self, step: int) -> Path:
-        return self._run / DIRECTORY / f"{_UNFINISHED}{step:08d}"
+    def _directory(self, prefix: str, step: int) -> Path:
+        return self._run / DIRECTORY / f"{prefix}{step:08d}"
+
+
+def clear_left_overs(run: Path) -> None:
+    """Removes what a job that was killed left beside the checkpoints, and puts back a checkpoint
+    that was about to be replaced. No job may be writing.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    for replaced in (run / DIRECTORY).glob(f"{_REPLACED}*"):
+        final = replaced.with_name(replaced.name.removeprefix(_REPLACED))
+        if not final.exists():
+            replaced.rename(final)
+    for prefix in (_UNFINISHED, _REPLACED, _REMOVED):
+        for left_over in (run / DIRECTORY).glob(f"{prefix}*"):
+            shutil.rmtree(left_over)
 
 
 def _describe(path: Path) -> ShardFile:

@@ -20,7 +20,7 @@ from trainer.failures import FailureCounts
 from trainer.initial_state import make_initial_checkpoint
 from trainer.metrics_log import MetricsLog
 from trainer.plan import TrainingPlan, total_records
-from trainer.resume import newest_intact_checkpoint
+from trainer.resume import checkpoint_to_resume
 from trainer.run_directory import describe_run, sole_training_job
 from trainer.topology import Topology
 from trainer.training_metrics import MetricsRow
@@ -100,7 +100,7 @@ def train(
     with sole_training_job(run):
         stored = settings or {"trainer": config.model_dump(mode="json")}
         describe_run(run, dataset, config, stored)
-        checkpoint = newest_intact_checkpoint(run)
+        checkpoint = checkpoint_to_resume(run)
         if checkpoint is None:
             checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)

@@ -190,7 +190,7 @@ class ParameterShard:
         vectors = self._state.vectors()
         for name, vector in vectors.items():
             if not np.isfinite(vector).all():
-                raise NonFiniteStateError(f"{name} of {Path(path).name}")
+                raise NonFiniteStateError(f"{name} in {Path(path).name} hold NaN or Inf")
         with Path(path).open("wb") as file:
             np.savez(file, allow_pickle=False, **vectors)
             file.flush()
