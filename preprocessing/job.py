@@ -209,8 +209,13 @@ def _write_missing_shards(
             f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
             "the images alone and run again with --overwrite"
         )
-    rewritten = {name: intact_shard(name, root) for name in missing}
-    return kept, {name: shard for name, shard in rewritten.items() if shard is not None}
+    written = {}
+    for name in missing:
+        shard = intact_shard(name, root)
+        if shard is None:
+            raise PreprocessingError(f"{root}: shard {name} is damaged just after it was written")
+        written[name] = shard
+    return kept, written
 
 
 def _finish(

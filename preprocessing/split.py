@@ -73,10 +73,10 @@ def find_cut(groups: Iterable[tuple[int, int]], size: float) -> int:
 
 
 def shard_number(image_id: str, shards: int) -> int:
-    """In [0, shards). The same hash orders the records of a shard, see `record_order`."""
+    """The shard of an image, in [0, shards)."""
     return stable_hash(image_id, "shard") % shards
 
 
 def record_order(image_id: str) -> tuple[int, str]:
-    """Sort key of the records in a shard: shuffled once and for all."""
+    """Sort key of the records in a shard, which are so shuffled once and for all."""
     return stable_hash(image_id, "order"), image_id
