@@ -7,6 +7,7 @@ A checkpoint is written under another name and renamed when it is whole, so that
 a number for a name is a finished one.
 """
 
+import errno
 import io
 import zipfile
 from collections.abc import Sequence
@@ -265,7 +266,9 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     or memory failed. Only a damaged one may be passed over."""
     # zipfile turns an error of storage into one of the archive's structure.
     cause = error.__context__ if isinstance(error, zipfile.BadZipFile) else error
-    if isinstance(cause, OSError | MemoryError) and not isinstance(cause, FileNotFoundError):
+    # No file of this name, or in a damaged one an offset that leads to before its beginning.
+    damage = isinstance(cause, OSError) and cause.errno in (errno.ENOENT, errno.EINVAL)
+    if isinstance(cause, OSError | MemoryError) and not damage:
         return CheckpointError(
             f"{path} cannot be read: {cause!r}; it may be intact: mend what keeps it from being "
             "read, then run the same command again"

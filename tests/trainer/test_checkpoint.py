@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, whatever wrote them and whatever happened to the files."""
 
+import errno
 import json
 import os
 import pickle
@@ -18,12 +19,11 @@ from trainer.checkpoint import (
     verify,
 )
 from trainer.checkpoint_writer import CheckpointWriter
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
 from trainer.in_process import LocalShards
 from trainer.ledger import LedgerState, Settlement
 from trainer.optimizers import SGD, DecayBlocks, RMSprop
 from trainer.parameters import ParameterLayout, VariableSlot, cut
-from trainer.resume import newest_intact_checkpoint
 from trainer.shard import ParameterShard, ShardState
 
 STREAM = StreamIdentity(dataset_fingerprint="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
@@ -69,6 +69,7 @@ def shards_of(state, optimizer, count, version):
             ShardState.from_vectors(own),
             optimizer,
             DecayBlocks(len(own["weights"]), [], 0.0),
+            0.9,
             version,
         )
 
@@ -213,11 +214,6 @@ def add_unknown_key(path):
     (path / "manifest.json").write_text(json.dumps(content | {"novelty": 1}))
 
 
-def raise_format(path):
-    content = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(content | {"format_version": 2}))
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -227,7 +223,6 @@ def raise_format(path):
         cut_shard,
         empty_shard,
         add_unknown_key,
-        raise_format,
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over_and_cannot_be_read(tmp_path, damage):
@@ -241,31 +236,69 @@ def test_a_damaged_checkpoint_is_passed_over_and_cannot_be_read(tmp_path, damage
         lambda p: load_weights(p, averaged=True),
         lambda p: load_shard(p, 0, 1),
     ):
-        with pytest.raises(CheckpointError, match="00000007"):
+        with pytest.raises(DamagedCheckpointError, match="00000007") as caught:
             read(path)
+        assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", [lose_manifest, cut_shard, raise_format])
-def test_training_goes_on_from_the_newest_intact_one_and_says_what_it_passed_over(
-    tmp_path, damage, caplog
-):
-    intact = write(tmp_path, 3)
-    damage(write(tmp_path, 7))
-    assert newest_intact_checkpoint(tmp_path) == intact
-    assert "00000007" in caplog.text
-    assert "00000003" not in caplog.text
-    damage(intact)
-    assert newest_intact_checkpoint(tmp_path) is None
+READERS = (read_manifest, verify, lambda path: load_shard(path, 0, 1))
 
 
-def test_an_unfinished_one_is_passed_over_and_removed_at_the_next_start(tmp_path):
-    write(tmp_path, 3)
-    new_writer(tmp_path, step=7).begin(7, 70, LEDGER)  # and then the job is killed
-    assert unfinished(tmp_path) == [".unfinished-00000007"]
-    assert [info.step for info in list_checkpoints(tmp_path)] == [3]
-    new_writer(tmp_path, step=3)
-    assert unfinished(tmp_path) == []
-    assert [info.step for info in list_checkpoints(tmp_path)] == [3]
+def test_another_format_version_is_not_damage(tmp_path):
+    """It may have keys that this version does not know."""
+    path = write(tmp_path, 7)
+    content = json.loads((path / "manifest.json").read_text())
+    content |= {"format_version": 2, "novelty": 1}
+    (path / "manifest.json").write_text(json.dumps(content))
+    for read in (*READERS, lambda path: list_checkpoints(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"00000007: .* version 1, found 2") as caught:
+            read(path)
+        assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def loop_manifest(path):
+    (path / "manifest.json").unlink()
+    (path / "manifest.json").symlink_to("manifest.json")
+
+
+def loop_shard(path):
+    (path / "shard-00000-of-00002.npz").unlink()
+    (path / "shard-00000-of-00002.npz").symlink_to("shard-00000-of-00002.npz")
+
+
+@pytest.mark.parametrize("fail", [loop_manifest, loop_shard])
+def test_a_file_that_cannot_be_looked_at_is_not_damage(tmp_path, fail):
+    """A loop of links stands for whatever storage may answer but "there is no such file"."""
+    path = write(tmp_path, 7)
+    fail(path)
+    for read in (*READERS, lambda path: list_checkpoints(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"00000007.*symbolic links.*intact") as caught:
+            read(path)
+        assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+@pytest.mark.parametrize(
+    "place", ["zipfile._EndRecData", "zipfile.ZipFile.read", "numpy.lib.format.read_array"]
+)
+def test_failing_storage_and_memory_are_not_damage(tmp_path, monkeypatch, place, error):
+    """Wherever in reading an archive they show."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    path = write(tmp_path, 7)
+    monkeypatch.setattr(place, fail)
+    for read in READERS[1:]:
+        with pytest.raises(CheckpointError, match=r"npz cannot be read: .*intact") as caught:
+            read(path)
+        assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def test_checkpoints_that_cannot_be_listed_are_not_none(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    with pytest.raises(CheckpointError, match="checkpoints cannot be listed"):
+        list_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +324,7 @@ def test_a_flipped_bit_anywhere_is_found_or_does_not_matter(tmp_path, parameters
             file.write_bytes(damaged)
             try:
                 vectors = load_shard(path, 0, 1).vectors()
-            except CheckpointError:
+            except DamagedCheckpointError:
                 found += 1
                 continue
             assert vectors.keys() == expected.keys()
@@ -381,3 +414,55 @@ def test_a_directory_that_vanishes_while_writing_is_one_clear_error(tmp_path):
     shutil.rmtree(tmp_path / "checkpoints")
     with pytest.raises(CheckpointError, match="could not be written"):
         writer.poll()
+
+
+def non_finite_shards(vector, value):
+    """Two shards at step 4, one bad value in the second."""
+    state = whole_state((100, 40), RMSprop())
+    state.vectors()[vector][-1] = value
+    return shards_of(state, RMSprop(), 2, 4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("vector", whole_state((1, 1), RMSprop()).vectors())
+def test_a_state_that_is_not_finite_is_never_written(tmp_path, vector, value):
+    before = write(tmp_path, 3, keep=1)
+    shards = non_finite_shards(vector, value)
+    writer = CheckpointWriter(tmp_path, layout_of(100, 40), STREAM, shards, shard_count=2, keep=1)
+    expected = rf"step 4 hold NaN or Inf \({vector} in shard-00001.*step 3, is.*learning_rate"
+    with pytest.raises(CheckpointError, match=expected) as caught:
+        writer.begin(4, 40, LEDGER)
+    assert not isinstance(caught.value, DamagedCheckpointError)
+    assert os.listdir(tmp_path / "checkpoints") == ["00000003"]
+    verify(before)
+    writer.poll(wait=True)  # the failure was told once
+    assert writer.take_finished() == []
+
+
+def test_a_shard_elsewhere_says_that_its_state_is_not_finite_when_it_answers(tmp_path):
+    """Its error comes from another process: pickled, and after the checkpoint was begun."""
+
+    class Remote(LocalShards):
+        def save(self, paths, version):
+            try:
+                return super().save(paths, version)
+            except NonFiniteStateError as error:
+                return [pickle.dumps(error)]
+
+        def settled(self, answers, *, wait):
+            raise pickle.loads(answers[0])
+
+    shards = Remote(non_finite_shards("weights", np.nan)._shards)
+    writer = CheckpointWriter(tmp_path, layout_of(100, 40), STREAM, shards, shard_count=2)
+    with pytest.raises(CheckpointError, match=r"step 4 hold NaN or Inf .* none, is as it was"):
+        _begin_and_poll(writer)
+    assert os.listdir(tmp_path / "checkpoints") == []
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_one_clear_error(tmp_path):
+    old = write(tmp_path, 3)
+    (tmp_path / "checkpoints" / ".removed-00000003").write_text("a file in the way")
+    with pytest.raises(CheckpointError, match=r"old checkpoint .*00000003 could not be removed"):
+        write(tmp_path, 4, keep=1)
+    verify(old)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [3, 4]
