@@ -1,0 +1,103 @@
+"""Image files as people have them, and what preprocessing stores for them."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocessing.config import ImageConfig, PreprocessingConfig
+from preprocessing.dataset import Dataset
+from preprocessing.job import preprocess
+
+POLICY = ImageConfig(short_side_limit=64, max_pixels=400_000, max_bytes=400_000)
+SMALL = [f"small{number}.jpg" for number in range(14)]
+
+
+def photo(seed: int, width: int = 80, height: int = 60) -> Image.Image:
+    """Smooth patches under fine stripes, which aliasing turns into other colours."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), np.uint8)
+    patches = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    stripes = np.where(np.arange(width) % 4 < 2, 40, -40)[:, np.newaxis]
+    pixels = np.asarray(patches, np.int64) + (stripes if width > 200 else 0)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def file_bytes(image: Image.Image, format_: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format_, **options)
+    return file.getvalue()
+
+
+def oriented_file(image: Image.Image, orientation: int, byte_order: str = ">") -> bytes:
+    """A JPEG with the orientation among other EXIF tags; byte_order: "<" or ">"."""
+    exif = Image.Exif()
+    exif.endian = byte_order
+    exif[0x010F] = "a camera"
+    exif[0x0112] = orientation
+    exif[0x8769] = {0x9000: b"0232"}
+    return file_bytes(image, "JPEG", quality=95, exif=exif)
+
+
+def translucent(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+@pytest.fixture(scope="session")
+def oriented() -> Callable[[int, str], bytes]:
+    """oriented(orientation, byte_order): a JPEG that is to be turned."""
+    return lambda orientation, byte_order: oriented_file(photo(99), orientation, byte_order)
+
+
+@pytest.fixture(scope="session")
+def originals() -> dict[str, bytes]:
+    grey = np.asarray(photo(107).convert("L"), np.uint16) * 257
+    return {
+        **{name: file_bytes(photo(seed), "JPEG") for seed, name in enumerate(SMALL)},
+        "large.jpg": file_bytes(photo(100, 640, 480), "JPEG", quality=95),
+        "large.png": file_bytes(photo(101, 640, 480), "PNG"),
+        "on its side.jpg": oriented_file(photo(102), 6),
+        "large on its side.jpg": oriented_file(photo(103, 640, 480), 8),
+        "translucent.png": file_bytes(translucent(photo(104)), "PNG"),
+        "large translucent.png": file_bytes(translucent(photo(105, 640, 480)), "PNG"),
+        "palette.png": file_bytes(photo(106).quantize(16), "PNG", transparency=3),
+        "16 bits.png": file_bytes(Image.fromarray(grey), "PNG"),
+        "grey.jpg": file_bytes(photo(108).convert("L"), "JPEG"),
+        "progressive.jpg": file_bytes(photo(109), "JPEG", progressive=True, quality=95),
+        "cmyk.jpg": file_bytes(photo(110).convert("CMYK"), "JPEG", quality=95),
+    }
+
+
+@pytest.fixture(scope="session")
+def dataset(originals: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """All of them through preprocessing; small JPEGs are stored as they are."""
+    root = tmp_path_factory.mktemp("deploy")
+    rows = ["image_path,label"]
+    for number, (name, data) in enumerate(originals.items()):
+        (root / name).write_bytes(data)
+        rows += [f"{name},all", f"{name},label {number % 7}"]
+    (root / "labels.csv").write_text("\n".join(rows))
+    config = PreprocessingConfig.model_validate(
+        {
+            "catalog": {"path": str(root / "labels.csv"), "confidence_column": None},
+            "images": POLICY.model_dump(),
+            "heldout": {"size": 8},
+        }
+    )
+    preprocess(config, str(root / "output" / "dataset"))
+    return Dataset.open(root / "output" / "dataset")
+
+
+@pytest.fixture(scope="session")
+def stored(dataset: Dataset, originals: dict[str, bytes]) -> dict[str, bytes]:
+    """The bytes in the dataset, by file name."""
+    found = {
+        image.image_id: image.encoded
+        for split in ("train", "heldout")
+        for image in dataset.iterate(split)
+    }
+    assert found.keys() == originals.keys()
+    return found

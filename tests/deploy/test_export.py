@@ -1,0 +1,213 @@
+"""An exported run, alone in a fresh process, against the evaluation's predictions."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deploy.errors import DeploymentError
+from deploy.export import export
+from trainer.checkpoint_writer import CheckpointWriter
+from trainer.config import TrainerConfig
+from trainer.in_process import LocalShards
+from trainer.ledger import RecordLedger
+from trainer.models.build import build_model, decayed_variables
+from trainer.optimizers import DecayBlocks
+from trainer.parameters import ParameterLayout
+from trainer.plan import stream_identity
+from trainer.predict import Predictor, load_checkpoint, new_model
+from trainer.run_directory import describe_run, open_run
+from trainer.shard import ParameterShard, ShardState
+
+STEPS = (3, 7)
+CONFIG = TrainerConfig.model_validate(
+    {
+        "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1},
+        "input": {"framing": {"fit": "pad", "central_fraction": 0.875}},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    """A run with two checkpoints, whose averages are not their weights."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    describe_run(run, dataset, CONFIG, {})
+    for step in STEPS:
+        write_checkpoint(run, dataset, step)
+    return run
+
+
+def write_checkpoint(run, dataset, step):
+    keras.utils.set_random_seed(step)
+    model = build_model(CONFIG.model, dataset.num_classes)
+    layout = ParameterLayout.of(model, decayed_variables(model))
+    weights, statistics = layout.read(model)
+    state = ShardState.initial(weights, statistics, CONFIG.optimizer)
+    state.average *= 1.5
+    state.statistics_average *= 2.0
+    momentum = CONFIG.model.batch_norm_momentum
+    shard = ParameterShard(state, CONFIG.optimizer, DecayBlocks(0, [], 0.0), momentum, step)
+    stream = stream_identity(dataset, CONFIG.input)
+    writer = CheckpointWriter(run, layout, stream, LocalShards([shard]), shard_count=1)
+    writer.begin(step, 32 * step, RecordLedger(total=0, lease_size=1).state())
+    writer.poll(wait=True)
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("exported") / "model"
+    assert export(run, output) == output / "saved_model"
+    return output
+
+
+@pytest.fixture(scope="module")
+def classify(exported):
+    return tf.saved_model.load(str(exported / "saved_model")).signatures["serving_default"]
+
+
+@pytest.fixture(scope="module")
+def predicted(run, dataset):
+    """Image id to the label names and the scores of the evaluation, best first."""
+    names = dataset.label_names()
+    predictor = Predictor(run, dataset, k=5)
+    return {
+        image_id: ([names[class_id] for class_id in class_ids], scores)
+        for batch in predictor.predict(STEPS[-1], batch_size=4)
+        for image_id, class_ids, scores in zip(*batch, strict=True)
+    }
+
+
+def answers(classify, images):
+    answer = classify(images=tf.constant(images))
+    labels = [[label.decode() for label in row] for row in answer["labels"].numpy()]
+    return list(zip(labels, answer["scores"].numpy(), strict=True))
+
+
+ALONE = """
+import pathlib, sys
+import keras, numpy as np, tensorflow as tf
+
+model, images, answer = map(pathlib.Path, sys.argv[1:])
+classify = tf.saved_model.load(model / "saved_model").signatures["serving_default"]
+files = [path.read_bytes() for path in sorted(images.iterdir())]
+best = classify(images=tf.constant(files))
+network = keras.models.load_model(model / "model.keras")
+pixels = np.linspace(-1, 1, 2 * 48 * 48 * 3, dtype=np.float32).reshape(2, 48, 48, 3)
+assert not {"pipeline", "preprocessing", "trainer", "eval", "deploy"} & set(sys.modules)
+labels = best["labels"].numpy().astype("U")
+np.savez(answer, labels=labels, scores=best["scores"], logits=network(pixels))
+"""
+
+
+def test_alone_it_agrees_with_the_evaluation(exported, run, stored, predicted, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, image_id in enumerate(predicted):
+        (images / f"{number:02d}").write_bytes(stored[image_id])
+    answer = tmp_path / "answer.npz"
+    command = [sys.executable, "-I", "-c", ALONE, exported, images, answer]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    alone = np.load(answer)
+    assert len(predicted) >= 8
+    for (labels, scores), best, ours in zip(
+        predicted.values(), alone["labels"], alone["scores"], strict=True
+    ):
+        assert best.tolist() == labels
+        np.testing.assert_allclose(ours, scores, rtol=1e-5)
+
+    network = new_model(open_run(run))
+    load_checkpoint(network, run / "checkpoints" / f"{STEPS[-1]:08d}", averaged=True)
+    pixels = np.linspace(-1, 1, 2 * 48 * 48 * 3, dtype=np.float32).reshape(2, 48, 48, 3)
+    logits = network(pixels).numpy()
+    np.testing.assert_allclose(alone["logits"], logits, rtol=1e-5, atol=1e-6)
+    load_checkpoint(network, run / "checkpoints" / f"{STEPS[-1]:08d}", averaged=False)
+    assert np.abs(network(pixels).numpy() - logits).max() > 1e-2
+
+
+def test_originals_get_the_answer_of_what_is_stored_of_them(classify, originals, stored):
+    """Of large, turned, translucent and other pictures; aliased or unturned, scores are far off."""
+    ours = answers(classify, list(originals.values()))
+    theirs = answers(classify, [stored[name] for name in originals])
+    for (labels, scores), (expected, of_stored) in zip(ours, theirs, strict=True):
+        assert labels[0] == expected[0]
+        np.testing.assert_allclose(scores, of_stored, rtol=0.05)
+
+
+def test_one_bad_image_is_named_as_the_reason(classify, originals):
+    images = tf.constant([originals["grey.jpg"], b"GIF89a"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected the bytes of a JPEG or PNG"):
+        classify(images=images)
+
+
+def test_no_images_have_no_labels(classify):
+    answer = classify(images=tf.constant([], tf.string))
+    assert answer["scores"].shape[0] == 0
+
+
+def test_the_graph_runs_on_any_device(classify):
+    assert {operation.device for operation in classify.graph.get_operations()} == {""}
+
+
+def test_the_labels_and_the_origin_are_beside_it(exported, run, dataset):
+    assert (exported / "labels.parquet").read_bytes() == (run / "labels.parquet").read_bytes()
+    origin = json.loads((exported / "export.json").read_text())
+    assert origin["step"] == STEPS[-1]
+    assert origin["samples"] == 32 * STEPS[-1]
+    assert origin["dataset_fingerprint"] == dataset.fingerprint
+    assert origin["top_k"] == 5
+
+
+def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(run, dataset, stored, tmp_path):
+    (tmp_path / "model").mkdir()  # an empty directory is as good as none
+    model = export(run, tmp_path / "model", step=STEPS[0], top_k=100)
+    classify = tf.saved_model.load(str(model)).signatures["serving_default"]
+    names = dataset.label_names()
+    batches = Predictor(run, dataset, k=100).predict(STEPS[0], batch_size=4)
+    image_ids, class_ids, scores = next(iter(batches))
+    assert class_ids.shape == (4, dataset.num_classes)
+    ours = answers(classify, [stored[image_id] for image_id in image_ids])
+    for (labels, probabilities), ids, expected in zip(ours, class_ids, scores, strict=True):
+        assert labels == [names[class_id] for class_id in ids]
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
+    assert json.loads((tmp_path / "model" / "export.json").read_text())["step"] == STEPS[0]
+
+
+def test_a_step_that_is_not_there_is_an_error_that_names_those_that_are(run, tmp_path):
+    with pytest.raises(DeploymentError, match="a checkpoint of step 4, found 3, 7"):
+        export(run, tmp_path / "model", step=4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_checkpoints_is_an_error(dataset, tmp_path):
+    describe_run(tmp_path / "run", dataset, CONFIG, {})
+    with pytest.raises(DeploymentError, match="expected a checkpoint, found none"):
+        export(tmp_path / "run", tmp_path / "model")
+
+
+def test_a_run_that_does_not_say_how_images_were_stored_is_an_error(run, tmp_path):
+    old = Path(shutil.copytree(run, tmp_path / "run"))
+    description = json.loads((old / "run.json").read_text())
+    del description["dataset_settings"]
+    (old / "run.json").write_text(json.dumps(description))
+    with pytest.raises(DeploymentError, match="start `manylabel train` on this run again"):
+        export(old, tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_what_is_there_is_not_overwritten(run, tmp_path, kind):
+    output = tmp_path / "model"
+    if kind == "directory":
+        output.mkdir()
+    mine = output / "mine" if kind == "directory" else output
+    mine.write_text("mine")
+    with pytest.raises(DeploymentError, match="expected a new or empty directory"):
+        export(run, output)
+    assert mine.read_text() == "mine"
