@@ -5,7 +5,7 @@ import fcntl
 import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ SETTINGS = "config.yaml"
 LABELS = "labels.parquet"
 _LOCK = ".lock"
 # What may not change when a run is resumed: its stored weights, optimizer state and record
-# positions would mean something else.
+# positions would mean something else, or its checkpoints could not be compared with each other.
 _FIXED_SETTINGS = (
     "model",
+    "loss",
+    "precision",
     "optimizer.name",
     "input.seed",
     "input.shuffle_block",
     "input.shuffle_mix",
+    "input.framing",
 )
 
 
@@ -108,15 +111,20 @@ def sole_training_job(run: Path) -> Iterator[None]:
     """Keeps two jobs from training in one run; the lock goes with the process that holds it.
 
     Raises:
-        TrainingError: another job holds it.
+        TrainingError: another job holds it, or the run's directory cannot be made or locked.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / _LOCK).open("a") as file:
+    with ExitStack() as stack:
         try:
+            run.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((run / _LOCK).open("a"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise TrainingError(
                 f"{run}: another job is training in this run; wait for it or use another --run"
+            ) from error
+        except OSError as error:
+            raise TrainingError(
+                f"{run}: expected a directory that can be written and locked, received: {error}"
             ) from error
         yield
 

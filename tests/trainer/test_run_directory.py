@@ -68,10 +68,14 @@ def test_a_resumed_run_keeps_its_birthday_and_takes_the_new_settings(tmp_path, d
     [
         ("model.width", 0.5, "model.width = 1.0, received 0.5;"),
         ("model.intermediate_activation", "elu", "activation = none, received elu;"),
+        ("loss.kind", "softmax", "loss.kind = sigmoid, received softmax;"),
+        ("loss.class_reduction", "mean", "loss.class_reduction = sum, received mean;"),
+        ("precision", "mixed_bfloat16", "precision = float32, received mixed_bfloat16;"),
         ("optimizer", {"name": "sgd"}, "optimizer.name = rmsprop, received sgd;"),
         ("input.seed", 1, "input.seed = 0, received 1;"),
         ("input.shuffle_block", 7, "input.shuffle_block = 32, received 7;"),
         ("input.shuffle_mix", 7, "input.shuffle_mix = 128, received 7;"),
+        ("input.framing.fit", "pad", "input.framing.fit = crop, received pad;"),
     ],
 )
 def test_settings_that_would_change_what_is_stored_are_refused(
@@ -93,6 +97,7 @@ def test_settings_that_would_change_what_is_stored_are_refused(
         ("topology.workers", 7),
         ("topology.parameter_shards", 3),
         ("input.batch_size", 9),
+        ("input.augmentation.flip", False),
         ("checkpoints.keep", None),
         ("failures.max_bad_records", 0),
     ],
@@ -146,6 +151,26 @@ def test_two_jobs_do_not_train_in_one_run(tmp_path):
         pass
     with sole_training_job(tmp_path / "run"), sole_training_job(tmp_path / "other"):
         pass
+
+
+@pytest.mark.parametrize("in_the_way", ["run", "run/.lock/"])
+def test_a_run_that_cannot_be_locked_is_not_said_to_be_in_use(tmp_path, in_the_way):
+    """A file where the run should be; a directory where its lock should be."""
+    path = tmp_path / in_the_way
+    if in_the_way.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.touch()
+    with (
+        pytest.raises(TrainingError, match=rf"run: .* can be written and locked.*{path}"),
+        sole_training_job(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_what_fails_inside_a_job_is_not_its_locks_error(tmp_path):
+    with pytest.raises(BlockingIOError), sole_training_job(tmp_path):
+        raise BlockingIOError
 
 
 def test_a_killed_job_leaves_no_lock(tmp_path):
