@@ -147,11 +147,11 @@ class CheckpointWriter:
                 f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
                 f"{error}; make room, then run the same command to go on from the one before it"
             )
-        before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]]
+        before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]] or ["none"]
         return CheckpointError(
-            f"the weights of step {step} hold NaN or Inf ({error}); nothing was written, and the "
-            f"checkpoint before it, {before[0] if before else 'none'}, is as it was; lower "
-            "trainer.schedule.learning_rate, then run the same command to go on from there"
+            f"the checkpoint of step {step} was not written, as {error}; the one before it, "
+            f"{before[0]}, is as it was: lower trainer.schedule.learning_rate, then run the same "
+            "command to go on from there"
         )
 
     def _directory(self, prefix: str, step: int) -> Path:
