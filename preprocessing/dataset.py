@@ -9,8 +9,11 @@ dataset/
   manifest.json                                written last: its presence means "complete"
 """
 
+import importlib.metadata
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +38,8 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 LABELS_NAME = "labels.parquet"
 REJECTED_NAME = "rejected.parquet"
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class _Stored(BaseModel):
@@ -190,3 +195,27 @@ def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
             f"{path}: expected columns {schema.names}, received {table.schema.names}"
         )
     return table
+
+
+@cache
+def code_version(checkout: Path = _CHECKOUT) -> str:
+    """The code that runs, for what it makes to name: "0.1.0", and in a git checkout its commit as
+    well: "0.1.0+1a2b3c4", with "-dirty" behind it where tracked files differ from the commit.
+
+    Where git is missing or may not read the checkout, it is the version alone.
+    """
+    version = importlib.metadata.version("manylabel")
+    if not (checkout / ".git").exists():  # git would look for one further up
+        return version
+    describe = ["describe", "--always", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(checkout), *describe],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return version  # less exact, and no reason to fail
+    return f"{version}+{done.stdout.strip()}"

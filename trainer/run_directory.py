@@ -2,7 +2,6 @@
 
 import datetime
 import fcntl
-import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from preprocessing.dataset import Dataset
+from preprocessing.dataset import Dataset, code_version
 from trainer.config import TrainerConfig
 from trainer.errors import TrainingError
 
@@ -95,7 +94,7 @@ def describe_run(
         dataset_fingerprint=dataset.fingerprint,
         dataset_settings=dataset.manifest.settings,
         num_classes=dataset.num_classes,
-        code_version=importlib.metadata.version("manylabel"),
+        code_version=code_version(),
         created=created,
         trainer=config,
     )

@@ -1,13 +1,15 @@
 """Opening datasets, complete and otherwise."""
 
 import hashlib
+import importlib.metadata
 import json
+import subprocess
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.dataset import FORMAT_VERSION, Dataset
+from preprocessing.dataset import FORMAT_VERSION, Dataset, code_version
 from preprocessing.errors import CorruptRecordError, DatasetError
 from preprocessing.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
 from preprocessing.tfrecord import frame, read_record
@@ -139,3 +141,59 @@ def test_a_corrupt_record_is_named_with_file_and_offset(root):
     with pytest.raises(CorruptRecordError) as error:
         list(Dataset.open(root).iterate("train"))
     assert (error.value.path, error.value.offset) == (str(path), 0)
+
+
+VERSION = importlib.metadata.version("manylabel")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A git repository of one commit, with a tag that must not stand for it."""
+
+    def git(*arguments):
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "code.py").write_text("a = 1\n")
+    git("add", "code.py")
+    git("commit", "-q", "-m", "First")
+    git("tag", "v0")
+    return tmp_path, git("rev-parse", "HEAD")
+
+
+def test_a_checkout_names_its_commit(checkout):
+    path, commit = checkout
+    version, _, named = code_version(path).partition("+")
+    assert version == VERSION
+    assert len(named) >= 7
+    assert commit.startswith(named)
+
+
+def test_a_checkout_that_was_changed_says_so(checkout):
+    path, commit = checkout
+    (path / "code.py").write_text("a = 2\n")
+    named = code_version(path).removeprefix(f"{VERSION}+")
+    assert named.endswith("-dirty")
+    assert commit.startswith(named.removesuffix("-dirty"))
+
+
+def test_outside_a_checkout_the_version_stands_alone(checkout):
+    (checkout[0] / "installed").mkdir()
+    assert code_version(checkout[0] / "installed") == VERSION
+
+
+def test_a_checkout_that_git_cannot_read_has_the_version_alone(tmp_path):
+    (tmp_path / ".git").mkdir()
+    assert code_version(tmp_path) == VERSION
+
+
+def test_git_is_not_needed(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert code_version(checkout[0]) == VERSION

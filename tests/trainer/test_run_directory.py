@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from preprocessing.dataset import Dataset
+from preprocessing.dataset import Dataset, code_version
 from preprocessing.schema import LABELS_SCHEMA
 from trainer.config import TrainerConfig
 from trainer.errors import TrainingError
@@ -50,7 +50,7 @@ def test_the_description_leads_back_to_dataset_settings_and_code(tmp_path, datas
     assert read.dataset_fingerprint == dataset.fingerprint
     assert read.num_classes == 2
     assert read.trainer == CONFIG
-    assert read.code_version
+    assert read.code_version == code_version()
     assert yaml.safe_load((run / "config.yaml").read_text()) == {"trainer": {"l2": 0.1}, "eval": {}}
     assert pq.read_table(run / "labels.parquet").equals(dataset.labels())
 
