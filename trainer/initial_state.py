@@ -26,13 +26,16 @@ def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) 
     with ProcessPoolExecutor(
         max_workers=1,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_hide_gpus,
+        initializer=_be_quiet_on_the_cpu,
     ) as process:
         return process.submit(write_initial_checkpoint, run, dataset, config).result()
 
 
-def _hide_gpus() -> None:
+def _be_quiet_on_the_cpu() -> None:
+    """Before TensorFlow loads. What goes wrong comes back as an exception; all else that it writes
+    to standard error is about GPUs that are not wanted here."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:

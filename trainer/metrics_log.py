@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import os
+import socket
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from preprocessing.tfrecord import write_record
 from trainer.run_directory import replace_text
 from trainer.training_metrics import MetricsRow
 
@@ -31,7 +33,12 @@ class MetricsLog:
             kept = [row for row in read_metrics(run) if row.step <= resumed_at]
             replace_text(path, "".join(map(_line, kept)))
         self._file = path.open("a", encoding="utf-8")
-        self._events = EventFileWriter(str(run / TENSORBOARD))
+        # An event file is a TFRecord of Event messages. TensorBoard's own writer would load
+        # TensorFlow into a process that has no other use for it.
+        (run / TENSORBOARD).mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        self._events = (run / TENSORBOARD / name).open("wb")
+        self._add_event(0, file_version="brain.Event:2")
         # On meeting a START, TensorBoard drops what it has read of this step and later ones.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._add_event(resumed_at + 1, session_log=start)
@@ -62,7 +69,8 @@ class MetricsLog:
         self._events.flush()
 
     def _add_event(self, step: int, **content: Any) -> None:
-        self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, **content))
+        event = event_pb2.Event(wall_time=time.time(), step=step, **content)
+        write_record(self._events, event.SerializeToString())
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:

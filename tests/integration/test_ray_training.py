@@ -139,12 +139,14 @@ def test_a_killed_job_resumes_and_ends_with_the_same_number_of_samples(job: Job)
     assert "run the same command again" in job.log
 
     job.start()
-    job.wait_until(lambda: job.samples > 0)
+    job.wait_until(lambda: bool(job.process_ids(b"_WorkerActor")))
     job.kill()
     interrupted_at = list_checkpoints(job.run)[-1]
     assert 0 < interrupted_at.samples < EPOCHS * job.records
 
     job.start()
+    # Until workers start, the metrics of the updates that were lost are still there.
+    job.wait_until(lambda: bool(job.process_ids(b"_WorkerActor")))
     job.wait_until(lambda: job.samples > interrupted_at.samples)
     job.send(signal.SIGTERM)
     assert job.end() == 130, job.log

@@ -151,7 +151,7 @@ def test_workers_in_turn_compute_on_weights_as_old_as_there_are_others(
 def flip_a_byte(dataset: Dataset, shard: int, record: int) -> tuple[Path, int]:
     """Damages the payload of a record; its file and where the record begins."""
     entry = dataset.split("train").shards[shard]
-    path = Path(dataset.path(entry.path))
+    path = Path(str(dataset.path(entry.path)))
     offset = dataset.read_index(entry).column("offset")[record].as_py()
     data = bytearray(path.read_bytes())
     data[offset + 100] ^= 0xFF
