@@ -30,8 +30,8 @@ def stored_jpeg(encoded: tf.Tensor, policy: ImageConfig) -> tf.Tensor:
     memory, of which a JPEG takes 4 to 5 bytes a pixel and a PNG 13 (measured on 20 megapixels).
 
     Evaluating the result raises InvalidArgumentError for an image beyond these bounds, for
-    damaged bytes and for another format: TensorFlow cannot read WebP, and reads only some GIF and
-    BMP files.
+    damaged bytes, and for other formats, of which TensorFlow has no decoder for WebP. An
+    orientation in a PNG is not looked for.
     """
     head = tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=_HEAD_BYTES), tf.int32)
     is_png = _starts_with(head, _PNG_SIGNATURE)

@@ -11,7 +11,6 @@ from preprocessing.config import ImageConfig, PreprocessingConfig
 from preprocessing.dataset import Dataset
 from preprocessing.job import preprocess
 
-POLICY = ImageConfig(short_side_limit=64, max_pixels=400_000, max_bytes=400_000)
 SMALL = [f"small{number}.jpg" for number in range(14)]
 
 
@@ -47,6 +46,11 @@ def translucent(image: Image.Image) -> Image.Image:
 
 
 @pytest.fixture(scope="session")
+def policy() -> ImageConfig:
+    return ImageConfig(short_side_limit=64, max_pixels=400_000, max_bytes=400_000)
+
+
+@pytest.fixture(scope="session")
 def oriented() -> Callable[[int, str], bytes]:
     """oriented(orientation, byte_order): a JPEG that is to be turned."""
     return lambda orientation, byte_order: oriented_file(photo(99), orientation, byte_order)
@@ -72,7 +76,9 @@ def originals() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def dataset(originals: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def dataset(
+    originals: dict[str, bytes], policy: ImageConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Dataset:
     """All of them through preprocessing; small JPEGs are stored as they are."""
     root = tmp_path_factory.mktemp("deploy")
     rows = ["image_path,label"]
@@ -83,7 +89,7 @@ def dataset(originals: dict[str, bytes], tmp_path_factory: pytest.TempPathFactor
     config = PreprocessingConfig.model_validate(
         {
             "catalog": {"path": str(root / "labels.csv"), "confidence_column": None},
-            "images": POLICY.model_dump(),
+            "images": policy.model_dump(),
             "heldout": {"size": 8},
         }
     )

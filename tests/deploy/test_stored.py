@@ -10,9 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from deploy.stored import stored_jpeg
-from preprocessing.config import ImageConfig
 
-POLICY = ImageConfig(short_side_limit=64, max_pixels=400_000, max_bytes=400_000)
 LARGE = ["large.jpg", "large.png", "large on its side.jpg", "large translucent.png"]
 RECODED = [
     "on its side.jpg",
@@ -23,9 +21,9 @@ RECODED = [
 
 
 @pytest.fixture(scope="module")
-def graph():
+def graph(policy):
     return tf.function(
-        lambda encoded: stored_jpeg(encoded, POLICY),
+        lambda encoded: stored_jpeg(encoded, policy),
         input_signature=[tf.TensorSpec([], tf.string)],
     )
 
@@ -54,11 +52,11 @@ def test_what_only_changes_its_form_has_the_stored_pixels(graph, originals, stor
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_what_is_reduced_has_nearly_the_stored_pixels(graph, originals, stored, name):
+def test_what_is_reduced_has_nearly_the_stored_pixels(graph, policy, originals, stored, name):
     """Pillow decodes a large JPEG, and shrinks a large picture, in two steps."""
     ours, theirs = pixels_of(graph(originals[name]).numpy()), pixels_of(stored[name])
     assert ours.shape == theirs.shape
-    assert min(ours.shape[:2]) == POLICY.short_side_limit
+    assert min(ours.shape[:2]) == policy.short_side_limit
     assert np.abs(ours - theirs).mean() < 1.5
 
 
