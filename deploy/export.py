@@ -7,7 +7,6 @@
 <output>/export.json      where the weights come from
 """
 
-import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +18,7 @@ import tensorflow as tf
 from deploy.errors import DeploymentError
 from deploy.stored import stored_jpeg
 from preprocessing.config import ImageConfig
+from preprocessing.dataset import code_version
 from trainer.augment import evaluation_image
 from trainer.checkpoint import CheckpointInfo, list_checkpoints
 from trainer.config import TrainerConfig
@@ -74,7 +74,7 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
         "step": checkpoint.step,
         "samples": checkpoint.samples,
         "dataset_fingerprint": description.dataset_fingerprint,
-        "code_version": importlib.metadata.version("manylabel"),
+        "code_version": code_version(),
         "top_k": top_k,
     }
     (unfinished / "export.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")

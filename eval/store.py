@@ -45,19 +45,23 @@ def predictions_path(run_dir: Location, step: int) -> UPath:
     return evaluation_directory(run_dir, step) / "predictions.parquet"
 
 
+def summary_path(run_dir: Location, step: int) -> UPath:
+    return evaluation_directory(run_dir, step) / "summary.json"
+
+
 def write_evaluation(run_dir: Location, summary: EvaluationSummary, classes: pa.Table) -> UPath:
     """Writes classes.parquet, then summary.json; returns their directory."""
     directory = evaluation_directory(run_dir, summary.provenance.step)
     with appearing(directory / "classes.parquet") as partial, partial.open("wb") as file:
         pq.write_table(classes.cast(CLASSES_SCHEMA), file)
-    with appearing(directory / "summary.json") as partial:
+    with appearing(summary_path(run_dir, summary.provenance.step)) as partial:
         partial.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return directory
 
 
 def read_summary(run_dir: Location, step: int) -> EvaluationSummary:
     """Raises EvaluationError when there is no complete evaluation of the step, or an unreadable."""
-    path = evaluation_directory(run_dir, step) / "summary.json"
+    path = summary_path(run_dir, step)
     if not path.is_file():
         raise EvaluationError(f"{path}: no such evaluation; run `manylabel evaluate`")
     return _parse(path)

@@ -116,7 +116,7 @@ def export(
         int, typer.Option(min=1, metavar="K", help="Labels that the model returns for an image.")
     ] = 5,
 ) -> None:
-    """Write a SavedModel and a .keras file: image bytes in, labels and scores out."""
+    """Write a SavedModel (image bytes in, labels and scores out) and the network as .keras."""
     from pipeline.export import export_run
 
     export_run(run, output, step, top_k, _console())

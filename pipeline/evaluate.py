@@ -1,7 +1,6 @@
 """The stage `evaluate`: predicts the held-out images of checkpoints and scores the predictions."""
 
 import datetime
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +10,16 @@ from rich.console import Console
 from eval.config import EvalConfig
 from eval.job import evaluate_files
 from eval.predictions import PredictionBatch, write_predictions
-from eval.store import predictions_path, read_summaries
+from eval.store import predictions_path, read_summaries, summary_path
 from eval.summary import EvaluationSummary, Provenance
 from pipeline.config import load_settings
 from pipeline.errors import CommandError
 from pipeline.progress import progress_display
 from pipeline.quiet import quiet_imports
 from pipeline.tables import evaluation_table
-from preprocessing.dataset import Dataset
+from preprocessing.dataset import Dataset, code_version
 from preprocessing.schema import SplitName
-from trainer.checkpoint import CheckpointInfo, list_checkpoints
+from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
 from trainer.run_directory import SETTINGS, open_run
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def evaluate_checkpoints(
         summary.provenance.step: summary
         for summary in read_summaries(run)
         if (summary.config, summary.dataset.fingerprint) == (config, dataset.fingerprint)
+        # A lost checkpoint may have been made again, at the same step, when the run was resumed.
+        and summary.provenance.evaluated_at.timestamp() >= _time_made(run, summary.provenance.step)
     }
     predictor: Predictor | None = None
     for checkpoint in checkpoints:
@@ -86,11 +87,17 @@ def evaluate_checkpoints(
             checkpoint=str(checkpoint.path),
             step=checkpoint.step,
             samples=checkpoint.samples,
-            code_version=importlib.metadata.version("manylabel"),
+            code_version=code_version(),
             evaluated_at=datetime.datetime.now(datetime.UTC),
         )
         done[checkpoint.step] = evaluate_files(run, dataset, config, provenance)
     return [done[checkpoint.step] for checkpoint in checkpoints]
+
+
+def _time_made(run: Path, step: int) -> float:
+    """When a checkpoint was finished; 0 if it is there no more."""
+    manifest = checkpoint_path(run, step) / MANIFEST
+    return manifest.stat().st_mtime if manifest.exists() else 0.0
 
 
 def _new_predictor(run: Path, dataset: Dataset, config: EvalConfig) -> "Predictor":
@@ -116,5 +123,7 @@ def _predict(
             done += len(image_ids)
             display.update(done, total)
 
+    # A summary belongs to the predictions beside it: it goes first, and comes last.
+    summary_path(run, step).unlink(missing_ok=True)
     with progress_display(f"evaluate step {step:,}", console) as display:
         write_predictions(predictions_path(run, step), batches(), dataset.fingerprint)

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import pyarrow as pa
 from upath import UPath
@@ -27,6 +26,7 @@ from preprocessing.dataset import (
     Manifest,
     ShardFile,
     Split,
+    code_version,
 )
 from preprocessing.errors import PreprocessingError
 from preprocessing.fingerprint import compute_fingerprint
@@ -241,7 +241,7 @@ def _finish(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint=plan.fingerprint,
-        code_version=version("manylabel"),
+        code_version=code_version(),
         settings=settings,
         counts=counts,
         splits=splits,

@@ -99,8 +99,8 @@ def train(
         raise TrainingError(f"{dataset_root}: the training split is empty")
     with sole_training_job(run):
         stored = settings or {"trainer": config.model_dump(mode="json")}
-        describe_run(run, dataset, config, stored)
         checkpoint = checkpoint_to_resume(run)
+        describe_run(run, dataset, config, stored)
         if checkpoint is None:
             checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)

@@ -79,7 +79,7 @@ class RayShards:
         """See `CoordinatorShards.settled`."""
         timeout = None if wait else 0
         done, _ = ray.wait(list(answers), num_returns=len(answers), timeout=timeout)
-        ray.get(done)
+        _get(done)
         return len(done) == len(answers)
 
     def _all(self, method: str, *arguments: Any) -> Answers:
