@@ -44,6 +44,7 @@ def settings(records: int) -> TrainerConfig:
             "input": {"batch_size": 32, "augmentation": {"view": {"name": "shift"}}},
             "epochs": updates * 32 / records,
             "checkpoints": {"every_samples": 10**9},
+            "topology": {"threads_per_shard": len(os.sched_getaffinity(0))},  # as Keras' update
             "updates_per_metrics_row": UPDATES_PER_ROW,
         }
     )

@@ -44,6 +44,8 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
         "object_store_memory": store,
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
+        # Ray's own is 15: beside any other busy process, training would nearly stand still.
+        "_system_config": {"worker_niceness": 0},
     }
     try:
         ray.init(
