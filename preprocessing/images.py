@@ -23,6 +23,9 @@ _HASH_SIZE = (9, 8)  # Columns, rows: eight differences in each of eight rows.
 _HASH_DRAFT_SIDE = 64
 """Pixels. JPEGs are decoded at this size or more for the hash: eight samples behind each value."""
 
+_JPEG_SIDE_LIMIT = 65_500
+"""Pixels; libjpeg's JPEG_MAX_DIMENSION. An image may be stored in the size that it has."""
+
 _DRAFT_MARGIN = 2
 """A JPEG is decoded at a reduced scale that is at least this many times the final size, as in
 Pillow's `thumbnail`: below it the decoder's box filter would show."""
@@ -85,8 +88,9 @@ def store(data: bytes, policy: ImageConfig) -> StoredImage:
                 width, height = height, width
             size = _reduced(width, height, policy.short_side_limit)
             picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=policy.jpeg_quality)
+        encoded = io.BytesIO()
+        # Else Pillow copies the image's comment, and fails on one that a JPEG cannot hold.
+        picture.save(encoded, "JPEG", quality=policy.jpeg_quality, comment=b"")
     return StoredImage(encoded.getvalue(), picture.height, picture.width)
 
 
@@ -119,6 +123,9 @@ def _check_size(width: int, height: int, policy: ImageConfig) -> None:
     if width * height > policy.max_pixels:
         detail = f"{width}x{height}, images.max_pixels is {policy.max_pixels}"
         raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, detail)
+    if long > _JPEG_SIDE_LIMIT:
+        detail = f"{width}x{height}, a JPEG's sides have at most {_JPEG_SIDE_LIMIT} pixels"
+        raise ImageRejectedError(RejectReason.TOO_LONG, detail)
     if short < policy.min_side:
         detail = f"{width}x{height}, images.min_side is {policy.min_side}"
         raise ImageRejectedError(RejectReason.TOO_SMALL, detail)
@@ -149,6 +156,7 @@ def _draft(image: Image.Image, short_side: int) -> None:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     """Decodes; applies the EXIF orientation, composites alpha on white, converts to RGB."""
     image.load()
+    turn = _TRANSPOSE.get(_orientation(image))  # The image made from 16 bits has no EXIF.
     if image.mode.startswith("I"):
         image = _grey_from_16_bits(image)
     if image.has_transparency_data:
@@ -157,7 +165,6 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         picture = Image.alpha_composite(white, colour).convert("RGB")
     else:
         picture = image.convert("RGB")
-    turn = _TRANSPOSE.get(_orientation(image))
     return picture.transpose(turn) if turn is not None else picture
 
 

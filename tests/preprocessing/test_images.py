@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from preprocessing.config import ImageConfig
 from preprocessing.images import difference_hash, store
@@ -309,3 +309,34 @@ class TestDifferenceHash:
 
     def test_pictures_that_differ_only_in_transparency_differ(self):
         assert self.bits(encoded(translucent("RGBA"), "PNG")).any()
+
+
+@pytest.mark.parametrize("size", [65_533, 65_534])
+@pytest.mark.parametrize("format_", ["GIF", "PNG"])
+def test_comments_are_left_out(format_, size):
+    options = {"comment": b"x" * size}
+    if format_ == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_text("comment", "x" * size)
+        options = {"pnginfo": text}
+    data = encoded(photo(), format_, **options)
+    assert len(store(data, POLICY).encoded) < 5000
+
+
+def test_sides_that_a_jpeg_cannot_have_are_rejected():
+    policy = ImageConfig(max_aspect_ratio=100_000, min_side=1)
+    assert store(encoded(Image.new("L", (65_500, 1)), "PNG"), policy).width == 65_500
+    too_long = encoded(Image.new("L", (65_501, 1)), "PNG")
+    assert rejection(too_long, policy) is RejectReason.TOO_LONG
+
+
+@pytest.mark.parametrize("limit", [20, 40])
+def test_grey_of_16_bits_is_turned_too(limit):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = photo(mode="L")
+    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    pixels = stored_pixels(encoded(wide, "PNG", exif=exif), ImageConfig(short_side_limit=limit))
+    size = (limit, round(48 * limit / 40))
+    expected = np.asarray(grey.transpose(Image.Transpose.ROTATE_270).resize(size)).astype(int)
+    assert np.abs(pixels - expected[..., None]).mean() < 6
