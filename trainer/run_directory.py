@@ -38,7 +38,7 @@ class RunDescription(BaseModel):
     """What a run was made from.
 
     Attributes:
-        dataset: the dataset's root as it was given.
+        dataset: the dataset's root, absolute where it is a local path.
         dataset_settings: preprocessing's settings, as in the dataset's manifest; {} in a run of
             an earlier version.
         trainer: the resolved settings of the run's last start.
@@ -90,7 +90,7 @@ def describe_run(
         _check_resumable(run, earlier, dataset, config)
         created = earlier.created
     description = RunDescription(
-        dataset=str(dataset.root),
+        dataset=str(dataset.root.absolute()),
         dataset_fingerprint=dataset.fingerprint,
         dataset_settings=dataset.manifest.settings,
         num_classes=dataset.num_classes,

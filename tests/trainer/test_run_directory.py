@@ -55,6 +55,12 @@ def test_the_description_leads_back_to_dataset_settings_and_code(tmp_path, datas
     assert pq.read_table(run / "labels.parquet").equals(dataset.labels())
 
 
+def test_the_dataset_is_found_from_another_directory(tmp_path, dataset, monkeypatch):
+    monkeypatch.chdir(dataset.root.parent)
+    written = describe_run(tmp_path / "run", Dataset.open(dataset.root.name), CONFIG, {})
+    assert written.dataset == str(dataset.root)
+
+
 def test_a_resumed_run_keeps_its_birthday_and_takes_the_new_settings(tmp_path, dataset):
     first = describe_run(tmp_path, dataset, CONFIG, {})
     again = describe_run(tmp_path, dataset, changed(CONFIG, "epochs", 9.0), {"epochs": 9})
