@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from eval.config import EvalConfig
+from eval.errors import EvaluationError
 from eval.job import evaluate_files
 from eval.predictions import PredictionBatch, write_predictions
-from eval.store import predictions_path, read_summaries, summary_path
+from eval.store import predictions_path, read_summary, summary_path
 from eval.summary import EvaluationSummary, Provenance
 from pipeline.config import load_settings
 from pipeline.errors import CommandError
@@ -68,30 +69,45 @@ def evaluate_checkpoints(
     console: Console,
 ) -> list[EvaluationSummary]:
     """Evaluates what has no evaluation with these settings yet; returns one summary for each."""
-    done = {
-        summary.provenance.step: summary
-        for summary in read_summaries(run)
-        if (summary.config, summary.dataset.fingerprint) == (config, dataset.fingerprint)
-        # A lost checkpoint may have been made again, at the same step, when the run was resumed.
-        and summary.provenance.evaluated_at.timestamp() >= _time_made(run, summary.provenance.step)
-    }
+    summaries = []
     predictor: Predictor | None = None
     for checkpoint in checkpoints:
-        if checkpoint.step in done:
-            console.print(f"step {checkpoint.step:,}: evaluated before", highlight=False)
-            continue
-        predictor = predictor or _new_predictor(run, dataset, config)
-        _predict(predictor, run, checkpoint.step, dataset, config, console)
-        provenance = Provenance(
-            run=str(run),
-            checkpoint=str(checkpoint.path),
-            step=checkpoint.step,
-            samples=checkpoint.samples,
-            code_version=code_version(),
-            evaluated_at=datetime.datetime.now(datetime.UTC),
-        )
-        done[checkpoint.step] = evaluate_files(run, dataset, config, provenance)
-    return [done[checkpoint.step] for checkpoint in checkpoints]
+        summary = _evaluated_before(run, checkpoint, dataset.fingerprint, config, console)
+        if summary is None:
+            predictor = predictor or _new_predictor(run, dataset, config)
+            _predict(predictor, run, checkpoint.step, dataset, config, console)
+            provenance = Provenance(
+                run=str(run),
+                checkpoint=str(checkpoint.path),
+                step=checkpoint.step,
+                samples=checkpoint.samples,
+                code_version=code_version(),
+                evaluated_at=datetime.datetime.now(datetime.UTC),
+            )
+            summary = evaluate_files(run, dataset, config, provenance)
+        summaries.append(summary)
+    return summaries
+
+
+def _evaluated_before(
+    run: Path, checkpoint: CheckpointInfo, fingerprint: str, config: EvalConfig, console: Console
+) -> EvaluationSummary | None:
+    """The checkpoint's evaluation on this dataset with these settings, or None."""
+    step = checkpoint.step
+    if not summary_path(run, step).is_file():
+        return None
+    try:
+        summary = read_summary(run, step)
+    except EvaluationError as error:  # The new evaluation takes its place.
+        console.print(f"step {step:,}: {error}", markup=False, highlight=False, soft_wrap=True)
+        return None
+    if (summary.config, summary.dataset.fingerprint) != (config, fingerprint):
+        return None
+    # A lost checkpoint may have been made again, at the same step, when the run was resumed.
+    if summary.provenance.evaluated_at.timestamp() < _time_made(run, step):
+        return None
+    console.print(f"step {step:,}: evaluated before", highlight=False)
+    return summary
 
 
 def _time_made(run: Path, step: int) -> float:

@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from eval.config import EvalConfig
-from eval.store import CLASSES_SCHEMA, write_evaluation
+from eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
 from eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
 from pipeline.errors import CommandError
-from pipeline.evaluate import choose_checkpoints
+from pipeline.evaluate import _evaluated_before, choose_checkpoints
 from pipeline.runs import show_runs
 from pipeline.tables import evaluation_table
-from trainer.checkpoint import CheckpointInfo
+from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from trainer.config import TrainerConfig
 from trainer.run_directory import DESCRIPTION, RunDescription
 
@@ -97,27 +97,80 @@ def test_a_baseline_of_zero_has_no_ratio():
     assert "–" in printed(evaluation_table([summary(0, 0.05, baseline=0.0)]))
 
 
+def make_run(path, day=0):
+    description = RunDescription(
+        dataset="dataset",
+        dataset_fingerprint="f" * 64,
+        num_classes=17_000,
+        code_version="1",
+        created=NOON + datetime.timedelta(days=day),
+        trainer=TrainerConfig(),
+    )
+    path.mkdir()
+    (path / DESCRIPTION).write_text(description.model_dump_json())
+
+
+def listed(root):
+    console = Console(width=80)
+    with console.capture() as capture:
+        show_runs(root, console)
+    return capture.get()
+
+
+def rows_of(text):
+    return [line.split() for line in text.splitlines()]
+
+
 def test_runs_are_listed_newest_first(tmp_path):
     for day, name in enumerate(["older", "newer"]):
-        description = RunDescription(
-            dataset="dataset",
-            dataset_fingerprint="f" * 64,
-            num_classes=17_000,
-            code_version="1",
-            created=NOON + datetime.timedelta(days=day),
-            trainer=TrainerConfig(),
-        )
-        (tmp_path / name).mkdir()
-        (tmp_path / name / DESCRIPTION).write_text(description.model_dump_json())
+        make_run(tmp_path / name, day)
     for step, value in ((100, 0.1), (250, 0.3)):
         write_evaluation(tmp_path / "older", summary(step, value), CLASSES_SCHEMA.empty_table())
     (tmp_path / "no-run").mkdir()
 
-    console = Console(width=80)
-    with console.capture() as capture:
-        show_runs(tmp_path, console)
-    rows = [line.split() for line in capture.get().splitlines()]
-    assert rows[-3:-1] == [
-        ["newer", "2026-01-03", "17,000", "–", "–", "–", "–", "–"],
-        ["older", "2026-01-02", "17,000", "–", "–", "250", "0.3000", "1.50"],
+    text = listed(tmp_path)
+    rows = rows_of(text)
+    newer = ["newer", "2026-01-03", "17,000", "–", "–", "–", "–", "–"]
+    older = ["older", "2026-01-02", "17,000", "–", "250", "0.3000", "1.50", "log_count"]
+    assert rows.index(newer) < rows.index(older)
+    assert "…" not in text
+
+
+def test_a_broken_run_hides_no_other(tmp_path):
+    for name in ("sound", "newer", "cut-short"):
+        make_run(tmp_path / name)
+    (tmp_path / "cut-short" / DESCRIPTION).write_text("{")
+    write_evaluation(tmp_path / "sound", summary(100, 0.1), CLASSES_SCHEMA.empty_table())
+    write_evaluation(tmp_path / "cut-short", summary(100, 0.1), CLASSES_SCHEMA.empty_table())
+    summary_path(tmp_path / "cut-short", 100).write_text("{}")
+    manifest = checkpoint_path(tmp_path / "newer", 100) / MANIFEST
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"format_version": 99}')
+
+    text = listed(tmp_path)
+    rows = rows_of(text)
+    assert ["sound", "2026-01-02", "17,000", "–", "100", "0.1000", "0.50", "log_count"] in rows
+    assert ["newer", "2026-01-02", "17,000", "?", "–", "–", "–", "–"] in rows
+    assert ["cut-short", "?", "?", "–", "?", "?", "?", "?"] in rows
+    problems = [line for line in text.splitlines() if line.startswith("? ")]
+    assert len(problems) == 3
+    assert "expected format version 1, found 99" in "".join(problems)
+    assert "not a run description" in "".join(problems)
+    assert "not an evaluation summary" in "".join(problems)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"format_version": 0}'])
+def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text, capsys):
+    evaluated = summary(100, 0.1)
+    write_evaluation(tmp_path, evaluated, CLASSES_SCHEMA.empty_table())
+    write_evaluation(tmp_path, summary(250, 0.3), CLASSES_SCHEMA.empty_table())
+    summary_path(tmp_path, 250).write_text(text)
+    found = [
+        _evaluated_before(tmp_path, info, "f" * 64, evaluated.config, Console())
+        for info in CHECKPOINTS
     ]
+    assert found == [None, evaluated, None]
+    printed = "".join(capsys.readouterr().out.split())
+    assert "step100:evaluatedbefore" in printed
+    assert "step250:" in printed
+    assert "notanevaluationsummary" in printed
