@@ -10,8 +10,10 @@ from upath import UPath
 
 from preprocessing.rejections import ImageRejectedError, RejectReason
 
-_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
-_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
+# By type, because remote storage raises these without a number; and by number where Python has no
+# type for it.
+_MISSING = (FileNotFoundError, NotADirectoryError)
+_UNREADABLE = (PermissionError, IsADirectoryError)
 
 
 def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
@@ -40,9 +42,9 @@ def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
             raise ImageRejectedError(RejectReason.TOO_MANY_BYTES, detail)
         data = path.read_bytes()
     except OSError as error:
-        if error.errno in _MISSING:
+        if isinstance(error, _MISSING) or error.errno == errno.ENAMETOOLONG:
             raise ImageRejectedError(RejectReason.MISSING_FILE, str(path)) from error
-        if error.errno in _UNREADABLE:
+        if isinstance(error, _UNREADABLE) or error.errno == errno.ELOOP:
             raise ImageRejectedError(RejectReason.UNREADABLE_FILE, str(error)) from error
         raise
     if not data:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from upath import UPath
+
 from preprocessing.catalogs.rows import CatalogRow
 from preprocessing.config import CatalogConfig
 
@@ -15,9 +17,10 @@ def read_folder(config: CatalogConfig) -> Iterator[CatalogRow]:
     images are listed like the others and rejected later, where they are counted. A file in the
     root itself has no label. Links to folders are not followed.
     """
-    for directory, folders, files in os.walk(config.path, onerror=_fail):
+    root = UPath(config.path).path
+    for directory, folders, files in os.walk(root, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = PurePosixPath(os.path.relpath(directory, config.path))
+        relative = PurePosixPath(os.path.relpath(directory, root))
         labels: list[str | None] = [_text(part) for part in relative.parts]
         for name in sorted(files):
             if name.startswith("."):

@@ -48,7 +48,11 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
 
 
 def image_root(config: CatalogConfig) -> UPath:
-    """The directory that the catalog's image paths start from, resolved."""
+    """The directory that the catalog's image paths start from, resolved.
+
+    A local one is a `pathlib.Path`, however it is spelled: what is checked for local files hangs
+    on that.
+    """
     path = UPath(config.path)
     if config.image_root is not None:
         root = UPath(config.image_root)
@@ -59,6 +63,8 @@ def image_root(config: CatalogConfig) -> UPath:
             f"{root}: no such directory; set preprocessing.catalog.image_root to where the "
             "catalog's image paths start"
         )
+    if root.protocol in ("file", "local"):
+        root = UPath(root.path)
     return root.resolve()
 
 

@@ -5,6 +5,8 @@ import os
 import pytest
 from upath import UPath
 
+from preprocessing.catalogs import image_root
+from preprocessing.config import CatalogConfig
 from preprocessing.fetch import content_digest, fetch
 from preprocessing.rejections import ImageRejectedError, RejectReason
 
@@ -49,6 +51,24 @@ def test_what_cannot_be_read_has_a_reason(root, image_id, reason):
     with pytest.raises(ImageRejectedError) as error:
         fetch(root, image_id, 5)
     assert error.value.reason is reason
+
+
+@pytest.mark.parametrize("protocol", ["file", "local"])
+def test_local_roots_are_guarded_however_they_are_spelled(root, protocol):
+    spelled = image_root(CatalogConfig(path=f"{protocol}://{root}"))
+    assert fetch(spelled, "link-in.jpg", 5) == b"12345"
+    with pytest.raises(ImageRejectedError, match="is a link to") as error:
+        fetch(spelled, "link-out.jpg", 5)
+    assert error.value.reason is RejectReason.BAD_PATH
+
+
+def test_a_remote_file_that_is_missing_has_a_reason():
+    root = UPath("memory://images")
+    (root / "there.jpg").write_bytes(b"1")
+    assert fetch(root, "there.jpg", 5) == b"1"
+    with pytest.raises(ImageRejectedError) as error:
+        fetch(root, "missing.jpg", 5)
+    assert error.value.reason is RejectReason.MISSING_FILE
 
 
 def test_size_is_tested_before_reading(root):
