@@ -32,7 +32,7 @@ def run_demo(output: Path, overrides: Sequence[str], console: Console) -> None:
         raise CommandError(f"{CATALOG}: not found; run the demo in a clone of the repository")
     catalog = override("preprocessing.catalog.path", str(CATALOG))
     settings = load_settings("demo", [catalog, *overrides])
-    dataset_root, run = output / "dataset", output / "run"
+    dataset_root, run = str(output / "dataset"), output / "run"
 
     console.rule("1  preprocess", align="left")
     preprocess_with(settings.preprocessing, dataset_root, console)
@@ -56,6 +56,7 @@ def run_demo(output: Path, overrides: Sequence[str], console: Console) -> None:
         f"  tensorboard --logdir {run}\n"
         "  manylabel presets show demo > mine.yaml, and on with your own images: "
         "docs/getting-started.md",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from upath import UPath
 
 from eval.config import EvalConfig
 from eval.errors import EvaluationError
@@ -21,25 +22,53 @@ from pipeline.tables import evaluation_table
 from preprocessing.dataset import Dataset, code_version
 from preprocessing.schema import SplitName
 from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
-from trainer.run_directory import SETTINGS, open_run
+from trainer.run_directory import SETTINGS, RunDescription, open_run
 
 if TYPE_CHECKING:
     from trainer.predict import Predictor
 
 
-def evaluate_run(run: Path, step: str, overrides: Sequence[str], console: Console) -> None:
-    """Evaluates the checkpoints that `step` names ("latest", "all" or a number); shows a table."""
+def evaluate_run(
+    run: Path, step: str, dataset_root: str | None, overrides: Sequence[str], console: Console
+) -> None:
+    """Evaluates the checkpoints that `step` names ("latest", "all" or a number); shows a table.
+
+    Args:
+        dataset_root: Where the run's dataset is now; None: where it was when the run was trained.
+
+    Raises:
+        CommandError: the dataset is not the run's, an override is of another section than `eval`.
+    """
+    for override in overrides:
+        if override.partition("=")[0].split(".")[0].strip() != "eval":
+            raise CommandError(
+                f"--set {override}: expected eval.key=value, the only settings that an evaluation "
+                "does not take from its run"
+            )
     description = open_run(run)
     settings = load_settings(str(run / SETTINGS), overrides)
-    dataset = Dataset.open(description.dataset)
-    if dataset.fingerprint != description.dataset_fingerprint:
-        raise CommandError(
-            f"{description.dataset}: expected the dataset {description.dataset_fingerprint[:12]} "
-            f"that {run} was trained on, received {dataset.fingerprint[:12]}; preprocess it again"
-        )
+    dataset = _open_dataset(run, description, dataset_root)
     checkpoints = choose_checkpoints(list_checkpoints(run), step)
     summaries = evaluate_checkpoints(run, checkpoints, dataset, settings.eval, console)
     console.print(evaluation_table(summaries))
+
+
+def _open_dataset(run: Path, description: RunDescription, root: str | None) -> Dataset:
+    if root is None:
+        root = description.dataset
+        if not UPath(root).is_dir():
+            raise CommandError(
+                f"{root}: expected the dataset that {run} was trained on, found none; "
+                "if it was moved, name it with --dataset"
+            )
+    dataset = Dataset.open(root)
+    if dataset.fingerprint != description.dataset_fingerprint:
+        raise CommandError(
+            f"{root}: expected the dataset {description.dataset_fingerprint[:12]} that {run} was "
+            f"trained on, received {dataset.fingerprint[:12]}; name the right one with --dataset "
+            "or preprocess it again"
+        )
+    return dataset
 
 
 def choose_checkpoints(found: Sequence[CheckpointInfo], step: str) -> Sequence[CheckpointInfo]:

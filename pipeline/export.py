@@ -13,4 +13,5 @@ def export_run(run: Path, output: Path, step: int | None, top_k: int, console: C
     open_run(run)  # Its error comes before the seconds that TensorFlow takes to load.
     with quiet_imports():
         from deploy.export import export
-    console.print(f"exported to {export(run, output, step=step, top_k=top_k)}", highlight=False)
+    directory = export(run, output, step=step, top_k=top_k)
+    console.print(f"exported to {directory}", markup=False, highlight=False)

@@ -1,7 +1,5 @@
 """The stage `preprocess`."""
 
-from pathlib import Path
-
 from rich.console import Console
 
 from pipeline.progress import progress_display
@@ -11,17 +9,17 @@ from preprocessing.schema import SplitName
 
 
 def preprocess_with(
-    config: PreprocessingConfig, output: Path, console: Console, *, overwrite: bool = False
+    config: PreprocessingConfig, output: str, console: Console, *, overwrite: bool = False
 ) -> None:
     """Makes a dataset, or what is missing of it, and says what it holds."""
     with progress_display("preprocess", console) as display:
         report = preprocess(
             config,
-            str(output),
+            output,
             overwrite=overwrite,
             progress=lambda progress: display.update(progress.done, progress.total, progress.stage),
         )
-    console.print(_told(report), highlight=False, soft_wrap=True)
+    console.print(_told(report), markup=False, highlight=False, soft_wrap=True)
 
 
 def _told(report: PreprocessingReport) -> str:

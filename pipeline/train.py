@@ -13,7 +13,7 @@ from trainer.job import TrainingProgress, train
 
 
 def train_with(
-    settings: Settings, dataset: Path, run: Path, address: str | None, console: Console
+    settings: Settings, dataset: str, run: Path, address: str | None, console: Console
 ) -> None:
     """Trains a run to its end, from its newest checkpoint if it has one; says how it went.
 
@@ -40,6 +40,7 @@ def train_with(
     console.print(
         f"{run}: {report.step:,} updates, {report.samples:,} images{begin}, "
         f"{report.images_per_second:.0f} images/s",
+        markup=False,
         highlight=False,
     )
 

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from upath import UPath
 
 from pipeline import cli
 from pipeline.errors import Interrupted, SettingsError
@@ -39,6 +40,14 @@ def failing(error):
         (["train", "bogus.yaml", "--dataset", "d", "--run", "r"], "there is no such file"),
         (["runs", "bogus"], "expected a folder of runs"),
         (["evaluate", "bogus"], "expected a run directory"),
+        (["evaluate", "bogus", "--set", "trainer.epochs=1"], "expected eval.key=value"),
+        (["evaluate", "bogus", "--set", "evaluation.k=1"], "expected eval.key=value"),
+        (["evaluate", "s3://bucket/run"], "expected a local path, received s3://bucket/run"),
+        (["export", "run", "--output", "s3://b/o"], "expected a local path, received s3://b/o"),
+        (["export", "gs://b/run", "--output", "o"], "expected a local path, received gs://b/run"),
+        (["train", "demo", "--dataset", "d", "--run", "s3://b/r"], "expected a local path, rec"),
+        (["runs", "s3://bucket"], "expected a local path, received s3://bucket"),
+        (["demo", "--output", "s3://bucket"], "expected a local path, received s3://bucket"),
         (["export", "bogus", "--output", "o"], "expected a run directory"),
     ],
 )
@@ -120,3 +129,25 @@ def test_presets_are_listed_and_shown_with_their_comments(capsys):
 def test_runs_of_an_empty_folder(tmp_path, capsys):
     assert cli.run(["runs", str(tmp_path)]) == 0
     assert "no runs yet" in capsys.readouterr().out
+
+
+def test_datasets_may_be_uris(settings, tmp_path, monkeypatch, capsys):
+    """The memory that holds another's files is found where the URI says, not in a local folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "catalog.csv").write_text("image_path,label,confidence\n1.jpg,cat,1\n")
+    before = sorted(tmp_path.iterdir())
+    uri = "memory://bucket/dataset"
+    UPath(uri).mkdir(parents=True)
+    (UPath(uri) / "others").write_text("text")
+    assert cli.run(["preprocess", settings, "--output", uri]) == 2
+    assert f"{uri}: expected a new or empty directory" in capsys.readouterr().err
+    assert cli.run(["train", settings, "--dataset", uri, "--run", "r"]) == 2
+    assert f"{uri}: no manifest.json" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_paths_are_printed_as_they_are(tmp_path, capsys):
+    root = tmp_path / "out[" / "x][lr=1e-3]"
+    root.mkdir(parents=True)
+    assert cli.run(["runs", str(root)]) == 0
+    assert str(root) in capsys.readouterr().out.replace("\n", "")

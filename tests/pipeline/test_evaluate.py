@@ -10,12 +10,13 @@ from eval.config import EvalConfig
 from eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
 from eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
 from pipeline.errors import CommandError
-from pipeline.evaluate import _evaluated_before, choose_checkpoints
+from pipeline.evaluate import _evaluated_before, choose_checkpoints, evaluate_run
 from pipeline.runs import show_runs
 from pipeline.tables import evaluation_table
+from preprocessing.dataset import FORMAT_VERSION, Manifest, Split
 from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from trainer.config import TrainerConfig
-from trainer.run_directory import DESCRIPTION, RunDescription
+from trainer.run_directory import DESCRIPTION, SETTINGS, RunDescription
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 CHECKPOINTS = [CheckpointInfo(step, step * 32, Path(str(step))) for step in (0, 100, 250)]
@@ -97,10 +98,10 @@ def test_a_baseline_of_zero_has_no_ratio():
     assert "–" in printed(evaluation_table([summary(0, 0.05, baseline=0.0)]))
 
 
-def make_run(path, day=0):
+def make_run(path, day=0, dataset="dataset", fingerprint="f" * 64):
     description = RunDescription(
-        dataset="dataset",
-        dataset_fingerprint="f" * 64,
+        dataset=dataset,
+        dataset_fingerprint=fingerprint,
         num_classes=17_000,
         code_version="1",
         created=NOON + datetime.timedelta(days=day),
@@ -174,3 +175,41 @@ def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text, capsys):
     assert "step100:evaluatedbefore" in printed
     assert "step250:" in printed
     assert "notanevaluationsummary" in printed
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    make_run(tmp_path / "a[lr=1]")
+    assert rows_of(listed(tmp_path))[-2][0] == "a[lr=1]"
+
+
+def make_dataset(root, fingerprint):
+    root.mkdir()
+    split = Split(shards=(), records=0)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        fingerprint=fingerprint,
+        code_version="1",
+        settings={},
+        counts={"listed": 0, "written": 0, "rejected": 0, "duplicates": 0},
+        splits={"train": split, "heldout": split},
+        num_classes=0,
+    )
+    (root / "manifest.json").write_text(manifest.model_dump_json())
+
+
+def test_a_moved_dataset_is_named_and_must_be_the_same(tmp_path):
+    run, moved, other = tmp_path / "run", tmp_path / "moved", tmp_path / "other"
+    make_run(run, dataset=str(tmp_path / "gone"), fingerprint="a" * 64)
+    (run / SETTINGS).write_text("preprocessing: {catalog: {path: labels.csv}}\n")
+    make_dataset(moved, "a" * 64)
+    make_dataset(other, "b" * 64)
+
+    def evaluate(dataset):
+        evaluate_run(run, "latest", dataset, [], Console())
+
+    with pytest.raises(CommandError, match=r"gone: expected the dataset that .* with --dataset"):
+        evaluate(None)
+    with pytest.raises(CommandError, match=r"other: expected the dataset aaaa.*, received bbbb"):
+        evaluate(str(other))
+    with pytest.raises(CommandError, match="no intact checkpoint yet"):
+        evaluate(str(moved))
