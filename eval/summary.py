@@ -1,7 +1,6 @@
 """What one evaluation says, and where each of its numbers comes from."""
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -103,24 +102,3 @@ class EvaluationSummary(_Stored):
     def ratio_to_baseline(self) -> float | None:
         """Headline over the baseline's; None when the baseline's is 0."""
         return self.headline / self.baseline_headline if self.baseline_headline else None
-
-    def row(self) -> dict[str, Any]:
-        """Flat: one row of a table over evaluations, most important columns first."""
-        k = self.config.k
-        return {
-            "step": self.provenance.step,
-            "samples": self.provenance.samples,
-            self.headline_name: self.headline,
-            "baseline": self.baseline_headline,
-            "ratio": self.ratio_to_baseline,
-            f"MAP@{k}": self.scores.map_image,
-            f"recall@{k}": self.scores.recall,
-            **{f"precision@{n}": value for n, value in self.scores.precision.items()},
-            "images": self.counts.images,
-            "weights": str(self.config.weights.kind),
-            "run": self.provenance.run,
-            "checkpoint": self.provenance.checkpoint,
-            "dataset": self.dataset.fingerprint,
-            "code": self.provenance.code_version,
-            "evaluated at": self.provenance.evaluated_at.isoformat(),
-        }

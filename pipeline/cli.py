@@ -113,7 +113,12 @@ def evaluate(
         str | None,
         typer.Option(metavar="DIR|URI", help="Where the run's dataset is now, if it was moved."),
     ] = None,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting of eval, e.g. eval.k=10."
+        ),
+    ] = None,
 ) -> None:
     """Score checkpoints on the held-out images by weighted MAP@100."""
     from pipeline.evaluate import evaluate_run
