@@ -24,6 +24,9 @@ PREDICTIONS_SCHEMA = pa.schema(
 
 _FINGERPRINT_KEY = b"manylabel.dataset_fingerprint"
 
+# What pyarrow raises for a damaged file; which, depends on the byte that is wrong.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
 
 @dataclass(frozen=True, eq=False)
 class PredictionBatch:
@@ -124,7 +127,8 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
         EvaluationError: the file is missing, not such a table, or `PredictionBatch` refuses it.
     """
     with _opened(path) as table:
-        for rows in table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names):
+        batches = table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names)
+        while (rows := _next(batches, path)) is not None:
             try:
                 rows = rows.cast(PREDICTIONS_SCHEMA)
             except (ValueError, pa.ArrowNotImplementedError) as error:
@@ -141,11 +145,30 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
                 raise EvaluationError(f"{path}: {error}") from error
 
 
+def _next(batches: Iterator[pa.RecordBatch], path: Location) -> pa.RecordBatch | None:
+    """The next batch, None after the last.
+
+    Raises:
+        EvaluationError: the file is damaged here.
+    """
+    try:
+        rows = next(batches, None)
+        if rows is not None:
+            rows.validate(full=True)  # Text that is not UTF-8 is read without a complaint.
+        return rows
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Location, error: Exception) -> EvaluationError:
+    return EvaluationError(f"{path}: not a readable Parquet file: {error}; predict again")
+
+
 def predicted_dataset(path: Location) -> str | None:
     """Fingerprint of the dataset that the class ids belong to; None in a file of another tool."""
     with _opened(path) as table:
         fingerprint = (table.schema_arrow.metadata or {}).get(_FINGERPRINT_KEY)
-    return None if fingerprint is None else fingerprint.decode()
+    return None if fingerprint is None else fingerprint.decode(errors="replace")
 
 
 @contextmanager
@@ -155,8 +178,8 @@ def _opened(path: Location) -> Iterator[pq.ParquetFile]:
     with UPath(path).open("rb") as file:
         try:
             table = pq.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise EvaluationError(f"{path}: not a readable Parquet file: {error}") from error
+        except _DAMAGE as error:
+            raise _unreadable(path, error) from error
         if not set(PREDICTIONS_SCHEMA.names) <= set(table.schema_arrow.names):
             raise EvaluationError(
                 f"{path}: expected columns {PREDICTIONS_SCHEMA.names}, "

@@ -132,3 +132,22 @@ def test_files_that_are_no_predictions_are_refused(tmp_path):
     pq.write_table(pa.table({"image_id": ["a"]}), path)
     with pytest.raises(EvaluationError, match=r"expected columns .*'scores'"):
         list(read_predictions(path, 8))
+
+
+def test_a_damaged_file_is_refused_by_name_wherever_the_damage_is(tmp_path):
+    """Metadata, page headers and compressed pages fail in different ways in the reader."""
+    path = tmp_path / "predictions.parquet"
+    class_ids = np.arange(100, dtype=np.int32).reshape(50, 2)
+    scores = -class_ids.astype(np.float32) / 7
+    write_predictions(
+        path, [PredictionBatch([f"{n}.jpg" for n in range(50)], class_ids, scores)], "f"
+    )
+    data = path.read_bytes()
+    refused = 0
+    for place in range(0, len(data), 5):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        try:
+            list(read_predictions(path, 8))
+        except EvaluationError as error:
+            refused += str(path) in str(error)
+    assert refused > len(data) // 50
