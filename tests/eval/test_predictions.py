@@ -138,7 +138,7 @@ def test_a_damaged_file_is_refused_by_name_wherever_the_damage_is(tmp_path):
     """Metadata, page headers and compressed pages fail in different ways in the reader."""
     path = tmp_path / "predictions.parquet"
     class_ids = np.arange(100, dtype=np.int32).reshape(50, 2)
-    scores = -class_ids.astype(np.float32) / 7
+    scores = (-class_ids / 7).astype(np.float32)
     write_predictions(
         path, [PredictionBatch([f"{n}.jpg" for n in range(50)], class_ids, scores)], "f"
     )
