@@ -1,6 +1,9 @@
 """Preprocessing on real Beam worker processes, and its shards read by other readers."""
 
 import io
+import os
+import signal
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -83,6 +86,28 @@ def test_a_failing_worker_fails_the_job_with_its_reason():
             lambda pipeline: pipeline | beam.Create([b"x"]) | beam.Map(read_record, 0, "a file"),
             processes=2,
         )
+
+
+def die_by_two(number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number
+
+
+def test_a_killed_worker_fails_the_job():
+    """As the kernel kills a process for want of memory; waiting for it would never end."""
+    with pytest.raises(
+        PreprocessingError,
+        match=r"the job failed: a worker process ended early.*code -9.*run again",
+    ) as error:
+        run_pipeline(
+            lambda pipeline: (
+                pipeline | beam.Create(range(20)) | beam.Reshuffle() | beam.Map(die_by_two)
+            ),
+            processes=2,
+        )
+    assert "\n" not in str(error.value)
 
 
 def test_tensorflow_reads_every_record(report):
