@@ -157,30 +157,6 @@ class ShardConfig(_Section):
     )
 
 
-class WeightConfig(_Section):
-    """The column `weight` of `labels.parquet`: how much each class matters in the metric."""
-
-    path: str | None = Field(
-        None,
-        description="CSV of class commonness; none: the class's share of all training labels.",
-    )
-    label_column: str = "label"
-    weight_column: str = Field("weight", description="Column of finite numbers, 0 or more.")
-    missing: float | None = Field(
-        None,
-        ge=0,
-        allow_inf_nan=False,
-        description="Weight of classes that the file does not list; none: that is an error.",
-    )
-
-    @model_validator(mode="after")
-    def _only_a_file_can_miss_labels(self) -> Self:
-        if self.path is None and self != WeightConfig.model_construct():
-            given = ", ".join(self.model_dump(exclude_defaults=True))
-            raise ValueError(f"weights.{given} needs weights.path: give the file or remove it")
-        return self
-
-
 class RunnerConfig(_Section):
     """How the job runs; these settings never change what is written."""
 
@@ -200,5 +176,4 @@ class PreprocessingConfig(_Section):
     labels: LabelConfig = LabelConfig()
     heldout: HeldoutConfig = HeldoutConfig()
     shards: ShardConfig = ShardConfig()
-    weights: WeightConfig = WeightConfig()
     runner: RunnerConfig = RunnerConfig()

@@ -4,7 +4,6 @@ import hashlib
 import json
 
 from PIL import __version__ as pillow_version
-from upath import UPath
 
 from preprocessing.catalogs import read_catalog
 from preprocessing.config import CatalogConfig, PreprocessingConfig
@@ -13,7 +12,7 @@ from preprocessing.errors import PreprocessingError
 
 
 def compute_fingerprint(config: PreprocessingConfig) -> str:
-    """SHA-256, in hexadecimal, of settings, catalog, weights, format version and image library.
+    """SHA-256, in hexadecimal, of settings, catalog, format version and image library.
 
     How the job runs is left out. So are the images' own bytes, which may be terabytes: after
     changing pictures in place, overwrite the dataset.
@@ -21,12 +20,10 @@ def compute_fingerprint(config: PreprocessingConfig) -> str:
     Raises:
         PreprocessingError: the catalog cannot be read to its end, or lists nothing.
     """
-    weights = config.weights.path
     parts = {
         "format": FORMAT_VERSION,
         "settings": config.model_dump(mode="json", exclude={"runner"}),
         "catalog": catalog_digest(config.catalog),
-        "weights": hashlib.sha256(UPath(weights).read_bytes()).hexdigest() if weights else None,
         "pillow": pillow_version,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

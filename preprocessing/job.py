@@ -49,7 +49,6 @@ from preprocessing.rejections import LABEL_REASONS, RejectReason
 from preprocessing.schema import LABELS_SCHEMA, SplitName
 from preprocessing.shards import index_path, intact_shard, write_shard
 from preprocessing.tables import read_table, write_table
-from preprocessing.weights import class_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,6 @@ def preprocess(
     root = UPath(output)
     images = image_root(config.catalog)
     _check_output_outside(config, root)
-    weights = read_weights(config.weights)
     listener(Progress(Stage.READ_CATALOG))
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
@@ -118,7 +116,7 @@ def preprocess(
     plan = Plan.read(root)
     if plan is None or plan.fingerprint != fingerprint:
         listener(Progress(Stage.CHECK_IMAGES))
-        plan = _make_plan(config, fingerprint, images, root, weights)
+        plan = _make_plan(config, fingerprint, images, root)
     kept, written = _write_missing_shards(plan, config, images, root, listener)
     manifest = _finish(plan, kept | written, settings, root)
     return PreprocessingReport(
@@ -134,13 +132,7 @@ def preprocess(
     )
 
 
-def _make_plan(
-    config: PreprocessingConfig,
-    fingerprint: str,
-    images: UPath,
-    root: UPath,
-    weights: dict[str, float] | None,
-) -> Plan:
+def _make_plan(config: PreprocessingConfig, fingerprint: str, images: UPath, root: UPath) -> Plan:
     """Phase one."""
     remove_plan(root)
     run_pipeline(
@@ -153,12 +145,13 @@ def _make_plan(
             f"{config.catalog.path}: no image is left to train on ({reasons}); "
             f"see {root / REJECTED_NAME}"
         )
+    training_labels = sum(label.train for label in classes)
     columns = {
         "id": range(len(classes)),
         "name": [label.name for label in classes],
         "train_count": [label.train for label in classes],
         "heldout_count": [label.heldout for label in classes],
-        "weight": class_weights(classes, weights, config.weights),
+        "weight": [label.train / training_labels for label in classes],
     }
     write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
     totals = read_totals(root)

@@ -208,4 +208,4 @@ def _difference(present: Owner, wanted: Owner) -> str:
     ]
     if differing:
         return f"different {', '.join(differing)}"
-    return "the catalog, the weights or the version of the code changed"
+    return "the catalog or the version of the code changed"

@@ -42,7 +42,8 @@ LABELS_SCHEMA = pa.schema(
     ]
 )
 """One row per class, `id` equal to the row number. Counts are images with the label (verified
-absences not counted) in each split's shards."""
+absences not counted) in each split's shards. `weight`: the share of all training labels,
+`train_count` over its sum; the metric's weights are made by its own settings."""
 
 REJECTED_SCHEMA = pa.schema(
     [

@@ -22,7 +22,6 @@ from preprocessing.config import PreprocessingConfig
         ({"heldout": {"size": -1}}, "greater than or equal to 0"),
         ({"heldout": {"size": float("inf")}}, "finite"),
         ({"heldout": {"minimum_labels": 0}}, "greater than or equal to 1"),
-        ({"weights": {"missing": 0.5}}, "weights.missing needs weights.path"),
         ({"images": {"jpeg_quality": 100}}, "less than or equal to 95"),
         ({"images": {"max_pixels": 200_000_000}}, "less than or equal to 178956970"),
         ({"runner": {"processes": 0}}, "greater than or equal to 1"),

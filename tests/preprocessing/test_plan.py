@@ -21,7 +21,7 @@ def test_a_new_directory_is_claimed_and_found_again(root):
     claim(root, MINE, overwrite=False)
     with pytest.raises(PreprocessingError, match=r"other input \(different images\.jpeg_quality\)"):
         claim(root, OTHER, overwrite=False)
-    with pytest.raises(PreprocessingError, match="the catalog, the weights or the version"):
+    with pytest.raises(PreprocessingError, match="the catalog or the version"):
         claim(root, MINE.model_copy(update={"fingerprint": "3"}), overwrite=False)
 
 

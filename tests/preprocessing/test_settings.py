@@ -11,7 +11,6 @@ from preprocessing.job import preprocess
 
 HEADER = ("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author")
 
-WEIGHTS = {"weights": {"path": "weights.csv"}}
 NEAR = {"heldout": {"size": 6}}
 
 CHANGES = [
@@ -35,10 +34,6 @@ CHANGES = [
     ("heldout.duplicate_distance", None, NEAR),
     ("heldout.salt", "another", {}),
     ("shards.images_per_shard", 5, {}),
-    ("weights.path", "weights.csv", {}),
-    ("weights.label_column", "other", WEIGHTS),
-    ("weights.weight_column", "squared", WEIGHTS),
-    ("weights.missing", 0.5, {"weights": {"path": "partial.csv"}}),
 ]
 
 
@@ -73,11 +68,6 @@ def directory(tmp_path_factory, picture, write_csv):
         ]
     write_csv(root / "labels.csv", rows, HEADER)
     write_csv(root / "fewer.csv", rows[:20], HEADER)
-    weights = [("all", 1, 1, "half 0"), ("half 0", 2, 4, "half 1"), ("half 1", 3, 9, "once")]
-    weights += [("once", 4, 16, "all")]
-    header = ("label", "weight", "squared", "other")
-    write_csv(root / "weights.csv", weights, header)
-    write_csv(root / "partial.csv", weights[:1], header)
     return root
 
 
