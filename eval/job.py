@@ -28,85 +28,97 @@ class Evaluation:
     classes: pa.Table
 
 
-def evaluate_files(
-    run_dir: Location, dataset: Dataset, config: EvalConfig, provenance: Provenance
-) -> EvaluationSummary:
-    """Scores evals/<provenance.step>/predictions.parquet of a run and writes the result beside it.
+class Evaluator:
+    """Scores predictions for the held-out images of a dataset, one set after the other.
 
-    Raises:
-        EvaluationError: no predictions, predictions made for another dataset, or as `evaluate`.
-    """
-    path = predictions_path(run_dir, provenance.step)
-    fingerprint = predicted_dataset(path)
-    if fingerprint not in (None, dataset.fingerprint):
-        raise EvaluationError(
-            f"{path}: made for the dataset {fingerprint}, received {dataset.fingerprint} "
-            f"({dataset.root}); predict again on this dataset"
-        )
-    predictions = read_predictions(path, config.batch_size)
-    evaluation = evaluate(predictions, dataset, config, provenance)
-    write_evaluation(run_dir, evaluation.summary, evaluation.classes)
-    return evaluation.summary
-
-
-def evaluate(
-    predictions: Iterable[PredictionBatch],
-    dataset: Dataset,
-    config: EvalConfig,
-    provenance: Provenance,
-) -> Evaluation:
-    """Scores predictions, and the frequency baseline on the same images.
+    Labels are read, and the frequency baseline is scored, once for all of them.
 
     Args:
-        predictions: The best classes of every held-out image, in any order of images.
         dataset: Gives held-out labels, label names and training counts.
         config: k, weights and ranks.
-        provenance: Kept in the summary.
 
     Raises:
-        EvaluationError: an image is missing, repeated or not held out; fewer predictions than
-            min(k, classes); a class id outside the vocabulary; no label has a positive weight.
+        EvaluationError: the held-out split cannot be scored; no label has a positive weight.
     """
-    heldout = read_heldout_labels(dataset)
-    labels = dataset.labels()
-    weights = class_weights(config.weights, labels)
-    train_counts = labels.column("train_count").to_numpy()
 
-    image_scores, class_scores = _measure(predictions, heldout, weights, config)
-    if image_scores.images == image_scores.images_without_weight:
-        raise EvaluationError(
-            f"{dataset.root}: expected a held-out image with a label of weight above 0, received "
-            f"{image_scores.images} images with labels, all of weight 0; change eval.weights"
+    def __init__(self, dataset: Dataset, config: EvalConfig) -> None:
+        self._dataset = dataset
+        self._config = config
+        self._heldout = heldout = read_heldout_labels(dataset)
+        self._labels = labels = dataset.labels()
+        self._weights = class_weights(config.weights, labels)
+        constant = frequency_predictions(
+            list(heldout.rows),
+            labels.column("train_count").to_numpy(),
+            config.k,
+            config.batch_size,
         )
-    constant = frequency_predictions(list(heldout.rows), train_counts, config.k, config.batch_size)
-    baseline_image_scores, baseline_class_scores = _measure(constant, heldout, weights, config)
+        self._baseline = images, _ = _measure(constant, heldout, self._weights, config)
+        if images.images == images.images_without_weight:
+            raise EvaluationError(
+                f"{dataset.root}: expected a held-out image with a label of weight above 0, "
+                f"received {images.images} images with labels, all of weight 0; change eval.weights"
+            )
 
-    summary = EvaluationSummary(
-        provenance=provenance,
-        dataset=DatasetReference(root=str(dataset.root), fingerprint=dataset.fingerprint),
-        config=config,
-        counts=Counts(
-            images=image_scores.images,
-            images_without_labels=image_scores.images_without_labels,
-            images_without_weight=image_scores.images_without_weight,
-            labels=int(class_scores.positives.sum()),
-            classes=dataset.num_classes,
-            classes_with_images=int(np.count_nonzero(class_scores.positives)),
-        ),
-        scores=_scores(image_scores, class_scores),
-        baseline=_scores(baseline_image_scores, baseline_class_scores),
-    )
-    columns = {
-        "id": labels.column("id"),
-        "name": labels.column("name"),
-        "weight": weights,
-        "train_count": train_counts,
-        "heldout_count": class_scores.positives,
-        "hits": class_scores.hits,
-        "average_precision": _nullable(class_scores.average_precision),
-        "baseline_average_precision": _nullable(baseline_class_scores.average_precision),
-    }
-    return Evaluation(summary, pa.table(columns, schema=CLASSES_SCHEMA))
+    def evaluate_files(self, run_dir: Location, provenance: Provenance) -> EvaluationSummary:
+        """Scores evals/<provenance.step>/predictions.parquet of a run, writes the result beside it.
+
+        Raises:
+            EvaluationError: no predictions, predictions made for another dataset, or as `evaluate`.
+        """
+        path = predictions_path(run_dir, provenance.step)
+        fingerprint = predicted_dataset(path)
+        if fingerprint not in (None, self._dataset.fingerprint):
+            raise EvaluationError(
+                f"{path}: made for the dataset {fingerprint}, received "
+                f"{self._dataset.fingerprint} ({self._dataset.root}); predict again on this dataset"
+            )
+        predictions = read_predictions(path, self._config.batch_size)
+        evaluation = self.evaluate(predictions, provenance)
+        write_evaluation(run_dir, evaluation.summary, evaluation.classes)
+        return evaluation.summary
+
+    def evaluate(
+        self, predictions: Iterable[PredictionBatch], provenance: Provenance
+    ) -> Evaluation:
+        """Scores the best classes of every held-out image, given in any order of images.
+
+        Raises:
+            EvaluationError: an image is missing, repeated or not held out; fewer predictions than
+                min(k, classes); a class id outside the vocabulary.
+        """
+        dataset = self._dataset
+        images, classes = _measure(predictions, self._heldout, self._weights, self._config)
+        summary = EvaluationSummary(
+            provenance=provenance,
+            dataset=DatasetReference(root=str(dataset.root), fingerprint=dataset.fingerprint),
+            config=self._config,
+            counts=Counts(
+                images=images.images,
+                images_without_labels=images.images_without_labels,
+                images_without_weight=images.images_without_weight,
+                labels=int(classes.positives.sum()),
+                classes=dataset.num_classes,
+                classes_with_images=int(np.count_nonzero(classes.positives)),
+            ),
+            scores=_scores(images, classes),
+            baseline=_scores(*self._baseline),
+        )
+        return Evaluation(summary, self._by_class(classes))
+
+    def _by_class(self, scores: ClassScores) -> pa.Table:
+        _, baseline = self._baseline
+        columns = {
+            "id": self._labels.column("id"),
+            "name": self._labels.column("name"),
+            "weight": self._weights,
+            "train_count": self._labels.column("train_count"),
+            "heldout_count": scores.positives,
+            "hits": scores.hits,
+            "average_precision": _nullable(scores.average_precision),
+            "baseline_average_precision": _nullable(baseline.average_precision),
+        }
+        return pa.table(columns, schema=CLASSES_SCHEMA)
 
 
 def _measure(

@@ -10,7 +10,7 @@ from upath import UPath
 
 from eval.config import EvalConfig
 from eval.errors import EvaluationError
-from eval.job import evaluate_files
+from eval.job import Evaluator
 from eval.predictions import PredictionBatch, write_predictions
 from eval.store import predictions_path, read_summary, summary_path
 from eval.summary import EvaluationSummary, Provenance
@@ -100,9 +100,11 @@ def evaluate_checkpoints(
     """Evaluates what has no evaluation with these settings yet; returns one summary for each."""
     summaries = []
     predictor: Predictor | None = None
+    evaluator: Evaluator | None = None
     for checkpoint in checkpoints:
-        summary = _evaluated_before(run, checkpoint, dataset.fingerprint, config, console)
+        summary = evaluated_before(run, checkpoint, dataset.fingerprint, config, console)
         if summary is None:
+            evaluator = evaluator or Evaluator(dataset, config)
             predictor = predictor or _new_predictor(run, dataset, config)
             _predict(predictor, run, checkpoint.step, dataset, config, console)
             provenance = Provenance(
@@ -113,12 +115,12 @@ def evaluate_checkpoints(
                 code_version=code_version(),
                 evaluated_at=datetime.datetime.now(datetime.UTC),
             )
-            summary = evaluate_files(run, dataset, config, provenance)
+            summary = evaluator.evaluate_files(run, provenance)
         summaries.append(summary)
     return summaries
 
 
-def _evaluated_before(
+def evaluated_before(
     run: Path, checkpoint: CheckpointInfo, fingerprint: str, config: EvalConfig, console: Console
 ) -> EvaluationSummary | None:
     """The checkpoint's evaluation on this dataset with these settings, or None."""

@@ -6,9 +6,10 @@ import pytest
 from eval.baseline import frequency_predictions
 from eval.config import EvalConfig, WeightsConfig
 from eval.errors import EvaluationError
-from eval.job import evaluate, evaluate_files
+from eval.job import Evaluator
 from eval.predictions import PredictionBatch, write_predictions
 from eval.store import predictions_path, read_classes, read_summaries, read_summary
+from preprocessing.dataset import Dataset
 
 COUNTS = [40, 30, 20, 10, 5, 5, 2, 1]
 HELDOUT = {
@@ -29,6 +30,14 @@ def predict(image_ids=tuple(HELDOUT), width=8, batch_size=2, seed=0):
         rows = np.stack([scores.get(image_id, scores["a.jpg"]) for image_id in ids])
         best = np.argsort(-rows, axis=1)[:, :width].astype(np.int32)
         yield PredictionBatch(ids, best, np.take_along_axis(rows, best, axis=1))
+
+
+def evaluate(predictions, dataset, config, provenance):
+    return Evaluator(dataset, config).evaluate(predictions, provenance)
+
+
+def evaluate_files(run, dataset, config, provenance):
+    return Evaluator(dataset, config).evaluate_files(run, provenance)
 
 
 @pytest.fixture
@@ -136,7 +145,7 @@ def test_the_batch_size_bounds_what_is_read_at_once(dataset, provenance, tmp_pat
     write_predictions(path, predict(batch_size=5), dataset.fingerprint)
     monkeypatch.setattr(PredictionBatch, "__post_init__", recording)
     evaluate_files(tmp_path, dataset, CONFIG.model_copy(update={"batch_size": 2}), provenance)
-    assert sizes == [2, 2, 1] * 2  # The predictions, then the baseline.
+    assert sizes == [2, 2, 1] * 2  # The baseline, then the predictions.
 
 
 @pytest.mark.parametrize(
@@ -235,3 +244,22 @@ def test_average_precision_by_class_and_hits(make_dataset, provenance):
     ).classes
     assert classes.column("average_precision").to_pylist() == [0.5, 0.5]
     assert classes.column("hits").to_pylist() == [1, 1]
+
+
+def test_held_out_labels_are_read_once_for_all_predictions(dataset, provenance, monkeypatch):
+    expected = [evaluate(predict(seed=seed), dataset, CONFIG, provenance) for seed in (1, 2)]
+    reads = []
+    iterate = Dataset.iterate
+
+    def counting(self, split):
+        reads.append(split)
+        return iterate(self, split)
+
+    monkeypatch.setattr(Dataset, "iterate", counting)
+    evaluator = Evaluator(dataset, CONFIG)
+    found = [evaluator.evaluate(predict(seed=seed), provenance) for seed in (1, 2)]
+    assert [each.summary for each in found] == [each.summary for each in expected]
+    assert all(
+        one.classes.equals(other.classes) for one, other in zip(found, expected, strict=True)
+    )
+    assert reads == ["heldout"]

@@ -10,7 +10,7 @@ from eval.config import EvalConfig
 from eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
 from eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
 from pipeline.errors import CommandError
-from pipeline.evaluate import _evaluated_before, choose_checkpoints, evaluate_run
+from pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
 from pipeline.runs import show_runs
 from pipeline.tables import evaluation_table
 from preprocessing.dataset import FORMAT_VERSION, Manifest, Split
@@ -167,7 +167,7 @@ def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text, capsys):
     write_evaluation(tmp_path, summary(250, 0.3), CLASSES_SCHEMA.empty_table())
     summary_path(tmp_path, 250).write_text(text)
     found = [
-        _evaluated_before(tmp_path, info, "f" * 64, evaluated.config, Console())
+        evaluated_before(tmp_path, info, "f" * 64, evaluated.config, Console())
         for info in CHECKPOINTS
     ]
     assert found == [None, evaluated, None]
