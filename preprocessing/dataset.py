@@ -188,8 +188,9 @@ def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
         raise DatasetError(f"{path}: missing from the dataset; run preprocessing again")
     try:
         table = read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path}: not a readable Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        raise DatasetError(f"{path}: not a readable Parquet file: {reason}") from error
     if not table.schema.equals(schema):
         raise DatasetError(
             f"{path}: expected columns {schema.names}, received {table.schema.names}"

@@ -13,18 +13,18 @@ from preprocessing.errors import PreprocessingError
 
 def read_parquet(config: CatalogConfig) -> Iterator[CatalogRow]:
     """Raises PreprocessingError for another kind of file, missing columns or wrong types."""
-    with UPath(config.path).open("rb") as file:
-        try:
+    try:
+        with UPath(config.path).open("rb") as file:
             table = pq.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise PreprocessingError(f"{config.path}: expected Parquet: {error}") from error
-        listed = table.schema_arrow.names
-        names = [None if at is None else listed[at] for at in find_columns(config, listed)]
-        _check_types(config, table.schema_arrow, names)
-        try:
+            listed = table.schema_arrow.names
+            names = [None if at is None else listed[at] for at in find_columns(config, listed)]
+            _check_types(config, table.schema_arrow, names)
             yield from _rows(table, names)
-        except UnicodeDecodeError as error:
-            raise PreprocessingError(f"{config.path}: expected UTF-8 text: {error}") from error
+    except UnicodeDecodeError as error:
+        raise PreprocessingError(f"{config.path}: expected UTF-8 text: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 
 
 def _rows(table: pq.ParquetFile, names: list[str | None]) -> Iterator[CatalogRow]:

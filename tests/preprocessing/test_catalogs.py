@@ -125,6 +125,18 @@ class TestParquet:
         with pytest.raises(PreprocessingError, match=r"c\.parquet: expected Parquet"):
             rows_of(write(tmp_path / "c.parquet", "image_path,label"))
 
+    def test_a_damaged_file(self, tmp_path):
+        """Its end, and so what is read first, is whole."""
+        path = tmp_path / "c.parquet"
+        names = [f"{number}.jpg" for number in range(5000)]
+        pq.write_table(pa.table({"image_path": names, "label": names}), path)
+        data = bytearray(path.read_bytes())
+        data[4:3000] = bytes(2996)
+        path.write_bytes(data)
+        with pytest.raises(PreprocessingError, match=r"c\.parquet: expected Parquet") as error:
+            rows_of(path, confidence_column=None)
+        assert "\n" not in str(error.value)
+
     def test_text_that_is_not_utf8(self, tmp_path):
         label = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9"]).buffers())
         path = self.write(tmp_path / "c.parquet", image_path=["a"], label=label, confidence=[1.0])
@@ -145,6 +157,12 @@ class TestFolder:
             ("b/c/y.png", "c"),
         ]
         assert {row.confidence for row in rows_of(tmp_path)} == {1.0}
+
+    def test_a_local_folder_may_be_spelled_as_a_url(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "x.jpg").touch()
+        rows = list(read_catalog(CatalogConfig(path=f"file://{tmp_path}")))
+        assert [(row.image, row.label) for row in rows] == [("a/x.jpg", "a")]
 
     def test_a_name_that_is_not_utf8_is_spelled_out(self, tmp_path):
         directory = tmp_path / "a"
