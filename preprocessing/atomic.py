@@ -7,7 +7,9 @@ from uuid import uuid4
 
 from upath import UPath
 
-TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY_SUFFIX = ".tmp"
+TEMPORARY_PATTERN = "*." + 32 * "[0-9a-f]" + _TEMPORARY_SUFFIX
+"""What a job that was killed may leave behind, as a glob."""
 
 
 @contextmanager
@@ -17,7 +19,7 @@ def replacing(path: UPath) -> Iterator[BinaryIO]:
     The temporary name is unique, so two attempts at the same file do not meet.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid4().hex}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -37,6 +37,7 @@ from preprocessing.plan import (
     Owner,
     Plan,
     claim,
+    planned_images,
     read_classes,
     read_totals,
     remove_plan,
@@ -111,19 +112,19 @@ def preprocess(
     listener(Progress(Stage.READ_CATALOG))
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
-    claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite)
-
-    plan = Plan.read(root)
-    if plan is None or plan.fingerprint != fingerprint:
-        listener(Progress(Stage.CHECK_IMAGES))
-        plan = _make_plan(config, fingerprint, images, root)
-    kept, written = _write_missing_shards(plan, config, images, root, listener)
-    manifest = _finish(plan, kept | written, settings, root)
+    with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
+        plan = Plan.read(root)
+        if plan is None or plan.fingerprint != fingerprint:
+            listener(Progress(Stage.CHECK_IMAGES))
+            plan = _make_plan(config, fingerprint, images, root)
+        kept, written = _write_missing_shards(plan, config, images, root, listener)
+        manifest = _finish(plan, kept | written, settings, root)
+        rejected = _rejections(root)
     return PreprocessingReport(
         dataset=str(root),
         fingerprint=fingerprint,
         counts=manifest.counts,
-        rejected=_rejections(root),
+        rejected=rejected,
         images={split: manifest.splits[split].records for split in SplitName},
         num_classes=manifest.num_classes,
         shards_written=len(written),
@@ -134,6 +135,7 @@ def preprocess(
 
 def _make_plan(config: PreprocessingConfig, fingerprint: str, images: UPath, root: UPath) -> Plan:
     """Phase one."""
+    (root / MANIFEST_NAME).unlink(missing_ok=True)  # Tables that it vouches for are replaced.
     remove_plan(root)
     run_pipeline(
         lambda pipeline: plan_dataset(pipeline, config, images, root), config.runner.processes
@@ -160,9 +162,18 @@ def _make_plan(config: PreprocessingConfig, fingerprint: str, images: UPath, roo
         number = shard_count(totals.images.get(split, 0), config.shards.images_per_shard)
         shards[split] = [shard_name(split, index, number) for index in range(number)]
         write_missing_work_items(root, shards[split])
+        _check_planned(totals.images.get(split, 0), planned_images(root, shards[split]), root)
     plan = Plan(fingerprint=fingerprint, listed=totals.listed, shards=shards)
     plan.write(root)
     return plan
+
+
+def _check_planned(decided: int, planned: int, root: UPath) -> None:
+    if planned != decided:
+        raise PreprocessingError(
+            f"{root}: {decided} images are to be written, but the plan lists {planned}; did "
+            "something else write there? Run again, with nothing else at work in that directory"
+        )
 
 
 def _write_missing_shards(
@@ -180,6 +191,7 @@ def _write_missing_shards(
     missing = [name for name in names if name not in kept]
     if not missing:
         return kept, {}
+    (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
     for name in missing:
         (root / index_path(name)).unlink(missing_ok=True)
 

@@ -2,33 +2,41 @@
 
 It lies beside the shards, so that a shard can be written again without looking at every image.
 
+    plan/lock                                locked while a job writes
     plan/owner.json                          first: whose directory this is
     plan/train-00000-of-00008.parquet        PLAN_SCHEMA, in the order of the records
     plan/classes.parquet, plan/totals.json   counts of phase one
     plan/plan.json                           last: the plan is complete
 """
 
+import fcntl
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from preprocessing.atomic import TEMPORARY_SUFFIX, replacing
+from preprocessing.atomic import TEMPORARY_PATTERN, replacing
 from preprocessing.dataset import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
 from preprocessing.errors import PreprocessingError
 from preprocessing.labels import LabelCount
 from preprocessing.schema import SplitName
-from preprocessing.tables import read_table, write_rows
+from preprocessing.tables import count_rows, read_table, write_rows
 
 PLAN_DIRECTORY = "plan"
 CLASSES_NAME = "classes.parquet"
 TOTALS_NAME = "totals.json"
+OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
+LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
 PROBLEMS_NAME = f"{PLAN_DIRECTORY}/problems.json"
 DUPLICATES_NAME = "duplicates.parquet"
+
+_TABLES = (LABELS_NAME, REJECTED_NAME, DUPLICATES_NAME)
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -82,14 +90,16 @@ class Plan(BaseModel):
 
     @classmethod
     def read(cls, root: UPath) -> Self | None:
-        """The plan below `root`, or None when it is unfinished or a part of it is gone."""
+        """The plan below `root`, or None when it is unfinished or a part is gone or damaged."""
         path = root / PLAN_DIRECTORY / "plan.json"
-        if not path.is_file():
-            return None
-        plan = cls.model_validate_json(path.read_bytes())
-        parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
-        parts += [root / LABELS_NAME, root / REJECTED_NAME, root / DUPLICATES_NAME]
-        return plan if all(part.is_file() for part in parts) else None
+        try:
+            plan = cls.model_validate_json(path.read_bytes())
+            parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
+            for part in (*parts, *(root / name for name in _TABLES)):
+                read_table(part)
+        except (ValidationError, pa.ArrowException, OSError):
+            return None  # It is made again, which costs time but no images.
+        return plan
 
     def write(self, root: UPath) -> None:
         with replacing(root / PLAN_DIRECTORY / "plan.json") as file:
@@ -105,36 +115,81 @@ class Owner(BaseModel):
     settings: dict[str, Any]
 
 
-def claim(root: UPath, owner: Owner, *, overwrite: bool) -> None:
-    """Makes `root` the directory of this dataset, or finds that it is.
+@contextmanager
+def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
+    """Makes `root` the directory of this dataset, or finds that it is, and locks it for the block.
 
     Raises:
-        PreprocessingError: it holds another dataset (and `overwrite` is off), or other files.
+        PreprocessingError: it holds another dataset (and `overwrite` is off), or other files, or
+            another job is writing there.
     """
-    path = root / PLAN_DIRECTORY / "owner.json"
-    if path.is_file():
-        present = Owner.model_validate_json(path.read_bytes())
-        if present.fingerprint != owner.fingerprint and not overwrite:
-            raise PreprocessingError(
-                f"{root}: holds a dataset of other input ({_difference(present, owner)}); choose "
-                "another output directory, or --overwrite to delete that dataset"
-            )
-        if overwrite:
-            remove_dataset(root)
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    _refuse_other_files(root)
+    with _locked(root):
+        if (root / OWNER_NAME).is_file():
+            if overwrite:
+                remove_dataset(root)
+            else:
+                _refuse_other_dataset(root, owner)
+        with replacing(root / OWNER_NAME) as file:
+            file.write(owner.model_dump_json(indent=2).encode())
+        for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
+            for leftover in directory.glob(TEMPORARY_PATTERN):
+                leftover.unlink(missing_ok=True)
+        yield
+
+
+def _refuse_other_files(root: UPath) -> None:
+    if not root.exists() or (root / OWNER_NAME).is_file():
+        return
+    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)  # A job may have died between lock and owner.
+    if not root.is_dir() or any(path not in ours for path in root.rglob("*")):
         raise PreprocessingError(
             f"{root}: expected a new or empty directory, or one that preprocessing wrote, "
             "received other files; choose another output directory"
         )
-    with replacing(path) as file:
-        file.write(owner.model_dump_json(indent=2).encode())
-    for leftover in root.rglob(f"*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+
+
+def _refuse_other_dataset(root: UPath, owner: Owner) -> None:
+    path = root / OWNER_NAME
+    try:
+        present = Owner.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise PreprocessingError(
+            f"{path}: damaged, so whose dataset it is cannot be said; choose another output "
+            "directory, or --overwrite to delete that dataset"
+        ) from error
+    if present.fingerprint != owner.fingerprint:
+        raise PreprocessingError(
+            f"{root}: holds a dataset of other input ({_difference(present, owner)}); choose "
+            "another output directory, or --overwrite to delete that dataset"
+        )
+
+
+@contextmanager
+def _locked(root: UPath) -> Iterator[None]:
+    """Only one job at a time; the system frees the lock of a job that dies.
+
+    Object storage has no locks, so there the user has to see to it.
+    """
+    if not isinstance(root, Path):
+        yield
+        return
+    path = root / LOCK_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PreprocessingError(
+                f"{root}: another job is writing this dataset; wait until it has ended, or choose "
+                "another output directory"
+            ) from error
+        yield
 
 
 def remove_dataset(root: UPath) -> None:
     """Deletes what preprocessing writes, the manifest first, and nothing else."""
-    for name in (MANIFEST_NAME, LABELS_NAME, REJECTED_NAME, DUPLICATES_NAME):
+    for name in (MANIFEST_NAME, *_TABLES):
         (root / name).unlink(missing_ok=True)
     for split in SplitName:
         for suffix in ("tfrecord", "index.parquet"):
@@ -177,6 +232,11 @@ def write_missing_work_items(root: UPath, shards: Iterable[str]) -> None:
 
 def read_planned(root: UPath, shard: str) -> list[PlannedImage]:
     return [PlannedImage(**row) for row in read_table(plan_path(root, shard)).to_pylist()]
+
+
+def planned_images(root: UPath, shards: Iterable[str]) -> int:
+    """Rows of the work items together."""
+    return sum(count_rows(plan_path(root, shard)) for shard in shards)
 
 
 def write_classes(classes: Iterable[LabelCount], root: UPath) -> None:

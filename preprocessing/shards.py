@@ -57,7 +57,7 @@ def intact_shard(shard: str, root: UPath) -> ShardFile | None:
         return None
     try:
         table = read_table(index)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return None
     digest = _file_digest(path)
     expected = {

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from preprocessing import shards
+from preprocessing import job, shards
 from preprocessing.config import PreprocessingConfig
 from preprocessing.dataset import Dataset
 from preprocessing.errors import PreprocessingError
 from preprocessing.job import preprocess
+from preprocessing.plan import read_planned, write_planned
 from preprocessing.progress import Progress, Stage
 from preprocessing.schema import SplitName
 
@@ -178,6 +179,48 @@ def test_a_job_that_failed_between_shards_goes_on(
     report = preprocess(config_of(catalog), str(broken))
     assert report.shards_kept == 2
     assert dataset_bytes(broken) == dataset_bytes(finished.dataset)
+
+
+def test_an_interrupted_repair_leaves_no_dataset_that_opens(output, catalog, monkeypatch):
+    def fail(image):
+        raise OSError("No space left on device")
+
+    sorted((output / "train").glob("*.tfrecord"))[0].unlink()
+    monkeypatch.setattr(shards, "encode_example", fail)
+    with pytest.raises(PreprocessingError, match="No space left"):
+        preprocess(config_of(catalog), str(output))
+    with pytest.raises(PreprocessingError, match="unfinished"):
+        Dataset.open(output)
+
+
+def test_a_damaged_plan_or_index_is_made_again(finished, output, catalog, dataset_bytes):
+    damaged = [
+        sorted((output / "plan").glob("train-*.parquet"))[0],
+        sorted((output / "train").glob("*.index.parquet"))[1],
+    ]
+    for path in damaged:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+        path.write_bytes(data)
+    report = preprocess(config_of(catalog), str(output))
+    assert (report.shards_kept, report.shards_written) == (finished.shards_written - 1, 1)
+    assert dataset_bytes(output) == dataset_bytes(finished.dataset)
+
+
+def test_a_plan_that_lost_images_is_noticed_before_shards_are_written(
+    tmp_path, catalog, monkeypatch
+):
+    """As when something else writes there."""
+    real = job.write_missing_work_items
+
+    def lose_one(root, names):
+        real(root, names)
+        write_planned(root, names[0], read_planned(root, names[0])[1:])
+
+    monkeypatch.setattr(job, "write_missing_work_items", lose_one)
+    with pytest.raises(PreprocessingError, match=r"(\d+) images are to be written, but the plan"):
+        preprocess(config_of(catalog), str(tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*/*.tfrecord"))
 
 
 def test_other_settings_do_not_mix_with_a_dataset(output, catalog, dataset_bytes):

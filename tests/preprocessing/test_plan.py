@@ -4,8 +4,19 @@ import pytest
 from upath import UPath
 
 from preprocessing.errors import PreprocessingError
-from preprocessing.plan import Owner, Plan, claim, plan_path, shard_count, shard_name, write_planned
-from preprocessing.schema import SplitName
+from preprocessing.plan import (
+    LOCK_NAME,
+    OWNER_NAME,
+    Owner,
+    Plan,
+    claim,
+    plan_path,
+    shard_count,
+    shard_name,
+    write_planned,
+)
+from preprocessing.schema import REJECTED_SCHEMA, SplitName
+from preprocessing.tables import write_rows
 
 MINE = Owner(fingerprint="1", settings={"images": {"jpeg_quality": 90, "min_side": 8}})
 OTHER = Owner(fingerprint="2", settings={"images": {"jpeg_quality": 50, "min_side": 8}})
@@ -16,17 +27,62 @@ def root(tmp_path):
     return UPath(tmp_path / "dataset")
 
 
+def claimed(root, owner, *, overwrite=False):
+    with claim(root, owner, overwrite=overwrite):
+        pass
+
+
 def test_a_new_directory_is_claimed_and_found_again(root):
-    claim(root, MINE, overwrite=False)
-    claim(root, MINE, overwrite=False)
+    claimed(root, MINE)
+    claimed(root, MINE)
     with pytest.raises(PreprocessingError, match=r"other input \(different images\.jpeg_quality\)"):
-        claim(root, OTHER, overwrite=False)
+        claimed(root, OTHER)
     with pytest.raises(PreprocessingError, match="the catalog or the version"):
-        claim(root, MINE.model_copy(update={"fingerprint": "3"}), overwrite=False)
+        claimed(root, MINE.model_copy(update={"fingerprint": "3"}))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_one_job_at_a_time(root, overwrite):
+    with claim(root, MINE, overwrite=False):
+        (root / "manifest.json").touch()
+        with pytest.raises(PreprocessingError, match="another job is writing this dataset; wait"):
+            claimed(root, MINE, overwrite=overwrite)
+        assert (root / "manifest.json").exists()
+    claimed(root, MINE, overwrite=overwrite)
+
+
+def test_a_job_that_died_before_it_named_itself_is_no_obstacle(root):
+    (root / LOCK_NAME).parent.mkdir(parents=True)
+    (root / LOCK_NAME).touch()
+    claimed(root, MINE)
+
+
+def test_a_damaged_owner_is_replaced_only_when_asked_for(root):
+    claimed(root, MINE)
+    (root / OWNER_NAME).write_text('{"fingerprint": ')
+    with pytest.raises(PreprocessingError, match=r"owner\.json: damaged.*--overwrite") as error:
+        claimed(root, MINE)
+    assert "\n" not in str(error.value)
+    claimed(root, MINE, overwrite=True)
+    claimed(root, MINE)
+
+
+def test_only_our_own_leftovers_are_swept(root):
+    claimed(root, MINE)
+    unique = 32 * "0"
+    ours = [f"manifest.json.{unique}.tmp", f"plan/plan.json.{unique}.tmp"]
+    ours += [f"{split}/{split}-00000-of-00001.tfrecord.{unique}.tmp" for split in SplitName]
+    theirs = ["notes.tmp", "train/notes.tmp", f"backup/manifest.json.{unique}.tmp"]
+    for name in ours + theirs:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    claimed(root, MINE)
+    assert not any((root / name).exists() for name in ours)
+    assert all((root / name).exists() for name in theirs)
 
 
 def test_overwriting_deletes_the_dataset_and_nothing_else(root):
-    claim(root, MINE, overwrite=False)
+    claimed(root, MINE)
     ours = [
         "manifest.json",
         "labels.parquet",
@@ -34,16 +90,16 @@ def test_overwriting_deletes_the_dataset_and_nothing_else(root):
         "heldout/heldout-00000-of-00001.index.parquet",
         "plan/train-00000-of-00002.parquet",
         "plan/plan.json",
-        "train/train-00000-of-00002.tfrecord.0123.tmp",
+        "train/train-00000-of-00002.tfrecord.0123456789abcdef0123456789abcdef.tmp",
     ]
     theirs = ["notes.txt", "train/notes.txt", "train-data/train-00000-of-00002.tfrecord"]
     for name in ours + theirs:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).touch()
-    claim(root, OTHER, overwrite=True)
+    claimed(root, OTHER, overwrite=True)
     assert not any((root / name).exists() for name in ours)
     assert all((root / name).exists() for name in theirs)
-    claim(root, OTHER, overwrite=False)
+    claimed(root, OTHER)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -51,28 +107,44 @@ def test_a_foreign_directory_is_never_touched(root, overwrite):
     root.mkdir()
     (root / "thesis.tex").touch()
     with pytest.raises(PreprocessingError, match="received other files"):
-        claim(root, MINE, overwrite=overwrite)
+        claimed(root, MINE, overwrite=overwrite)
     assert [path.name for path in root.iterdir()] == ["thesis.tex"]
 
 
 def test_a_file_is_no_directory(root):
     root.write_text("x")
     with pytest.raises(PreprocessingError, match="expected a new or empty directory"):
-        claim(root, MINE, overwrite=True)
+        claimed(root, MINE, overwrite=True)
 
 
-def test_a_plan_counts_only_when_all_its_parts_are_there(root):
+TABLES = ("labels.parquet", "rejected.parquet", "duplicates.parquet")
+
+
+def complete_plan(root):
     shard = shard_name(SplitName.TRAIN, 0, 1)
     plan = Plan(fingerprint="1", listed=3, shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []})
-    assert Plan.read(root) is None
     plan.write(root)
     write_planned(root, shard, [])
-    for name in ("labels.parquet", "rejected.parquet", "duplicates.parquet"):
-        assert Plan.read(root) is None
-        (root / name).touch()
-    assert Plan.read(root) == plan
-    plan_path(root, shard).unlink()
+    for name in TABLES:
+        write_rows(root / name, [], REJECTED_SCHEMA)
+    return plan
+
+
+def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):
     assert Plan.read(root) is None
+    plan = complete_plan(root)
+    assert Plan.read(root) == plan
+    parts = [root / name for name in TABLES]
+    parts += [root / "plan" / "plan.json", plan_path(root, plan.shards[SplitName.TRAIN][0])]
+    for part in parts:
+        content = part.read_bytes()
+        for damaged in (b"", content[:-9], b"\xff" * len(content)):
+            part.write_bytes(damaged)
+            assert Plan.read(root) is None
+        part.unlink()
+        assert Plan.read(root) is None
+        part.write_bytes(content)
+        assert Plan.read(root) == plan
 
 
 def test_shard_counts_and_names():
