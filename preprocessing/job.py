@@ -4,13 +4,13 @@ Phase one (keys.py) decides everything and writes the plan; phase two (shards.py
 per work item; the manifest comes last. Each step is skipped when its result is there already.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 from upath import UPath
 
 from preprocessing.atomic import replacing
@@ -33,7 +33,7 @@ from preprocessing.fingerprint import compute_fingerprint
 from preprocessing.keys import plan_dataset
 from preprocessing.plan import (
     DUPLICATES_NAME,
-    PROBLEMS_NAME,
+    OUTCOMES_NAME,
     Owner,
     Plan,
     claim,
@@ -48,8 +48,11 @@ from preprocessing.plan import (
 from preprocessing.progress import Progress, ProgressListener, Stage, watching_files
 from preprocessing.rejections import LABEL_REASONS, RejectReason
 from preprocessing.schema import LABELS_SCHEMA, SplitName
-from preprocessing.shards import index_path, intact_shard, write_shard
+from preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
 from preprocessing.tables import read_table, write_table
+
+_OUTCOMES: TypeAdapter[list[ShardFile | str]] = TypeAdapter(list[ShardFile | str])
+"""What `write_shard` returned, for each shard."""
 
 
 @dataclass(frozen=True)
@@ -200,27 +203,23 @@ def _write_missing_shards(
             pipeline
             | beam.Create(missing)
             | beam.Reshuffle()
-            | beam.FlatMap(write_shard, root, images, config.images)
+            | beam.Map(write_shard, root, images, config.images)
             | beam.combiners.ToList()
-            | beam.Map(_write_problems, root)
+            | beam.Map(_write_outcomes, root)
         )
 
     indexes = [root / index_path(name) for name in missing]
     with watching_files(indexes, Stage.WRITE_SHARDS, listener):
         run_pipeline(write_shards, config.runner.processes)
-    problems = json.loads((root / PROBLEMS_NAME).read_bytes())
+    outcomes = _OUTCOMES.validate_json((root / OUTCOMES_NAME).read_bytes())
+    problems = sorted(outcome for outcome in outcomes if isinstance(outcome, str))
     if problems:
         raise PreprocessingError(
             f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
             "the images alone and run again with --overwrite"
         )
-    written = {}
-    for name in missing:
-        shard = intact_shard(name, root)
-        if shard is None:
-            raise PreprocessingError(f"{root}: shard {name} is damaged just after it was written")
-        written[name] = shard
-    return kept, written
+    by_path = {outcome.path: outcome for outcome in outcomes if isinstance(outcome, ShardFile)}
+    return kept, {name: by_path[tfrecord_path(name)] for name in missing}
 
 
 def _finish(
@@ -273,9 +272,10 @@ def _rejections(root: UPath) -> dict[RejectReason, int]:
     return {RejectReason(reason): count for reason, count in Counter(reasons).most_common()}
 
 
-def _write_problems(problems: Sequence[str], root: UPath) -> None:
-    with replacing(root / PROBLEMS_NAME) as file:
-        file.write(json.dumps(sorted(problems)).encode())
+def _write_outcomes(outcomes: Sequence[ShardFile | str], root: UPath) -> None:
+    """In an order that does not depend on which process was first."""
+    with replacing(root / OUTCOMES_NAME) as file:
+        file.write(_OUTCOMES.dump_json(sorted(outcomes, key=str)))
 
 
 def _ignore(_: Progress) -> None:

@@ -33,7 +33,7 @@ CLASSES_NAME = "classes.parquet"
 TOTALS_NAME = "totals.json"
 OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
 LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
-PROBLEMS_NAME = f"{PLAN_DIRECTORY}/problems.json"
+OUTCOMES_NAME = f"{PLAN_DIRECTORY}/outcomes.json"
 DUPLICATES_NAME = "duplicates.parquet"
 
 _TABLES = (LABELS_NAME, REJECTED_NAME, DUPLICATES_NAME)

@@ -22,11 +22,11 @@ _PLAN_SHA256 = b"plan_sha256"
 item, so that a shard of an earlier plan is not taken for one of this."""
 
 
-def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig) -> list[str]:
+def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig) -> ShardFile | str:
     """Writes a planned shard and then its index, whose presence says that both are complete.
 
     Returns:
-        Why the shard could not be written; nothing when it was.
+        What the manifest says of the shard, or why it could not be written.
     """
     digest = hashlib.sha256()
     offset, rows = 0, []
@@ -42,12 +42,12 @@ def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig)
                 )
                 offset += len(framed)
     except _ImageChangedError as changed:
-        return [str(changed)]
+        return str(changed)
     schema = INDEX_SCHEMA.with_metadata(
         {_SHA256: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
     )
     write_table(root / index_path(shard), pa.Table.from_pylist(rows, schema))
-    return []
+    return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
 
 
 def intact_shard(shard: str, root: UPath) -> ShardFile | None:
@@ -66,12 +66,16 @@ def intact_shard(shard: str, root: UPath) -> ShardFile | None:
     }
     if table.schema.metadata != expected:
         return None
+    return _shard_file(shard, records=table.num_rows, size=path.stat().st_size, sha256=digest)
+
+
+def _shard_file(shard: str, *, records: int, size: int, sha256: str) -> ShardFile:
     return ShardFile(
         path=tfrecord_path(shard),
         index_path=index_path(shard),
-        records=table.num_rows,
-        bytes=path.stat().st_size,
-        sha256=digest,
+        records=records,
+        bytes=size,
+        sha256=sha256,
     )
 
 

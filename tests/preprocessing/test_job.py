@@ -152,7 +152,7 @@ def test_a_second_run_does_nothing_and_damaged_shards_are_written_alone(finished
         *(path.with_suffix(".index.parquet") for path in (deleted, damaged)),
     }
     for path, (content, time) in before.items():
-        assert path.read_bytes() == content or path.name in ("owner.json", "problems.json")
+        assert path.read_bytes() == content or path.name in ("owner.json", "outcomes.json")
         if path.parent.name != "plan":
             assert (path.stat().st_mtime_ns == time) == (path not in rewritten)
 
@@ -179,6 +179,21 @@ def test_a_job_that_failed_between_shards_goes_on(
     report = preprocess(config_of(catalog), str(broken))
     assert report.shards_kept == 2
     assert dataset_bytes(broken) == dataset_bytes(finished.dataset)
+
+
+def test_what_was_just_written_is_not_read_again(tmp_path, catalog, monkeypatch):
+    """Shards may lie far away; what the manifest says of them, who wrote them knew."""
+    read_by_driver = []
+    real = job.intact_shard
+
+    def watch(name, root):
+        read_by_driver.append(name)
+        return real(name, root)
+
+    monkeypatch.setattr(job, "intact_shard", watch)
+    report = preprocess(config_of(catalog), str(tmp_path / "out"))
+    assert len(read_by_driver) == report.shards_written
+    assert preprocess(config_of(catalog), str(tmp_path / "out")).nothing_to_do
 
 
 def test_an_interrupted_repair_leaves_no_dataset_that_opens(output, catalog, monkeypatch):

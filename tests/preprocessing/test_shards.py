@@ -7,6 +7,7 @@ import pytest
 from upath import UPath
 
 from preprocessing.config import ImageConfig
+from preprocessing.dataset import ShardFile
 from preprocessing.fetch import content_digest
 from preprocessing.images import store
 from preprocessing.plan import PlannedImage, write_planned
@@ -39,9 +40,9 @@ def root(tmp_path, images):
 
 
 def test_records_and_index(root, images):
-    assert write_shard(SHARD, root, images, POLICY) == []
-    shard = intact_shard(SHARD, root)
-    assert shard is not None
+    shard = write_shard(SHARD, root, images, POLICY)
+    assert isinstance(shard, ShardFile)
+    assert shard == intact_shard(SHARD, root)
     data = (root / tfrecord_path(SHARD)).read_bytes()
     assert (shard.path, shard.index_path) == (tfrecord_path(SHARD), index_path(SHARD))
     assert (shard.records, shard.bytes) == (3, len(data))
@@ -60,9 +61,9 @@ def test_records_and_index(root, images):
 
 def test_a_shard_may_be_empty(root, images):
     write_planned(root, SHARD, [])
-    assert write_shard(SHARD, root, images, POLICY) == []
-    shard = intact_shard(SHARD, root)
-    assert shard is not None
+    shard = write_shard(SHARD, root, images, POLICY)
+    assert isinstance(shard, ShardFile)
+    assert shard == intact_shard(SHARD, root)
     assert (shard.records, shard.bytes) == (0, 0)
 
 
@@ -104,7 +105,8 @@ def test_a_shard_of_another_plan_is_not_taken_for_this_one(root, images):
 )
 def test_an_image_that_changed_stops_its_shard(root, images, change, message):
     change(images / "1.png")
-    (problem,) = write_shard(SHARD, root, images, POLICY)
+    problem = write_shard(SHARD, root, images, POLICY)
+    assert isinstance(problem, str)
     assert problem.startswith("1.png: ")
     assert message in problem
     assert [path.name for path in (root / "train").iterdir()] == []
