@@ -171,10 +171,10 @@ def _locked(root: UPath) -> Iterator[None]:
 
     Object storage has no locks, so there the user has to see to it.
     """
-    if not isinstance(root, Path):
+    if root.protocol not in ("", "file", "local"):
         yield
         return
-    path = root / LOCK_NAME
+    path = Path(root.path) / LOCK_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:

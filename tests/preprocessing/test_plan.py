@@ -42,7 +42,9 @@ def test_a_new_directory_is_claimed_and_found_again(root):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_one_job_at_a_time(root, overwrite):
+@pytest.mark.parametrize("protocol", ["", "file://", "local://"])
+def test_one_job_at_a_time(root, protocol, overwrite):
+    root = UPath(f"{protocol}{root}")
     with claim(root, MINE, overwrite=False):
         (root / "manifest.json").touch()
         with pytest.raises(PreprocessingError, match="another job is writing this dataset; wait"):
@@ -55,6 +57,18 @@ def test_a_job_that_died_before_it_named_itself_is_no_obstacle(root):
     (root / LOCK_NAME).parent.mkdir(parents=True)
     (root / LOCK_NAME).touch()
     claimed(root, MINE)
+
+
+def test_object_storage_is_claimed_without_a_lock():
+    root = UPath("memory://claimed/dataset")
+    claimed(root, MINE)
+    (root / "train").mkdir(exist_ok=True)
+    leftover = root / "train" / f"train-00000-of-00001.tfrecord.{32 * 'a'}.tmp"
+    leftover.write_bytes(b"half")
+    claimed(root, MINE)
+    assert not leftover.exists()
+    with pytest.raises(PreprocessingError, match="other input"):
+        claimed(root, OTHER)
 
 
 def test_a_damaged_owner_is_replaced_only_when_asked_for(root):
