@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -57,9 +58,9 @@ class ModelReplica:
         self._model = model
         self._loss = loss
         self._statistics_momentum = statistics_momentum
-        self._forward = tf.function(
-            lambda images: model(images, training=True), jit_compile=jit_compile
-        )
+        self._forward = partial(model, training=True)
+        if jit_compile:
+            self._forward = tf.function(self._forward, jit_compile=True)
         self._parameters = _Cuts(layout.parameters, layout.parameter_count, shards)
         self._statistics = _Cuts(layout.statistics, layout.statistics_count, shards)
         size = model.input_shape[1]
