@@ -1,8 +1,9 @@
 """Claim: one worker through the whole system keeps at least 0.90 of a bare Keras loop's speed.
 
-Full Xception at 96 px, batch 32, one worker, a parameter shard for each core. Peer: model.train_on_batch
-with Keras' RMSprop (momentum, EMA) on the same batches from the same input pipeline, in float32 on
-the same cores. They are measured in turn, several times; the figure is the ratio of the medians.
+Full Xception at 96 px, batch 32, one worker, a parameter shard for each core. Peer:
+model.train_on_batch with Keras' RMSprop (momentum, EMA) on the same batches from the same input
+pipeline, in float32 on the same cores. They are measured in turn, several times; the figure is the
+ratio of the medians.
 
     python benchmarks/worker_overhead.py [--rounds 3]
 
