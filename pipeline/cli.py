@@ -169,7 +169,7 @@ def demo(
     ] = Path("demo-output"),
     overrides: Overrides = None,
 ) -> None:
-    """Do everything on the pictures that come with the project; about six minutes on two cores."""
+    """Do everything on the pictures that come with the project; about five minutes on two cores."""
     from pipeline.demo import run_demo
 
     run_demo(output, overrides or [], _console())
