@@ -54,7 +54,7 @@ def _show(progress: TrainingProgress, display: ProgressDisplay) -> None:
 def _note(progress: TrainingProgress) -> str:
     row = progress.row
     if row is None:
-        return f"{progress.workers} workers start"
+        return "workers are starting"
     return (
         f"{row.images_per_second:.0f} images/s  loss {row.loss:.3f}  "
         f"rate {row.learning_rate:.2g}  staleness {row.staleness:.1f}  {progress.workers} workers"
