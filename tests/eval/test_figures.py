@@ -135,7 +135,7 @@ def test_evaluations_on_other_terms_are_not_drawn_together(evaluation, change):
 def test_a_moved_dataset_and_another_batch_size_are_the_same_terms(evaluation):
     moved = DatasetReference(root="s3://elsewhere", fingerprint="0123")
     other = evaluation(1, 0.1, dataset=moved, config=EvalConfig(batch_size=1))
-    build_training_profile([other, evaluation(2, 0.2)])
+    assert build_training_profile([other, evaluation(2, 0.2)]).axes, "they are drawn"
 
 
 HARD_NAMES = (

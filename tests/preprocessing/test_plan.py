@@ -57,6 +57,7 @@ def test_a_job_that_died_before_it_named_itself_is_no_obstacle(root):
     (root / LOCK_NAME).parent.mkdir(parents=True)
     (root / LOCK_NAME).touch()
     claimed(root, MINE)
+    assert Owner.model_validate_json((root / OWNER_NAME).read_bytes()) == MINE
 
 
 def test_object_storage_is_claimed_without_a_lock():
