@@ -22,13 +22,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from preprocessing.config import PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.job import preprocess
-from preprocessing.schema import SplitName
-from trainer.config import TrainerConfig
-from trainer.job import train
-from trainer.metrics_log import read_metrics
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.job import train
+from manylabel.trainer.metrics_log import read_metrics
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 SIDES = ("keras", "system")
@@ -79,10 +79,10 @@ def keras_speed(dataset_root: Path) -> float:
     import keras
     import numpy as np
 
-    from trainer.device import configure_device
-    from trainer.input import training_batches
-    from trainer.models.build import build_model
-    from trainer.plan import record_order
+    from manylabel.trainer.device import configure_device
+    from manylabel.trainer.input import training_batches
+    from manylabel.trainer.models.build import build_model
+    from manylabel.trainer.plan import record_order
 
     dataset = Dataset.open(dataset_root)
     config = settings(dataset.records(SplitName.TRAIN))

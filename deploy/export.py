@@ -15,15 +15,15 @@ import keras
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from deploy.errors import DeploymentError
-from deploy.stored import stored_jpeg
-from preprocessing.config import ImageConfig
-from preprocessing.dataset import code_version
-from trainer.augment import evaluation_image
-from trainer.checkpoint import CheckpointInfo, list_checkpoints
-from trainer.config import TrainerConfig
-from trainer.predict import load_checkpoint, new_model, top_classes
-from trainer.run_directory import DESCRIPTION, LABELS, RunDescription, open_run
+from manylabel.deploy.errors import DeploymentError
+from manylabel.deploy.stored import stored_jpeg
+from manylabel.preprocessing.config import ImageConfig
+from manylabel.preprocessing.dataset import code_version
+from manylabel.trainer.augment import evaluation_image
+from manylabel.trainer.checkpoint import CheckpointInfo, list_checkpoints
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.predict import load_checkpoint, new_model, top_classes
+from manylabel.trainer.run_directory import DESCRIPTION, LABELS, RunDescription, open_run
 
 SAVED_MODEL = "saved_model"
 # Images of a batch that are decoded at the same time; each can take the memory of an image of

@@ -6,7 +6,7 @@ exported model must see the same.
 
 import tensorflow as tf
 
-from preprocessing.config import ImageConfig
+from manylabel.preprocessing.config import ImageConfig
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

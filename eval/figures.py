@@ -13,11 +13,11 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 from upath import UPath
 
-from eval.errors import EvaluationError
-from eval.lettering import Ruler, families
-from eval.locations import Location, appearing
-from eval.samples import Sample
-from eval.summary import EvaluationSummary
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.lettering import Ruler, families
+from manylabel.eval.locations import Location, appearing
+from manylabel.eval.samples import Sample
+from manylabel.eval.summary import EvaluationSummary
 
 _INK = "#1f2328"
 _QUIET = "#656d76"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.errors import EvaluationError
-from eval.metrics import Positives
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.metrics import Positives
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
 
 
 @dataclass(frozen=True, eq=False)

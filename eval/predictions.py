@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from upath import UPath
 
-from eval.errors import EvaluationError
-from eval.locations import Location, appearing
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.locations import Location, appearing
 
 PREDICTIONS_SCHEMA = pa.schema(
     [

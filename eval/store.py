@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 from upath import UPath
 
-from eval.errors import EvaluationError
-from eval.locations import Location, appearing
-from eval.summary import SUMMARY_FORMAT_VERSION, EvaluationSummary
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.locations import Location, appearing
+from manylabel.eval.summary import SUMMARY_FORMAT_VERSION, EvaluationSummary
 
 CLASSES_SCHEMA = pa.schema(
     [

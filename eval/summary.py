@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from eval.config import EvalConfig, MetricForm
+from manylabel.eval.config import EvalConfig, MetricForm
 
 SUMMARY_FORMAT_VERSION = 1
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from upath import UPath
 
-from eval.config import WeightKind, WeightsConfig
-from eval.errors import EvaluationError
+from manylabel.eval.config import WeightKind, WeightsConfig
+from manylabel.eval.errors import EvaluationError
 
 _HEADER = ["label", "weight"]
 

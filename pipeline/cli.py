@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import USER_ERRORS, Interrupted
-from pipeline.quiet import quiet_libraries
+from manylabel.pipeline.errors import USER_ERRORS, Interrupted
+from manylabel.pipeline.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,12 +69,12 @@ def preprocess(
     overrides: Overrides = None,
 ) -> None:
     """Turn a catalog of labelled images into checked TFRecord shards."""
-    from pipeline.config import load_settings, override
+    from manylabel.pipeline.config import load_settings, override
 
     catalogs = [] if catalog is None else [override("preprocessing.catalog.path", catalog)]
     settings = load_settings(config, [*catalogs, *(overrides or [])])
 
-    from pipeline.preprocess import preprocess_with
+    from manylabel.pipeline.preprocess import preprocess_with
 
     preprocess_with(settings.preprocessing, output, _console(), overwrite=overwrite)
 
@@ -94,11 +94,11 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Train a model; the same command resumes from the newest intact checkpoint."""
-    from pipeline.config import load_settings
+    from manylabel.pipeline.config import load_settings
 
     settings = load_settings(config, overrides or [])
 
-    from pipeline.train import train_with
+    from manylabel.pipeline.train import train_with
 
     train_with(settings, dataset, run, address, _console())
 
@@ -121,7 +121,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score checkpoints on the held-out images by weighted MAP@100."""
-    from pipeline.evaluate import evaluate_run
+    from manylabel.pipeline.evaluate import evaluate_run
 
     evaluate_run(run, step, dataset, overrides or [], _console())
 
@@ -140,7 +140,7 @@ def export(
     ] = 5,
 ) -> None:
     """Write a SavedModel (image bytes in, labels and scores out) and the network as .keras."""
-    from pipeline.export import export_run
+    from manylabel.pipeline.export import export_run
 
     export_run(run, output, step, top_k, _console())
 
@@ -152,7 +152,7 @@ def runs(
     ] = Path("runs"),
 ) -> None:
     """List runs with their newest checkpoint and evaluation."""
-    from pipeline.runs import show_runs
+    from manylabel.pipeline.runs import show_runs
 
     show_runs(root, _console())
 
@@ -170,7 +170,7 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """Do everything on the pictures that come with the project; about five minutes on two cores."""
-    from pipeline.demo import run_demo
+    from manylabel.pipeline.demo import run_demo
 
     run_demo(output, overrides or [], _console())
 
@@ -178,7 +178,7 @@ def demo(
 @presets_app.command("list")
 def list_presets() -> None:
     """Name the presets."""
-    from pipeline.config import preset_names
+    from manylabel.pipeline.config import preset_names
 
     for name in preset_names():
         typer.echo(name)
@@ -187,7 +187,7 @@ def list_presets() -> None:
 @presets_app.command("show")
 def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.")]) -> None:
     """Print a preset's file with its comments, ready to be copied and changed."""
-    from pipeline.config import preset_path
+    from manylabel.pipeline.config import preset_path
 
     typer.echo(preset_path(name).read_text("utf-8"), nl=False)
 

@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eval.config import EvalConfig
-from pipeline.errors import SettingsError
-from pipeline.problems import problems, shown
-from preprocessing.config import PreprocessingConfig
-from trainer.config import TrainerConfig
+from manylabel.eval.config import EvalConfig
+from manylabel.pipeline.errors import SettingsError
+from manylabel.pipeline.problems import problems, shown
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.trainer.config import TrainerConfig
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from eval.figures import contact_sheet, training_profile
-from eval.samples import choose_samples
-from eval.store import predictions_path
-from pipeline.config import load_settings, override
-from pipeline.errors import CommandError
-from pipeline.evaluate import evaluate_checkpoints
-from pipeline.preprocess import preprocess_with
-from pipeline.tables import evaluation_table
-from pipeline.train import train_with
-from preprocessing.dataset import Dataset
-from trainer.checkpoint import list_checkpoints
+from manylabel.eval.figures import contact_sheet, training_profile
+from manylabel.eval.samples import choose_samples
+from manylabel.eval.store import predictions_path
+from manylabel.pipeline.config import load_settings, override
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.evaluate import evaluate_checkpoints
+from manylabel.pipeline.preprocess import preprocess_with
+from manylabel.pipeline.tables import evaluation_table
+from manylabel.pipeline.train import train_with
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.trainer.checkpoint import list_checkpoints
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 

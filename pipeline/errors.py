@@ -1,9 +1,9 @@
 """What the command line can tell its user."""
 
-from deploy.errors import DeploymentError
-from eval.errors import EvaluationError
-from preprocessing.errors import PreprocessingError
-from trainer.errors import TrainingError
+from manylabel.deploy.errors import DeploymentError
+from manylabel.eval.errors import EvaluationError
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.trainer.errors import TrainingError
 
 
 class SettingsError(Exception):

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from upath import UPath
 
-from eval.config import EvalConfig
-from eval.errors import EvaluationError
-from eval.job import Evaluator
-from eval.predictions import PredictionBatch, write_predictions
-from eval.store import predictions_path, read_summary, summary_path
-from eval.summary import EvaluationSummary, Provenance
-from pipeline.config import load_settings
-from pipeline.errors import CommandError
-from pipeline.progress import progress_display
-from pipeline.quiet import quiet_imports
-from pipeline.tables import evaluation_table
-from preprocessing.dataset import Dataset, code_version
-from preprocessing.schema import SplitName
-from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
-from trainer.run_directory import SETTINGS, RunDescription, open_run
+from manylabel.eval.config import EvalConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.job import Evaluator
+from manylabel.eval.predictions import PredictionBatch, write_predictions
+from manylabel.eval.store import predictions_path, read_summary, summary_path
+from manylabel.eval.summary import EvaluationSummary, Provenance
+from manylabel.pipeline.config import load_settings
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.progress import progress_display
+from manylabel.pipeline.quiet import quiet_imports
+from manylabel.pipeline.tables import evaluation_table
+from manylabel.preprocessing.dataset import Dataset, code_version
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
+from manylabel.trainer.run_directory import SETTINGS, RunDescription, open_run
 
 if TYPE_CHECKING:
-    from trainer.predict import Predictor
+    from manylabel.trainer.predict import Predictor
 
 
 def evaluate_run(
@@ -149,7 +149,7 @@ def _time_made(run: Path, step: int) -> float:
 
 def _new_predictor(run: Path, dataset: Dataset, config: EvalConfig) -> "Predictor":
     with quiet_imports():
-        from trainer.predict import Predictor
+        from manylabel.trainer.predict import Predictor
     return Predictor(run, dataset, k=config.k)
 
 

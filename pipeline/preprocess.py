@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
-from pipeline.progress import progress_display
-from preprocessing.config import PreprocessingConfig
-from preprocessing.job import PreprocessingReport, preprocess
-from preprocessing.schema import SplitName
+from manylabel.pipeline.progress import progress_display
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.job import PreprocessingReport, preprocess
+from manylabel.preprocessing.schema import SplitName
 
 
 def preprocess_with(

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.errors import EvaluationError
-from eval.store import read_summaries
-from pipeline.errors import CommandError
-from pipeline.tables import ratio_text
-from trainer.checkpoint import list_checkpoints
-from trainer.errors import TrainingError
-from trainer.run_directory import DESCRIPTION, open_run
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.store import read_summaries
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.tables import ratio_text
+from manylabel.trainer.checkpoint import list_checkpoints
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.run_directory import DESCRIPTION, open_run
 
 
 def show_runs(root: Path, console: Console) -> None:

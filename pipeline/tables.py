@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from eval.summary import EvaluationSummary, Scores
+from manylabel.eval.summary import EvaluationSummary, Scores
 
 
 def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.config import Settings
-from pipeline.errors import Interrupted
-from pipeline.progress import ProgressDisplay, progress_display
-from pipeline.quiet import quiet_imports
-from preprocessing.dataset import Dataset
-from trainer.job import TrainingProgress, train
+from manylabel.pipeline.config import Settings
+from manylabel.pipeline.errors import Interrupted
+from manylabel.pipeline.progress import ProgressDisplay, progress_display
+from manylabel.pipeline.quiet import quiet_imports
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.trainer.job import TrainingProgress, train
 
 
 def train_with(
@@ -22,7 +22,7 @@ def train_with(
     """
     Dataset.open(dataset)  # Its errors come before the seconds that TensorFlow takes to load.
     with quiet_imports():
-        import trainer.initial_state  # noqa: F401
+        import manylabel.trainer.initial_state  # noqa: F401
     with progress_display("train", console) as display:
         report = train(
             settings.trainer,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.errors import PreprocessingError
 
 # At import, Beam warns about cloud clients that are not installed. They are not used here; errors
 # still come through, then and later. Modules of this package import `beam` from here, so that
@@ -44,7 +44,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], processes: int) -> No
     """
     environment = None
     if processes > 1:
-        command = f"exec {shlex.quote(sys.executable)} -m preprocessing.beam_worker"
+        command = f"exec {shlex.quote(sys.executable)} -P -m manylabel.preprocessing.beam_worker"
         environment = SubprocessSDKEnvironment.from_command_string(command)
     runner = FnApiRunner(default_environment=environment)
     options = PipelineOptions([f"--direct_num_workers={processes}"])

@@ -21,16 +21,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from preprocessing.errors import DatasetError
-from preprocessing.schema import (
+from manylabel.preprocessing.errors import DatasetError
+from manylabel.preprocessing.schema import (
     INDEX_SCHEMA,
     LABELS_SCHEMA,
     LabelledImage,
     SplitName,
     decode_example,
 )
-from preprocessing.tables import read_table
-from preprocessing.tfrecord import iterate_records
+from manylabel.preprocessing.tables import read_table
+from manylabel.preprocessing.tfrecord import iterate_records
 
 FORMAT_VERSION = 1
 """Raised whenever a change to the code changes what is written for the same settings."""

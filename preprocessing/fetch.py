@@ -8,7 +8,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 # By type, because remote storage raises these without a number; and by number where Python has no
 # type for it.

@@ -5,10 +5,10 @@ import json
 
 from PIL import __version__ as pillow_version
 
-from preprocessing.catalogs import read_catalog
-from preprocessing.config import CatalogConfig, PreprocessingConfig
-from preprocessing.dataset import FORMAT_VERSION
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.catalogs import read_catalog
+from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.dataset import FORMAT_VERSION
+from manylabel.preprocessing.errors import PreprocessingError
 
 
 def compute_fingerprint(config: PreprocessingConfig) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from preprocessing.config import ImageConfig
-from preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.config import ImageConfig
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 

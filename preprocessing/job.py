@@ -13,11 +13,11 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 from upath import UPath
 
-from preprocessing.atomic import replacing
-from preprocessing.beam_runner import beam, run_pipeline
-from preprocessing.catalogs import detect_format, image_root
-from preprocessing.config import CatalogFormat, PreprocessingConfig
-from preprocessing.dataset import (
+from manylabel.preprocessing.atomic import replacing
+from manylabel.preprocessing.beam_runner import beam, run_pipeline
+from manylabel.preprocessing.catalogs import detect_format, image_root
+from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
+from manylabel.preprocessing.dataset import (
     FORMAT_VERSION,
     LABELS_NAME,
     MANIFEST_NAME,
@@ -28,10 +28,10 @@ from preprocessing.dataset import (
     Split,
     code_version,
 )
-from preprocessing.errors import PreprocessingError
-from preprocessing.fingerprint import compute_fingerprint
-from preprocessing.keys import plan_dataset
-from preprocessing.plan import (
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.fingerprint import compute_fingerprint
+from manylabel.preprocessing.keys import plan_dataset
+from manylabel.preprocessing.plan import (
     DUPLICATES_NAME,
     OUTCOMES_NAME,
     Owner,
@@ -45,11 +45,11 @@ from preprocessing.plan import (
     shard_name,
     write_missing_work_items,
 )
-from preprocessing.progress import Progress, ProgressListener, Stage, watching_files
-from preprocessing.rejections import LABEL_REASONS, RejectReason
-from preprocessing.schema import LABELS_SCHEMA, SplitName
-from preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from preprocessing.tables import read_table, write_table
+from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
+from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
+from manylabel.preprocessing.schema import LABELS_SCHEMA, SplitName
+from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
+from manylabel.preprocessing.tables import read_table, write_table
 
 _OUTCOMES: TypeAdapter[list[ShardFile | str]] = TypeAdapter(list[ShardFile | str])
 """What `write_shard` returned, for each shard."""

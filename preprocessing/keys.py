@@ -14,19 +14,25 @@ from typing import Any
 
 from upath import UPath
 
-from preprocessing import plan
-from preprocessing.beam_runner import beam
-from preprocessing.catalogs import read_catalog
-from preprocessing.config import HeldoutConfig, ImageConfig, PreprocessingConfig
-from preprocessing.dataset import REJECTED_NAME
-from preprocessing.fetch import content_digest, fetch
-from preprocessing.images import difference_hash
-from preprocessing.labels import LabelCount, build_vocabulary, present
-from preprocessing.listing import Candidate, Duplicate, image_key, merge_equal_files, merge_rows
-from preprocessing.near_duplicates import bands, close_pairs, connected_components
-from preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
-from preprocessing.schema import REJECTED_SCHEMA, SplitName
-from preprocessing.split import (
+from manylabel.preprocessing import plan
+from manylabel.preprocessing.beam_runner import beam
+from manylabel.preprocessing.catalogs import read_catalog
+from manylabel.preprocessing.config import HeldoutConfig, ImageConfig, PreprocessingConfig
+from manylabel.preprocessing.dataset import REJECTED_NAME
+from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.images import difference_hash
+from manylabel.preprocessing.labels import LabelCount, build_vocabulary, present
+from manylabel.preprocessing.listing import (
+    Candidate,
+    Duplicate,
+    image_key,
+    merge_equal_files,
+    merge_rows,
+)
+from manylabel.preprocessing.near_duplicates import bands, close_pairs, connected_components
+from manylabel.preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
+from manylabel.preprocessing.schema import REJECTED_SCHEMA, SplitName
+from manylabel.preprocessing.split import (
     find_cut,
     group_edges,
     hash_token,
@@ -36,7 +42,7 @@ from preprocessing.split import (
     shard_number,
     stable_hash,
 )
-from preprocessing.tables import write_rows
+from manylabel.preprocessing.tables import write_rows
 
 PCollection = Any
 """beam.PCollection; mypy does not analyse Beam."""

@@ -4,9 +4,9 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from preprocessing.catalogs import CatalogRow
-from preprocessing.labels import merge_labels, normalise_label, parse_confidence, present
-from preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
+from manylabel.preprocessing.catalogs import CatalogRow
+from manylabel.preprocessing.labels import merge_labels, normalise_label, parse_confidence, present
+from manylabel.preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from preprocessing.images import HASH_BITS
+from manylabel.preprocessing.images import HASH_BITS
 
 MIN_SET_BITS = 8
 """A hash with fewer bits set is of a nearly blank page and says little: it counts as near to an

@@ -5,16 +5,16 @@ import hashlib
 import pyarrow as pa
 from upath import UPath
 
-from preprocessing.atomic import replacing
-from preprocessing.config import ImageConfig
-from preprocessing.dataset import ShardFile
-from preprocessing.fetch import content_digest, fetch
-from preprocessing.images import store
-from preprocessing.plan import PlannedImage, plan_path, read_planned
-from preprocessing.rejections import ImageRejectedError
-from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
-from preprocessing.tables import read_table, write_table
-from preprocessing.tfrecord import frame
+from manylabel.preprocessing.atomic import replacing
+from manylabel.preprocessing.config import ImageConfig
+from manylabel.preprocessing.dataset import ShardFile
+from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.images import store
+from manylabel.preprocessing.plan import PlannedImage, plan_path, read_planned
+from manylabel.preprocessing.rejections import ImageRejectedError
+from manylabel.preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.preprocessing.tables import read_table, write_table
+from manylabel.preprocessing.tfrecord import frame
 
 _SHA256 = b"sha256"
 _PLAN_SHA256 = b"plan_sha256"

@@ -7,9 +7,9 @@ side. A group's place is a hash of its name alone, so adding images to a catalog
 import hashlib
 from collections.abc import Collection, Iterable
 
-from preprocessing.config import HeldoutConfig
-from preprocessing.labels import present
-from preprocessing.listing import Candidate
+from manylabel.preprocessing.config import HeldoutConfig
+from manylabel.preprocessing.labels import present
+from manylabel.preprocessing.listing import Candidate
 
 HASH_RANGE = 1 << 63
 """Hashes fit a signed integer of 64 bits, as Beam and Parquet want them."""

@@ -31,9 +31,12 @@ def imports(source: str) -> Iterator[str]:
     """Yields each imported name in full: `from a.b import c` is `a.b.c`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from ("." * node.level + f"{node.module}.{alias.name}" for alias in node.names)
+            names = ["." * node.level + f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("manylabel.") for name in names)
 
 
 def may_import(package: str, name: str) -> bool:
@@ -75,18 +78,18 @@ def test_every_module_keeps_the_import_direction():
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("preprocessing/job.py", "from trainer.config import TrainerConfig"),
+        ("preprocessing/job.py", "from manylabel.trainer.config import TrainerConfig"),
         ("preprocessing/images.py", "import tensorflow as tf"),
-        ("trainer/input.py", "from preprocessing import images"),
-        ("trainer/input.py", "from preprocessing.images import decode"),
-        ("trainer/job.py", "def f():\n    from eval.metrics import recall"),
+        ("trainer/input.py", "from manylabel.preprocessing import images"),
+        ("trainer/input.py", "from manylabel.preprocessing.images import decode"),
+        ("trainer/job.py", "def f():\n    from manylabel.eval.metrics import recall"),
         ("trainer/shard.py", "import ray"),
-        ("eval/store.py", "import trainer.checkpoint"),
+        ("eval/store.py", "import manylabel.trainer.checkpoint"),
         ("eval/figures.py", "import keras"),
         ("eval/job.py", "import apache_beam as beam"),
         ("eval/job.py", "from .metrics import recall"),
-        ("deploy/export.py", "from pipeline.config import Settings"),
-        ("deploy/export.py", "from trainer.checkpoint import _read"),
+        ("deploy/export.py", "from manylabel.pipeline.config import Settings"),
+        ("deploy/export.py", "from manylabel.trainer.checkpoint import _read"),
         ("pipeline/cli.py", "def f():\n    import tensorflow"),
     ],
 )
@@ -97,11 +100,20 @@ def test_a_forbidden_import_is_found(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("preprocessing/job.py", "import apache_beam as beam\nfrom preprocessing import images"),
-        ("trainer/input.py", "import tensorflow as tf\nfrom preprocessing.dataset import Dataset"),
+        (
+            "preprocessing/job.py",
+            "import apache_beam as beam\nfrom manylabel.preprocessing import images",
+        ),
+        (
+            "trainer/input.py",
+            "import tensorflow as tf\nfrom manylabel.preprocessing.dataset import Dataset",
+        ),
         ("trainer/topology.py", "import ray"),
-        ("deploy/export.py", "import keras\nfrom trainer.checkpoint import load_weights"),
-        ("pipeline/train.py", "from trainer.job import train\nfrom eval.job import evaluate"),
+        ("deploy/export.py", "import keras\nfrom manylabel.trainer.checkpoint import load_weights"),
+        (
+            "pipeline/train.py",
+            "from manylabel.trainer.job import train\nfrom manylabel.eval.job import evaluate",
+        ),
     ],
 )
 def test_an_allowed_import_is_left_alone(path, source):
@@ -125,7 +137,7 @@ def test_nobody_imports_eval_as_a_bare_name():
 def test_help_loads_no_heavy_library():
     script = (
         "import sys\n"
-        "from pipeline.cli import main\n"
+        "from manylabel.pipeline.cli import main\n"
         "sys.argv = ['manylabel', '--help']\n"
         "try:\n"
         "    main()\n"

@@ -6,7 +6,7 @@ int32 [4]: top, left, height, width, in pixels of the encoded image.
 
 import tensorflow as tf
 
-from trainer.input_config import (
+from manylabel.trainer.input_config import (
     AugmentationConfig,
     Fit,
     FramingConfig,

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainer.errors import CheckpointError, DamagedCheckpointError
-from trainer.ledger import LedgerState
-from trainer.optimizers import FloatVector
-from trainer.parameters import ParameterLayout, cut
-from trainer.shard import STATISTICS_VECTORS, ShardState
+from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
+from manylabel.trainer.ledger import LedgerState
+from manylabel.trainer.optimizers import FloatVector
+from manylabel.trainer.parameters import ParameterLayout, cut
+from manylabel.trainer.shard import STATISTICS_VECTORS, ShardState
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

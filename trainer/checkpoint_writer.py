@@ -13,7 +13,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from trainer.checkpoint import (
+from manylabel.trainer.checkpoint import (
     DIRECTORY,
     FORMAT_VERSION,
     MANIFEST,
@@ -24,10 +24,10 @@ from trainer.checkpoint import (
     checkpoint_path,
     list_checkpoints,
 )
-from trainer.errors import CheckpointError, NonFiniteStateError
-from trainer.ledger import LedgerState
-from trainer.parameters import ParameterLayout
-from trainer.protocols import Answers, CoordinatorShards
+from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
+from manylabel.trainer.ledger import LedgerState
+from manylabel.trainer.parameters import ParameterLayout
+from manylabel.trainer.protocols import Answers, CoordinatorShards
 
 _UNFINISHED = ".unfinished-"
 _REPLACED = ".replaced-"

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import ray
 from ray.exceptions import RayError
 
-from trainer.config import TopologyConfig
-from trainer.errors import TrainingError
+from manylabel.trainer.config import TopologyConfig
+from manylabel.trainer.errors import TrainingError
 
 
 @contextmanager

@@ -4,12 +4,12 @@ import enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainer.failures import FailureConfig
-from trainer.input_config import InputConfig
-from trainer.loss_config import LossConfig
-from trainer.models.config import ModelConfig
-from trainer.optimizers import Optimizer, RMSprop
-from trainer.schedules import ExponentialDecay, PolyakAverage
+from manylabel.trainer.failures import FailureConfig
+from manylabel.trainer.input_config import InputConfig
+from manylabel.trainer.loss_config import LossConfig
+from manylabel.trainer.models.config import ModelConfig
+from manylabel.trainer.optimizers import Optimizer, RMSprop
+from manylabel.trainer.schedules import ExponentialDecay, PolyakAverage
 
 
 class Precision(enum.StrEnum):

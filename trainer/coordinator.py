@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.errors import CheckpointError
-from trainer.failures import FailureConfig, FailureCounts, Stop, judge
-from trainer.ledger import RecordLedger, Settlement
-from trainer.protocols import (
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.errors import CheckpointError
+from manylabel.trainer.failures import FailureConfig, FailureCounts, Stop, judge
+from manylabel.trainer.ledger import RecordLedger, Settlement
+from manylabel.trainer.protocols import (
     Answers,
     BadRecordReport,
     CoordinatorShards,
     GradientReport,
     Snapshot,
 )
-from trainer.schedules import ExponentialDecay, PolyakAverage
-from trainer.training_metrics import MetricsRow, MetricsWindow
+from manylabel.trainer.schedules import ExponentialDecay, PolyakAverage
+from manylabel.trainer.training_metrics import MetricsRow, MetricsWindow
 
 
 @dataclass(frozen=True)

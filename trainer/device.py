@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from trainer.config import Precision
+from manylabel.trainer.config import Precision
 
 
 def configure_device(threads: int, precision: Precision) -> bool:

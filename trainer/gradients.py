@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.losses import SparseLabels
-from trainer.optimizers import FloatVector
-from trainer.parameters import ParameterLayout, VariableSlot, cut, fragments
+from manylabel.trainer.losses import SparseLabels
+from manylabel.trainer.optimizers import FloatVector
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot, cut, fragments
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.coordinator import Coordinator
-from trainer.optimizers import FloatVector
-from trainer.plan import TrainingPlan
-from trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
-from trainer.shard import ParameterShard, UpdateId
+from manylabel.trainer.coordinator import Coordinator
+from manylabel.trainer.optimizers import FloatVector
+from manylabel.trainer.plan import TrainingPlan
+from manylabel.trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
+from manylabel.trainer.shard import ParameterShard, UpdateId
 
 
 class LocalShards:

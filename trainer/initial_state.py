@@ -9,16 +9,16 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from preprocessing.dataset import Dataset
-from trainer.checkpoint import checkpoint_path
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.config import TrainerConfig
-from trainer.in_process import LocalShards
-from trainer.ledger import RecordLedger
-from trainer.optimizers import DecayBlocks
-from trainer.parameters import ParameterLayout, cut
-from trainer.plan import stream_identity
-from trainer.shard import ParameterShard, ShardState
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.trainer.checkpoint import checkpoint_path
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.in_process import LocalShards
+from manylabel.trainer.ledger import RecordLedger
+from manylabel.trainer.optimizers import DecayBlocks
+from manylabel.trainer.parameters import ParameterLayout, cut
+from manylabel.trainer.plan import stream_identity
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 
 def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
@@ -46,7 +46,7 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     """
     import keras
 
-    from trainer.models.build import build_model, decayed_variables
+    from manylabel.trainer.models.build import build_model, decayed_variables
 
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, dataset.num_classes)

@@ -8,15 +8,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import IMAGE_ENCODED, LABEL_CONFIDENCES, LABEL_IDS, SplitName
-from trainer.augment import evaluation_image, training_image
-from trainer.errors import TrainingError
-from trainer.input_config import InputConfig
-from trainer.losses import SparseLabels
-from trainer.protocols import BadRecordReport
-from trainer.record_order import RecordOrder
-from trainer.record_reader import RecordReader
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import IMAGE_ENCODED, LABEL_CONFIDENCES, LABEL_IDS, SplitName
+from manylabel.trainer.augment import evaluation_image, training_image
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.input_config import InputConfig
+from manylabel.trainer.losses import SparseLabels
+from manylabel.trainer.protocols import BadRecordReport
+from manylabel.trainer.record_order import RecordOrder
+from manylabel.trainer.record_reader import RecordReader
 
 TrainingBatch = tuple[tf.Tensor, SparseLabels, NDArray[np.int64]]
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
-from trainer.checkpoint import read_manifest
-from trainer.cluster import ray_cluster
-from trainer.config import TrainerConfig
-from trainer.coordinator import CoordinatorStatus
-from trainer.errors import TrainingError
-from trainer.failures import FailureCounts
-from trainer.initial_state import make_initial_checkpoint
-from trainer.metrics_log import MetricsLog
-from trainer.plan import TrainingPlan, total_records
-from trainer.resume import checkpoint_to_resume
-from trainer.run_directory import describe_run, sole_training_job
-from trainer.topology import Topology
-from trainer.training_metrics import MetricsRow
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.checkpoint import read_manifest
+from manylabel.trainer.cluster import ray_cluster
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.coordinator import CoordinatorStatus
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.failures import FailureCounts
+from manylabel.trainer.initial_state import make_initial_checkpoint
+from manylabel.trainer.metrics_log import MetricsLog
+from manylabel.trainer.plan import TrainingPlan, total_records
+from manylabel.trainer.resume import checkpoint_to_resume
+from manylabel.trainer.run_directory import describe_run, sole_training_job
+from manylabel.trainer.topology import Topology
+from manylabel.trainer.training_metrics import MetricsRow
 
 _POLL_SECONDS = 0.5
 # Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.

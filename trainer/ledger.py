@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from trainer.intervals import IntervalSet, runs
+from manylabel.trainer.intervals import IntervalSet, runs
 
 
 class LedgerError(RuntimeError):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainer.loss_config import ClassReduction, LossConfig, LossKind
+from manylabel.trainer.loss_config import ClassReduction, LossConfig, LossKind
 
 
 class SparseLabels(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
 
-from preprocessing.tfrecord import write_record
-from trainer.run_directory import replace_text
-from trainer.training_metrics import MetricsRow
+from manylabel.preprocessing.tfrecord import write_record
+from manylabel.trainer.run_directory import replace_text
+from manylabel.trainer.training_metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

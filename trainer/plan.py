@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
-from trainer.checkpoint import StreamIdentity, load_shard, read_manifest
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.config import TrainerConfig
-from trainer.coordinator import Coordinator
-from trainer.errors import CheckpointError, TrainingError
-from trainer.input_config import InputConfig
-from trainer.ledger import RecordLedger
-from trainer.optimizers import DecayBlocks
-from trainer.parameters import cut
-from trainer.protocols import CoordinatorShards, WorkerCoordinator, WorkerShards
-from trainer.record_order import RecordOrder
-from trainer.shard import ParameterShard
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.checkpoint import StreamIdentity, load_shard, read_manifest
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.coordinator import Coordinator
+from manylabel.trainer.errors import CheckpointError, TrainingError
+from manylabel.trainer.input_config import InputConfig
+from manylabel.trainer.ledger import RecordLedger
+from manylabel.trainer.optimizers import DecayBlocks
+from manylabel.trainer.parameters import cut
+from manylabel.trainer.protocols import CoordinatorShards, WorkerCoordinator, WorkerShards
+from manylabel.trainer.record_order import RecordOrder
+from manylabel.trainer.shard import ParameterShard
 
 if TYPE_CHECKING:  # loads TensorFlow, which only workers need
-    from trainer.worker import GradientWorker
+    from manylabel.trainer.worker import GradientWorker
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ class TrainingPlan:
         """
         import keras
 
-        from trainer.gradients import ModelReplica
-        from trainer.input import training_batches
-        from trainer.losses import label_loss
-        from trainer.models.build import build_model
-        from trainer.worker import GradientWorker
+        from manylabel.trainer.gradients import ModelReplica
+        from manylabel.trainer.input import training_batches
+        from manylabel.trainer.losses import label_loss
+        from manylabel.trainer.models.build import build_model
+        from manylabel.trainer.worker import GradientWorker
 
         config = self.config
         dataset = Dataset.open(self.dataset_root)

@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
-from trainer.checkpoint import checkpoint_path, load_weights
-from trainer.errors import TrainingError
-from trainer.input import evaluation_batches
-from trainer.loss_config import LossKind
-from trainer.models.build import build_model
-from trainer.run_directory import RunDescription, open_run
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.checkpoint import checkpoint_path, load_weights
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.input import evaluation_batches
+from manylabel.trainer.loss_config import LossKind
+from manylabel.trainer.models.build import build_model
+from manylabel.trainer.run_directory import RunDescription, open_run
 
 
 class TopK(NamedTuple):

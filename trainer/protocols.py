@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.optimizers import FloatVector
-from trainer.shard import UpdateId
+from manylabel.trainer.optimizers import FloatVector
+from manylabel.trainer.shard import UpdateId
 
 # One answer per shard, in shard order; where it comes from another process it may be still to
 # come (a Ray object reference).

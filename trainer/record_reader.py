@@ -7,10 +7,15 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
-from preprocessing.tfrecord import FOOTER_BYTES, HEADER_BYTES, CorruptRecordError, read_record
-from trainer.errors import TrainingError
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
+from manylabel.preprocessing.tfrecord import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    CorruptRecordError,
+    read_record,
+)
+from manylabel.trainer.errors import TrainingError
 
 
 class _OpenShard(NamedTuple):

@@ -4,9 +4,9 @@ import logging
 import shutil
 from pathlib import Path
 
-from trainer.checkpoint import finished_checkpoints, verify
-from trainer.checkpoint_writer import clear_left_overs
-from trainer.errors import DamagedCheckpointError, TrainingError
+from manylabel.trainer.checkpoint import finished_checkpoints, verify
+from manylabel.trainer.checkpoint_writer import clear_left_overs
+from manylabel.trainer.errors import DamagedCheckpointError, TrainingError
 
 log = logging.getLogger(__name__)
 

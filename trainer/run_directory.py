@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from preprocessing.dataset import Dataset, code_version
-from trainer.config import TrainerConfig
-from trainer.errors import TrainingError
+from manylabel.preprocessing.dataset import Dataset, code_version
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
 
 DESCRIPTION = "run.json"
 SETTINGS = "config.yaml"

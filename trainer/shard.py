@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.errors import NonFiniteStateError
-from trainer.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
+from manylabel.trainer.errors import NonFiniteStateError
+from manylabel.trainer.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
 
 SLOT_PREFIX = "slot/"
 STATISTICS_VECTORS = ("statistics", "statistics_average")

@@ -18,12 +18,12 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trainer.coordinator import CoordinatorStatus
-from trainer.errors import TrainingError
-from trainer.optimizers import FloatVector
-from trainer.plan import TrainingPlan
-from trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
-from trainer.shard import UpdateId
+from manylabel.trainer.coordinator import CoordinatorStatus
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.optimizers import FloatVector
+from manylabel.trainer.plan import TrainingPlan
+from manylabel.trainer.protocols import Answers, BadRecordReport, GradientReport, Snapshot
+from manylabel.trainer.shard import UpdateId
 
 
 class RayShards:
@@ -147,7 +147,7 @@ class _WorkerActor:
         shards: RayShards,
         coordinator: RayCoordinator,
     ) -> int:
-        from trainer.device import configure_device
+        from manylabel.trainer.device import configure_device
 
         on_gpu = configure_device(threads, plan.config.precision)
         return plan.new_worker(name, shards, coordinator, jit_compile=on_gpu).run()

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from trainer.gradients import ModelReplica
-from trainer.losses import SparseLabels
-from trainer.protocols import GradientReport, Snapshot, WorkerCoordinator, WorkerShards
+from manylabel.trainer.gradients import ModelReplica
+from manylabel.trainer.losses import SparseLabels
+from manylabel.trainer.protocols import GradientReport, Snapshot, WorkerCoordinator, WorkerShards
 
 Batch = tuple[tf.Tensor, SparseLabels, tf.Tensor]
 

@@ -4,7 +4,7 @@ Every reader gives `CatalogRow`s one after another and holds none back, so that 
 larger than memory.
 """
 
-from preprocessing.catalogs.read import detect_format, image_root, read_catalog
-from preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.catalogs.read import detect_format, image_root, read_catalog
+from manylabel.preprocessing.catalogs.rows import CatalogRow
 
 __all__ = ["CatalogRow", "detect_format", "image_root", "read_catalog"]

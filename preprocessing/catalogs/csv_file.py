@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from upath import UPath
 
-from preprocessing.catalogs.rows import CatalogRow, find_columns
-from preprocessing.config import CatalogConfig
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.catalogs.rows import CatalogRow, find_columns
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_FIELD_BYTES = 1 << 20
 """Longest cell. Past it a forgotten quote is likelier than a label."""

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from upath import UPath
 
-from preprocessing.catalogs.rows import CatalogRow
-from preprocessing.config import CatalogConfig
+from manylabel.preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.config import CatalogConfig
 
 
 def read_folder(config: CatalogConfig) -> Iterator[CatalogRow]:

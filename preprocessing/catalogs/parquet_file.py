@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from preprocessing.catalogs.rows import CatalogRow, find_columns
-from preprocessing.config import CatalogConfig
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.catalogs.rows import CatalogRow, find_columns
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
 
 
 def read_parquet(config: CatalogConfig) -> Iterator[CatalogRow]:

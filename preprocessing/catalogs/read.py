@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from upath import UPath
 
-from preprocessing.catalogs.csv_file import read_csv
-from preprocessing.catalogs.folder import read_folder
-from preprocessing.catalogs.parquet_file import read_parquet
-from preprocessing.catalogs.rows import CatalogRow
-from preprocessing.config import CatalogConfig, CatalogFormat
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.catalogs.csv_file import read_csv
+from manylabel.preprocessing.catalogs.folder import read_folder
+from manylabel.preprocessing.catalogs.parquet_file import read_parquet
+from manylabel.preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.errors import PreprocessingError
 
 _READERS = {
     CatalogFormat.CSV: read_csv,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from preprocessing.config import CatalogConfig
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
 
 
 @dataclass(frozen=True)

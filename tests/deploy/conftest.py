@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.config import ImageConfig, PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.job import preprocess
+from manylabel.preprocessing.config import ImageConfig, PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.job import preprocess
 
 SMALL = [f"small{number}.jpg" for number in range(14)]
 

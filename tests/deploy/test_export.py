@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deploy.errors import DeploymentError
-from deploy.export import export
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.config import TrainerConfig
-from trainer.in_process import LocalShards
-from trainer.ledger import RecordLedger
-from trainer.models.build import build_model, decayed_variables
-from trainer.optimizers import DecayBlocks
-from trainer.parameters import ParameterLayout
-from trainer.plan import stream_identity
-from trainer.predict import Predictor, load_checkpoint, new_model
-from trainer.run_directory import describe_run, open_run
-from trainer.shard import ParameterShard, ShardState
+from manylabel.deploy.errors import DeploymentError
+from manylabel.deploy.export import export
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.in_process import LocalShards
+from manylabel.trainer.ledger import RecordLedger
+from manylabel.trainer.models.build import build_model, decayed_variables
+from manylabel.trainer.optimizers import DecayBlocks
+from manylabel.trainer.parameters import ParameterLayout
+from manylabel.trainer.plan import stream_identity
+from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
+from manylabel.trainer.run_directory import describe_run, open_run
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 STEPS = (3, 7)
 CONFIG = TrainerConfig.model_validate(

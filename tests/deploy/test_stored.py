@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from deploy.stored import stored_jpeg
+from manylabel.deploy.stored import stored_jpeg
 
 LARGE = ["large.jpg", "large.png", "large on its side.jpg", "large translucent.png"]
 RECODED = [

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.summary import Provenance
-from preprocessing.dataset import FORMAT_VERSION, Dataset
-from preprocessing.schema import LABELS_SCHEMA, LabelledImage, encode_example
-from preprocessing.tfrecord import write_record
+from manylabel.eval.summary import Provenance
+from manylabel.preprocessing.dataset import FORMAT_VERSION, Dataset
+from manylabel.preprocessing.schema import LABELS_SCHEMA, LabelledImage, encode_example
+from manylabel.preprocessing.tfrecord import write_record
 
 MakeDataset = Callable[..., Dataset]
 

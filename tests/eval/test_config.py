@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from eval.config import EvalConfig, MetricForm, WeightKind, WeightsConfig
+from manylabel.eval.config import EvalConfig, MetricForm, WeightKind, WeightsConfig
 
 
 def test_defaults():
@@ -49,9 +49,12 @@ def test_settings_cannot_change():
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("eval.config", ["numpy", "pyarrow", "matplotlib", "tensorflow"]),
-        ("eval.job", ["matplotlib", "sklearn", "tensorflow", "apache_beam", "ray"]),
-        ("eval.figures", ["sklearn", "tensorflow", "apache_beam", "ray", "matplotlib.pyplot"]),
+        ("manylabel.eval.config", ["numpy", "pyarrow", "matplotlib", "tensorflow"]),
+        ("manylabel.eval.job", ["matplotlib", "sklearn", "tensorflow", "apache_beam", "ray"]),
+        (
+            "manylabel.eval.figures",
+            ["sklearn", "tensorflow", "apache_beam", "ray", "matplotlib.pyplot"],
+        ),
     ],
 )
 def test_a_module_loads_only_what_it_needs(module, heavy):

@@ -10,16 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from eval.config import EvalConfig
-from eval.errors import EvaluationError
-from eval.figures import (
+from manylabel.eval.config import EvalConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.figures import (
     build_contact_sheet,
     build_training_profile,
     contact_sheet,
     training_profile,
 )
-from eval.samples import Sample
-from eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
+from manylabel.eval.samples import Sample
+from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from eval.baseline import frequency_predictions
-from eval.config import EvalConfig, WeightsConfig
-from eval.errors import EvaluationError
-from eval.job import Evaluator
-from eval.predictions import PredictionBatch, write_predictions
-from eval.store import predictions_path, read_classes, read_summaries, read_summary
-from preprocessing.dataset import Dataset
+from manylabel.eval.baseline import frequency_predictions
+from manylabel.eval.config import EvalConfig, WeightsConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.job import Evaluator
+from manylabel.eval.predictions import PredictionBatch, write_predictions
+from manylabel.eval.store import predictions_path, read_classes, read_summaries, read_summary
+from manylabel.preprocessing.dataset import Dataset
 
 COUNTS = [40, 30, 20, 10, 5, 5, 2, 1]
 HELDOUT = {

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.errors import EvaluationError
-from eval.predictions import (
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.predictions import (
     PREDICTIONS_SCHEMA,
     PredictionBatch,
     predicted_dataset,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval.predictions import PredictionBatch, write_predictions
-from eval.samples import choose_samples
+from manylabel.eval.predictions import PredictionBatch, write_predictions
+from manylabel.eval.samples import choose_samples
 
 HELDOUT = {f"{n}.jpg": [n % 3] for n in range(40)}
 

@@ -3,9 +3,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from eval.config import EvalConfig
-from eval.errors import EvaluationError
-from eval.store import (
+from manylabel.eval.config import EvalConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.store import (
     CLASSES_SCHEMA,
     evaluation_directory,
     read_classes,
@@ -13,7 +13,7 @@ from eval.store import (
     read_summary,
     write_evaluation,
 )
-from eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
+from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
 
 NO_CLASSES = pa.table({name: [] for name in CLASSES_SCHEMA.names})
 

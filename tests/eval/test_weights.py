@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eval.config import WeightKind, WeightsConfig
-from eval.errors import EvaluationError
-from eval.weights import class_weights
+from manylabel.eval.config import WeightKind, WeightsConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.weights import class_weights
 
 NAMES = ["dog", 'a, "b"', "café"]
 LABELS = pa.table({"name": NAMES, "train_count": [6, 3, 1]})

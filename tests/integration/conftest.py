@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.config import PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.job import preprocess
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.job import preprocess
 
 IMAGES = 320
 

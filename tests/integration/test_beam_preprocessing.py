@@ -13,14 +13,14 @@ import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from PIL import Image
 
-from preprocessing.beam_runner import run_pipeline
-from preprocessing.config import PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.errors import PreprocessingError
-from preprocessing.job import preprocess
-from preprocessing.rejections import RejectReason
-from preprocessing.schema import decode_example, encode_example
-from preprocessing.tfrecord import read_record
+from manylabel.preprocessing.beam_runner import run_pipeline
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.rejections import RejectReason
+from manylabel.preprocessing.schema import decode_example, encode_example
+from manylabel.preprocessing.tfrecord import read_record
 
 pytestmark = pytest.mark.integration
 

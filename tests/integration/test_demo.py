@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

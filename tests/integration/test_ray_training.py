@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import SplitName
-from trainer.checkpoint import list_checkpoints, read_manifest
-from trainer.ledger import Settlement
-from trainer.metrics_log import read_metrics
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer.checkpoint import list_checkpoints, read_manifest
+from manylabel.trainer.ledger import Settlement
+from manylabel.trainer.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

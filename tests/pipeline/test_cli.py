@@ -5,9 +5,9 @@ import errno
 import pytest
 from upath import UPath
 
-from pipeline import cli
-from pipeline.errors import Interrupted, SettingsError
-from preprocessing.errors import DatasetError
+from manylabel.pipeline import cli
+from manylabel.pipeline.errors import Interrupted, SettingsError
+from manylabel.preprocessing.errors import DatasetError
 
 SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
 
@@ -98,14 +98,16 @@ def test_no_catalog(settings, tmp_path, capsys):
     ],
 )
 def test_errors_and_their_exit_codes(error, code, text, monkeypatch, capsys):
-    monkeypatch.setattr("pipeline.config.preset_names", failing(error))
+    monkeypatch.setattr("manylabel.pipeline.config.preset_names", failing(error))
     assert cli.run(["presets", "list"]) == code
     assert capsys.readouterr().err.startswith(text)
 
 
 def test_an_internal_error_leaves_its_traceback_in_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("pipeline.config.preset_names", failing(ZeroDivisionError("by\nzero")))
+    monkeypatch.setattr(
+        "manylabel.pipeline.config.preset_names", failing(ZeroDivisionError("by\nzero"))
+    )
     assert cli.run(["presets", "list"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("internal error: ZeroDivisionError: by zero (traceback: ")
@@ -114,7 +116,9 @@ def test_an_internal_error_leaves_its_traceback_in_a_file(tmp_path, monkeypatch,
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
-    monkeypatch.setattr("pipeline.config.preset_names", failing(ZeroDivisionError("by zero")))
+    monkeypatch.setattr(
+        "manylabel.pipeline.config.preset_names", failing(ZeroDivisionError("by zero"))
+    )
     assert cli.run(["--debug", "presets", "list"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 

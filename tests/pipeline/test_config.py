@@ -5,14 +5,14 @@ import re
 import pytest
 import yaml
 
-from pipeline.config import (
+from manylabel.pipeline.config import (
     Settings,
     dump_settings,
     load_settings,
     preset_names,
     preset_path,
 )
-from pipeline.errors import SettingsError
+from manylabel.pipeline.errors import SettingsError
 
 MINIMAL = "preprocessing: {catalog: {path: images.csv}}\n"
 

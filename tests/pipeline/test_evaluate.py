@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from eval.config import EvalConfig
-from eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
-from eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
-from pipeline.errors import CommandError
-from pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
-from pipeline.runs import show_runs
-from pipeline.tables import evaluation_table
-from preprocessing.dataset import FORMAT_VERSION, Manifest, Split
-from trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
-from trainer.config import TrainerConfig
-from trainer.run_directory import DESCRIPTION, SETTINGS, RunDescription
+from manylabel.eval.config import EvalConfig
+from manylabel.eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
+from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
+from manylabel.pipeline.runs import show_runs
+from manylabel.pipeline.tables import evaluation_table
+from manylabel.preprocessing.dataset import FORMAT_VERSION, Manifest, Split
+from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.run_directory import DESCRIPTION, SETTINGS, RunDescription
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 CHECKPOINTS = [CheckpointInfo(step, step * 32, Path(str(step))) for step in (0, 100, 250)]

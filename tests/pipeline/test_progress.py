@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from pipeline.progress import progress_display
+from manylabel.pipeline.progress import progress_display
 
 
 def lines_of(steps):

@@ -17,7 +17,7 @@ def stderr_of(script):
 def test_imports_lose_their_chatter_and_keep_their_errors():
     script = (
         "import os\n"
-        "from pipeline.quiet import quiet_imports\n"
+        "from manylabel.pipeline.quiet import quiet_imports\n"
         "with quiet_imports():\n"
         "    os.write(2, b'WARNING: All log messages before absl::InitializeLog() is called\\n')\n"
         "    os.write(2, b'I0000 00:00:1795490986.945435   17179 port.cc:153] on\\n')\n"
@@ -32,7 +32,7 @@ def test_imports_lose_their_chatter_and_keep_their_errors():
 def test_what_was_held_back_is_shown_when_an_import_fails():
     script = (
         "import os\n"
-        "from pipeline.quiet import quiet_imports\n"
+        "from manylabel.pipeline.quiet import quiet_imports\n"
         "try:\n"
         "    with quiet_imports():\n"
         "        os.write(2, b'why\\n')\n"
@@ -46,12 +46,12 @@ def test_what_was_held_back_is_shown_when_an_import_fails():
 def test_loggers_tell_errors_and_our_own_warnings():
     script = (
         "import logging\n"
-        "from pipeline.quiet import quiet_libraries\n"
+        "from manylabel.pipeline.quiet import quiet_libraries\n"
         "quiet_libraries()\n"
         "logging.warning('root')\n"
         "logging.getLogger('apache_beam.io').warning('beam')\n"
         "logging.getLogger('apache_beam.io').error('beam broke')\n"
-        "logging.getLogger('trainer.job').warning('ours')\n"
+        "logging.getLogger('manylabel.trainer.job').warning('ours')\n"
     )
     # The first message that root gets sets up its format.
     assert [line.rpartition(":")[2] for line in stderr_of(script)] == ["beam broke", "ours"]

@@ -3,7 +3,7 @@
 import pytest
 from upath import UPath
 
-from preprocessing.atomic import replacing
+from manylabel.preprocessing.atomic import replacing
 
 
 def test_the_file_appears_at_the_end(tmp_path):

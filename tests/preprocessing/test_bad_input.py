@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from preprocessing.config import PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.errors import PreprocessingError
-from preprocessing.job import preprocess
-from preprocessing.rejections import LABEL_REASONS, RejectReason
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
 
 ODD_LABELS = ["with, comma", 'with "quotes"', "emoji 🐢", "x" * 10_000]
 

@@ -2,8 +2,8 @@
 
 import inspect
 
-from preprocessing import beam_runner
-from preprocessing.beam_runner import local_job_service, worker_handlers
+from manylabel.preprocessing import beam_runner
+from manylabel.preprocessing.beam_runner import local_job_service, worker_handlers
 
 
 def test_beam_has_the_names_that_are_replaced():

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.catalogs import CatalogRow, detect_format, image_root, read_catalog
-from preprocessing.config import CatalogConfig, CatalogFormat
-from preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.catalogs import CatalogRow, detect_format, image_root, read_catalog
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.errors import PreprocessingError
 
 ODD_LABELS = ['a, "quoted" one', "🐢 żółw", "x" * 10_000, "two\nlines", "  spaced "]
 

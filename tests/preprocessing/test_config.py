@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.dataset import FORMAT_VERSION, Dataset, code_version
-from preprocessing.errors import CorruptRecordError, DatasetError
-from preprocessing.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
-from preprocessing.tfrecord import frame, read_record
+from manylabel.preprocessing.dataset import FORMAT_VERSION, Dataset, code_version
+from manylabel.preprocessing.errors import CorruptRecordError, DatasetError
+from manylabel.preprocessing.schema import (
+    INDEX_SCHEMA,
+    LABELS_SCHEMA,
+    LabelledImage,
+    encode_example,
+)
+from manylabel.preprocessing.tfrecord import frame, read_record
 
 IMAGES = [LabelledImage(f"{i}.jpg", b"jpeg" * i, 4, 4, (i % 2,), (1.0,)) for i in range(3)]
 

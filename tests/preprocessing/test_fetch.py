@@ -5,10 +5,10 @@ import os
 import pytest
 from upath import UPath
 
-from preprocessing.catalogs import image_root
-from preprocessing.config import CatalogConfig
-from preprocessing.fetch import content_digest, fetch
-from preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.catalogs import image_root
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 
 @pytest.fixture

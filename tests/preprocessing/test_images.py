@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from preprocessing.config import ImageConfig
-from preprocessing.images import difference_hash, store
-from preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.config import ImageConfig
+from manylabel.preprocessing.images import difference_hash, store
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 POLICY = ImageConfig(short_side_limit=32)
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from preprocessing import job, shards
-from preprocessing.config import PreprocessingConfig
-from preprocessing.dataset import Dataset
-from preprocessing.errors import PreprocessingError
-from preprocessing.job import preprocess
-from preprocessing.plan import read_planned, write_planned
-from preprocessing.progress import Progress, Stage
-from preprocessing.schema import SplitName
+from manylabel.preprocessing import job, shards
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.plan import read_planned, write_planned
+from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.schema import SplitName
 
 IMAGES = 40
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preprocessing.labels import (
+from manylabel.preprocessing.labels import (
     LabelCount,
     build_vocabulary,
     merge_labels,
@@ -10,7 +10,7 @@ from preprocessing.labels import (
     parse_confidence,
     present,
 )
-from preprocessing.schema import SplitName
+from manylabel.preprocessing.schema import SplitName
 
 
 def test_names_are_composed_and_trimmed():

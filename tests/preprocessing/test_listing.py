@@ -2,8 +2,8 @@
 
 import pytest
 
-from preprocessing.catalogs import CatalogRow
-from preprocessing.listing import (
+from manylabel.preprocessing.catalogs import CatalogRow
+from manylabel.preprocessing.listing import (
     Candidate,
     Duplicate,
     image_id_of,
@@ -11,7 +11,7 @@ from preprocessing.listing import (
     merge_equal_files,
     merge_rows,
 )
-from preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
+from manylabel.preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
 
 
 def row(image="a.jpg", label="cat", confidence="1", group=None):

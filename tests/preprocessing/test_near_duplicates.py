@@ -6,7 +6,12 @@ from itertools import combinations
 
 import pytest
 
-from preprocessing.near_duplicates import MIN_SET_BITS, bands, close_pairs, connected_components
+from manylabel.preprocessing.near_duplicates import (
+    MIN_SET_BITS,
+    bands,
+    close_pairs,
+    connected_components,
+)
 
 
 def differing_bits(one, other):

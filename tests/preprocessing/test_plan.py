@@ -3,8 +3,8 @@
 import pytest
 from upath import UPath
 
-from preprocessing.errors import PreprocessingError
-from preprocessing.plan import (
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.plan import (
     LOCK_NAME,
     OWNER_NAME,
     Owner,
@@ -15,8 +15,8 @@ from preprocessing.plan import (
     shard_name,
     write_planned,
 )
-from preprocessing.schema import REJECTED_SCHEMA, SplitName
-from preprocessing.tables import write_rows
+from manylabel.preprocessing.schema import REJECTED_SCHEMA, SplitName
+from manylabel.preprocessing.tables import write_rows
 
 MINE = Owner(fingerprint="1", settings={"images": {"jpeg_quality": 90, "min_side": 8}})
 OTHER = Owner(fingerprint="2", settings={"images": {"jpeg_quality": 50, "min_side": 8}})

@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.config import PreprocessingConfig
-from preprocessing.errors import PreprocessingError
-from preprocessing.job import preprocess
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
 
 HEADER = ("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author")
 

@@ -6,14 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from preprocessing.config import ImageConfig
-from preprocessing.dataset import ShardFile
-from preprocessing.fetch import content_digest
-from preprocessing.images import store
-from preprocessing.plan import PlannedImage, write_planned
-from preprocessing.schema import LabelledImage, decode_example
-from preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from preprocessing.tfrecord import read_record
+from manylabel.preprocessing.config import ImageConfig
+from manylabel.preprocessing.dataset import ShardFile
+from manylabel.preprocessing.fetch import content_digest
+from manylabel.preprocessing.images import store
+from manylabel.preprocessing.plan import PlannedImage, write_planned
+from manylabel.preprocessing.schema import LabelledImage, decode_example
+from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
+from manylabel.preprocessing.tfrecord import read_record
 
 SHARD = "train-00000-of-00001"
 POLICY = ImageConfig(short_side_limit=40)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from preprocessing.config import HeldoutConfig
-from preprocessing.listing import Candidate
-from preprocessing.split import (
+from manylabel.preprocessing.config import HeldoutConfig
+from manylabel.preprocessing.listing import Candidate
+from manylabel.preprocessing.split import (
     HASH_RANGE,
     find_cut,
     group_edges,

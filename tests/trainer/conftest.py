@@ -11,8 +11,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from preprocessing.dataset import FORMAT_VERSION, Counts, Dataset, Manifest, ShardFile, Split
-from preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.preprocessing.dataset import (
+    FORMAT_VERSION,
+    Counts,
+    Dataset,
+    Manifest,
+    ShardFile,
+    Split,
+)
+from manylabel.preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
 
 DatasetWriter = Callable[..., Dataset]
 

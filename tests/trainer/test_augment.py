@@ -7,8 +7,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from trainer.augment import central_window, evaluation_image, random_window, training_image
-from trainer.input_config import AugmentationConfig, FramingConfig, RandomResizedCrop
+from manylabel.trainer.augment import (
+    central_window,
+    evaluation_image,
+    random_window,
+    training_image,
+)
+from manylabel.trainer.input_config import AugmentationConfig, FramingConfig, RandomResizedCrop
 
 STILL = {
     "view": {"name": "central"},

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from trainer.checkpoint import (
+from manylabel.trainer.checkpoint import (
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
@@ -18,13 +18,13 @@ from trainer.checkpoint import (
     read_manifest,
     verify,
 )
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
-from trainer.in_process import LocalShards
-from trainer.ledger import LedgerState, Settlement
-from trainer.optimizers import SGD, DecayBlocks, RMSprop
-from trainer.parameters import ParameterLayout, VariableSlot, cut
-from trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
+from manylabel.trainer.in_process import LocalShards
+from manylabel.trainer.ledger import LedgerState, Settlement
+from manylabel.trainer.optimizers import SGD, DecayBlocks, RMSprop
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot, cut
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 STREAM = StreamIdentity(dataset_fingerprint="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
 LEDGER = LedgerState(next_position=90, undone=((3, 5), (80, 90)), settled={Settlement.APPLIED: 78})

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.checkpoint import (
+from manylabel.trainer.checkpoint import (
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
@@ -13,16 +13,16 @@ from trainer.checkpoint import (
     load_weights,
     read_manifest,
 )
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.coordinator import Coordinator
-from trainer.failures import FailureConfig
-from trainer.in_process import LocalShards
-from trainer.ledger import LedgerError, RecordLedger, Settlement
-from trainer.optimizers import SGD, DecayBlocks, RMSprop
-from trainer.parameters import ParameterLayout, VariableSlot, cut
-from trainer.protocols import BadRecordReport, GradientReport
-from trainer.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
-from trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.coordinator import Coordinator
+from manylabel.trainer.failures import FailureConfig
+from manylabel.trainer.in_process import LocalShards
+from manylabel.trainer.ledger import LedgerError, RecordLedger, Settlement
+from manylabel.trainer.optimizers import SGD, DecayBlocks, RMSprop
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot, cut
+from manylabel.trainer.protocols import BadRecordReport, GradientReport
+from manylabel.trainer.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 PARAMETERS, STATISTICS = 50, 20
 LAYOUT = ParameterLayout(

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from trainer.failures import FailureConfig, FailureCounts, judge
+from manylabel.trainer.failures import FailureConfig, FailureCounts, judge
 
 CONFIG = FailureConfig(
     max_bad_records=3,

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from trainer.gradients import ModelReplica
-from trainer.losses import SparseLabels
-from trainer.parameters import ParameterLayout, cut
+from manylabel.trainer.gradients import ModelReplica
+from manylabel.trainer.losses import SparseLabels
+from manylabel.trainer.parameters import ParameterLayout, cut
 
 SHARDS = range(1, 6)
 MOMENTUM = 0.7

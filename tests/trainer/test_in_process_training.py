@@ -9,19 +9,24 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from preprocessing.dataset import Dataset
-from preprocessing.schema import LabelledImage
-from trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights, read_manifest
-from trainer.config import TrainerConfig
-from trainer.coordinator import CoordinatorStatus
-from trainer.in_process import LocalCoordinator, new_local_shards
-from trainer.initial_state import write_initial_checkpoint
-from trainer.input import training_batches
-from trainer.ledger import Settlement
-from trainer.losses import SparseLabels, label_loss
-from trainer.models.build import build_model, decayed_variables
-from trainer.parameters import ParameterLayout
-from trainer.plan import TrainingPlan, record_order
+from manylabel.preprocessing.dataset import Dataset
+from manylabel.preprocessing.schema import LabelledImage
+from manylabel.trainer.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    load_weights,
+    read_manifest,
+)
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.coordinator import CoordinatorStatus
+from manylabel.trainer.in_process import LocalCoordinator, new_local_shards
+from manylabel.trainer.initial_state import write_initial_checkpoint
+from manylabel.trainer.input import training_batches
+from manylabel.trainer.ledger import Settlement
+from manylabel.trainer.losses import SparseLabels, label_loss
+from manylabel.trainer.models.build import build_model, decayed_variables
+from manylabel.trainer.parameters import ParameterLayout
+from manylabel.trainer.plan import TrainingPlan, record_order
 
 CLASSES = 12
 BATCH = 8

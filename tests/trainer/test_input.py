@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from preprocessing.errors import CorruptRecordError
-from preprocessing.schema import SplitName, encode_example
-from trainer.augment import evaluation_image
-from trainer.errors import TrainingError
-from trainer.input import evaluation_batches, training_batches
-from trainer.input_config import InputConfig
-from trainer.protocols import BadRecordReport
-from trainer.record_order import RecordOrder
+from manylabel.preprocessing.errors import CorruptRecordError
+from manylabel.preprocessing.schema import SplitName, encode_example
+from manylabel.trainer.augment import evaluation_image
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.input import evaluation_batches, training_batches
+from manylabel.trainer.input_config import InputConfig
+from manylabel.trainer.protocols import BadRecordReport
+from manylabel.trainer.record_order import RecordOrder
 
 PLAIN = {
     "view": {"name": "central"},

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trainer.intervals import IntervalSet, runs
+from manylabel.trainer.intervals import IntervalSet, runs
 
 
 def members(intervals):

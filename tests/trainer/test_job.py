@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.schema import SplitName
-from trainer import job
-from trainer.config import TrainerConfig
-from trainer.coordinator import CoordinatorStatus
-from trainer.errors import TrainingError
-from trainer.failures import FailureCounts
-from trainer.metrics_log import MetricsLog
-from trainer.plan import TrainingPlan
-from trainer.topology import WorkerEnd
+from manylabel.preprocessing.schema import SplitName
+from manylabel.trainer import job
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.coordinator import CoordinatorStatus
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.failures import FailureCounts
+from manylabel.trainer.metrics_log import MetricsLog
+from manylabel.trainer.plan import TrainingPlan
+from manylabel.trainer.topology import WorkerEnd
 
 GOING = CoordinatorStatus(
     step=0,

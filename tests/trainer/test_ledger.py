@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.ledger import LedgerError, LedgerState, RecordLedger, Settlement
+from manylabel.trainer.ledger import LedgerError, LedgerState, RecordLedger, Settlement
 
 TOTAL, LEASE = 70, 9
 

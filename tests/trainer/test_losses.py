@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from trainer.loss_config import LossConfig
-from trainer.losses import SparseLabels, label_loss
+from manylabel.trainer.loss_config import LossConfig
+from manylabel.trainer.losses import SparseLabels, label_loss
 
 SIGMOID = LossConfig()
 SOFTMAX = LossConfig(kind="softmax")

@@ -6,8 +6,8 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.metrics_log import MetricsLog, read_metrics
-from trainer.training_metrics import MetricsRow
+from manylabel.trainer.metrics_log import MetricsLog, read_metrics
+from manylabel.trainer.training_metrics import MetricsRow
 
 
 def row(step, loss=0.5):

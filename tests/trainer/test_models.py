@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from trainer.models.build import build_model, decayed_variables
-from trainer.models.config import ModelConfig
+from manylabel.trainer.models.build import build_model, decayed_variables
+from manylabel.trainer.models.config import ModelConfig
 
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 

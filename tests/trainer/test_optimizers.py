@@ -9,10 +9,17 @@ import pytest
 import tensorflow as tf
 from pydantic import TypeAdapter, ValidationError
 
-from trainer.optimizers import BLOCK_SIZE, SGD, DecayBlocks, MeanSquareStart, Optimizer, RMSprop
-from trainer.parameters import ParameterLayout, VariableSlot, cut
-from trainer.schedules import PolyakAverage
-from trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.optimizers import (
+    BLOCK_SIZE,
+    SGD,
+    DecayBlocks,
+    MeanSquareStart,
+    Optimizer,
+    RMSprop,
+)
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot, cut
+from manylabel.trainer.schedules import PolyakAverage
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 STEPS = 50
 L2 = 0.01

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trainer.parameters import ALIGNMENT, ParameterLayout, VariableSlot, cut, fragments
+from manylabel.trainer.parameters import ALIGNMENT, ParameterLayout, VariableSlot, cut, fragments
 
 
 def small_model(units=5):

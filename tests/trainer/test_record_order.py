@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from trainer.record_order import RecordOrder
+from manylabel.trainer.record_order import RecordOrder
 
 LAYOUTS = [
     # shard sizes, block, mix

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.checkpoint import StreamIdentity, checkpoint_path, list_checkpoints, verify
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.errors import CheckpointError, DamagedCheckpointError, TrainingError
-from trainer.in_process import LocalShards
-from trainer.ledger import LedgerState
-from trainer.optimizers import SGD, DecayBlocks
-from trainer.parameters import ParameterLayout, VariableSlot
-from trainer.resume import checkpoint_to_resume
-from trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.checkpoint import StreamIdentity, checkpoint_path, list_checkpoints, verify
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError, TrainingError
+from manylabel.trainer.in_process import LocalShards
+from manylabel.trainer.ledger import LedgerState
+from manylabel.trainer.optimizers import SGD, DecayBlocks
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot
+from manylabel.trainer.resume import checkpoint_to_resume
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 STREAM = StreamIdentity(dataset_fingerprint="f", seed=0, shuffle_block=1, shuffle_mix=1)
 LAYOUT = ParameterLayout(

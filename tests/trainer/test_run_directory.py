@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from preprocessing.dataset import Dataset, code_version
-from preprocessing.schema import LABELS_SCHEMA
-from trainer.config import TrainerConfig
-from trainer.errors import TrainingError
-from trainer.run_directory import describe_run, open_run, replace_text, sole_training_job
+from manylabel.preprocessing.dataset import Dataset, code_version
+from manylabel.preprocessing.schema import LABELS_SCHEMA
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.run_directory import describe_run, open_run, replace_text, sole_training_job
 
 CONFIG = TrainerConfig()
 
@@ -182,7 +182,7 @@ def test_what_fails_inside_a_job_is_not_its_locks_error(tmp_path):
 def test_a_killed_job_leaves_no_lock(tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from trainer.run_directory import sole_training_job\n"
+        "from manylabel.trainer.run_directory import sole_training_job\n"
         "with sole_training_job(Path(sys.argv[1])):\n"
         "    print('locked', flush=True); time.sleep(100)\n"
     )

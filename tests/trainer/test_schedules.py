@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from trainer.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
+from manylabel.trainer.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
 
 
 @pytest.mark.parametrize("staircase", [True, False])

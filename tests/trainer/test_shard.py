@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from trainer.optimizers import SGD, DecayBlocks, RMSprop
-from trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.optimizers import SGD, DecayBlocks, RMSprop
+from manylabel.trainer.shard import ParameterShard, ShardState
 
 N, M = 20, 3
 PLAIN = SGD(momentum=0.0)

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights
-from trainer.checkpoint_writer import CheckpointWriter
-from trainer.cluster import cpus_per_worker
-from trainer.config import TopologyConfig, TrainerConfig
-from trainer.errors import CheckpointError, TrainingError
-from trainer.in_process import LocalCoordinator, LocalShards, new_local_shards
-from trainer.initial_state import write_initial_checkpoint
-from trainer.ledger import RecordLedger
-from trainer.optimizers import SGD, DecayBlocks, RMSprop
-from trainer.parameters import ParameterLayout, VariableSlot
-from trainer.plan import TrainingPlan, stream_identity
-from trainer.protocols import BadRecordReport, GradientReport
-from trainer.shard import ParameterShard, ShardState
-from trainer.topology import _ShardActor
+from manylabel.trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights
+from manylabel.trainer.checkpoint_writer import CheckpointWriter
+from manylabel.trainer.cluster import cpus_per_worker
+from manylabel.trainer.config import TopologyConfig, TrainerConfig
+from manylabel.trainer.errors import CheckpointError, TrainingError
+from manylabel.trainer.in_process import LocalCoordinator, LocalShards, new_local_shards
+from manylabel.trainer.initial_state import write_initial_checkpoint
+from manylabel.trainer.ledger import RecordLedger
+from manylabel.trainer.optimizers import SGD, DecayBlocks, RMSprop
+from manylabel.trainer.parameters import ParameterLayout, VariableSlot
+from manylabel.trainer.plan import TrainingPlan, stream_identity
+from manylabel.trainer.protocols import BadRecordReport, GradientReport
+from manylabel.trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.topology import _ShardActor
 
 RECORDS = 24
 LAYOUT = ParameterLayout(
@@ -302,8 +302,8 @@ def test_a_shard_uses_as_many_threads_as_set(new_plan):
 def test_threads_and_precision_of_a_worker_are_as_set():
     """In a process of its own: TensorFlow takes both before its first operation only."""
     code = """if True:
-        from trainer.device import configure_device
-        from trainer.config import Precision
+        from manylabel.trainer.device import configure_device
+        from manylabel.trainer.config import Precision
         assert configure_device(1, Precision.BFLOAT16) is False
         import keras, tensorflow as tf
         layer = keras.layers.Dense(2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.training_metrics import MetricsRow, MetricsWindow
+from manylabel.trainer.training_metrics import MetricsRow, MetricsWindow
 
 
 class Clock:

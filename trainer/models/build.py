@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from trainer.models.config import ModelConfig, Network
-from trainer.models.xception import xception
+from manylabel.trainer.models.config import ModelConfig, Network
+from manylabel.trainer.models.xception import xception
 
 _BUILDERS = {Network.XCEPTION: xception}
 

@@ -8,7 +8,7 @@ parameters, the number in the paper's Table 3.
 import keras
 from keras import layers
 
-from trainer.models.config import Activation, ModelConfig
+from manylabel.trainer.models.config import Activation, ModelConfig
 
 
 def xception(config: ModelConfig, classes: int) -> keras.Model:
