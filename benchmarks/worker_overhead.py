@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.job import train
 from manylabel.trainer.metrics_log import read_metrics

@@ -18,7 +18,7 @@ import tensorflow as tf
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.stored import stored_jpeg
 from manylabel.preprocessing.config import ImageConfig
-from manylabel.preprocessing.dataset import code_version
+from manylabel.storage.provenance import code_version
 from manylabel.trainer.augment import evaluation_image
 from manylabel.trainer.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.config import TrainerConfig

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
-from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.lettering import Ruler, families
-from manylabel.eval.locations import Location, appearing
 from manylabel.eval.samples import Sample
 from manylabel.eval.summary import EvaluationSummary
+from manylabel.storage.atomic import replacing
+from manylabel.storage.locations import Location
 
 _INK = "#1f2328"
 _QUIET = "#656d76"
@@ -243,5 +243,5 @@ class _Page:
 
 
 def _save(figure: Figure, path: Location) -> None:
-    with appearing(UPath(path)) as partial, partial.open("wb") as file:
+    with replacing(path) as file:
         figure.savefig(file, format="png")

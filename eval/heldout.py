@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.metrics import Positives
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ from manylabel.eval.baseline import frequency_predictions
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.heldout import HeldoutLabels, read_heldout_labels
-from manylabel.eval.locations import Location
 from manylabel.eval.metrics import ClassMetrics, ClassScores, ImageMetrics, ImageScores, find_hits
 from manylabel.eval.predictions import PredictionBatch, predicted_dataset, read_predictions
 from manylabel.eval.store import CLASSES_SCHEMA, predictions_path, write_evaluation
 from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
 from manylabel.eval.weights import class_weights
-from manylabel.preprocessing.dataset import Dataset
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.locations import Location
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.locations import Location, appearing
+from manylabel.storage.atomic import replacing
+from manylabel.storage.locations import Location
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -103,8 +104,7 @@ def write_predictions(
     schema = PREDICTIONS_SCHEMA.with_metadata({_FINGERPRINT_KEY: dataset_fingerprint.encode()})
     images = 0
     with (
-        appearing(UPath(path)) as partial,
-        partial.open("wb") as file,
+        replacing(path) as file,
         pq.ParquetWriter(file, schema) as writer,
     ):
         for batch in batches:

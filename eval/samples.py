@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
-from manylabel.eval.locations import Location
 from manylabel.eval.predictions import read_predictions
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import LabelledImage, SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.locations import Location
+from manylabel.storage.schema import LabelledImage, SplitName
 
 _READ_BATCH = 256
 

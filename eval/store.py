@@ -7,13 +7,14 @@ runs/<run>/evals/<step, 8 digits>/
 """
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.locations import Location, appearing
 from manylabel.eval.summary import SUMMARY_FORMAT_VERSION, EvaluationSummary
+from manylabel.storage.atomic import replace_text
+from manylabel.storage.locations import Location
+from manylabel.storage.tables import read_table, write_table
 
 CLASSES_SCHEMA = pa.schema(
     [
@@ -52,10 +53,10 @@ def summary_path(run_dir: Location, step: int) -> UPath:
 def write_evaluation(run_dir: Location, summary: EvaluationSummary, classes: pa.Table) -> UPath:
     """Writes classes.parquet, then summary.json; returns their directory."""
     directory = evaluation_directory(run_dir, summary.provenance.step)
-    with appearing(directory / "classes.parquet") as partial, partial.open("wb") as file:
-        pq.write_table(classes.cast(CLASSES_SCHEMA), file)
-    with appearing(summary_path(run_dir, summary.provenance.step)) as partial:
-        partial.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_table(directory / "classes.parquet", classes.cast(CLASSES_SCHEMA))
+    replace_text(
+        summary_path(run_dir, summary.provenance.step), summary.model_dump_json(indent=2) + "\n"
+    )
     return directory
 
 
@@ -83,9 +84,7 @@ def read_summaries(run_dir: Location) -> list[EvaluationSummary]:
 def read_classes(run_dir: Location, step: int) -> pa.Table:
     """The per-class results of a complete evaluation (CLASSES_SCHEMA)."""
     read_summary(run_dir, step)
-    with (evaluation_directory(run_dir, step) / "classes.parquet").open("rb") as file:
-        # Without threads: those that pyarrow leaves behind can abort a process at its exit.
-        return pq.ParquetFile(file).read(use_threads=False)
+    return read_table(evaluation_directory(run_dir, step) / "classes.parquet")
 
 
 def _parse(path: UPath) -> EvaluationSummary:

@@ -3,6 +3,7 @@
 from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.errors import EvaluationError
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.errors import StorageError
 from manylabel.trainer.errors import TrainingError
 
 
@@ -21,6 +22,7 @@ class Interrupted(Exception):
 USER_ERRORS = (
     SettingsError,
     CommandError,
+    StorageError,
     PreprocessingError,
     TrainingError,
     EvaluationError,

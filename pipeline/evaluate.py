@@ -19,8 +19,9 @@ from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.progress import progress_display
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.pipeline.tables import evaluation_table
-from manylabel.preprocessing.dataset import Dataset, code_version
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
 from manylabel.trainer.run_directory import SETTINGS, RunDescription, open_run
 

@@ -5,7 +5,7 @@ from rich.console import Console
 from manylabel.pipeline.progress import progress_display
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import PreprocessingReport, preprocess
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.schema import SplitName
 
 
 def preprocess_with(

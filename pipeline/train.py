@@ -8,7 +8,7 @@ from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.quiet import quiet_imports
-from manylabel.preprocessing.dataset import Dataset
+from manylabel.storage.dataset import Dataset
 from manylabel.trainer.job import TrainingProgress, train
 
 

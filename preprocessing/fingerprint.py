@@ -7,8 +7,8 @@ from PIL import __version__ as pillow_version
 
 from manylabel.preprocessing.catalogs import read_catalog
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
-from manylabel.preprocessing.dataset import FORMAT_VERSION
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.manifest import FORMAT_VERSION
 
 
 def compute_fingerprint(config: PreprocessingConfig) -> str:

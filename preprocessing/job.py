@@ -13,21 +13,9 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 from upath import UPath
 
-from manylabel.preprocessing.atomic import replacing
 from manylabel.preprocessing.beam_runner import beam, run_pipeline
 from manylabel.preprocessing.catalogs import detect_format, image_root
 from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
-from manylabel.preprocessing.dataset import (
-    FORMAT_VERSION,
-    LABELS_NAME,
-    MANIFEST_NAME,
-    REJECTED_NAME,
-    Counts,
-    Manifest,
-    ShardFile,
-    Split,
-    code_version,
-)
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.keys import plan_dataset
@@ -47,9 +35,21 @@ from manylabel.preprocessing.plan import (
 )
 from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
 from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
-from manylabel.preprocessing.schema import LABELS_SCHEMA, SplitName
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from manylabel.preprocessing.tables import read_table, write_table
+from manylabel.storage.atomic import replacing
+from manylabel.storage.manifest import (
+    FORMAT_VERSION,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Counts,
+    Manifest,
+    ShardFile,
+    Split,
+)
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import LABELS_SCHEMA, SplitName
+from manylabel.storage.tables import read_table, write_table
 
 _OUTCOMES: TypeAdapter[list[ShardFile | str]] = TypeAdapter(list[ShardFile | str])
 """What `write_shard` returned, for each shard."""

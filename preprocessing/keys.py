@@ -18,7 +18,6 @@ from manylabel.preprocessing import plan
 from manylabel.preprocessing.beam_runner import beam
 from manylabel.preprocessing.catalogs import read_catalog
 from manylabel.preprocessing.config import HeldoutConfig, ImageConfig, PreprocessingConfig
-from manylabel.preprocessing.dataset import REJECTED_NAME
 from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import difference_hash
 from manylabel.preprocessing.labels import LabelCount, build_vocabulary, present
@@ -31,7 +30,6 @@ from manylabel.preprocessing.listing import (
 )
 from manylabel.preprocessing.near_duplicates import bands, close_pairs, connected_components
 from manylabel.preprocessing.rejections import ImageRejectedError, Rejection, RejectReason
-from manylabel.preprocessing.schema import REJECTED_SCHEMA, SplitName
 from manylabel.preprocessing.split import (
     find_cut,
     group_edges,
@@ -42,7 +40,9 @@ from manylabel.preprocessing.split import (
     shard_number,
     stable_hash,
 )
-from manylabel.preprocessing.tables import write_rows
+from manylabel.storage.manifest import REJECTED_NAME
+from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
+from manylabel.storage.tables import write_rows
 
 PCollection = Any
 """beam.PCollection; mypy does not analyse Beam."""

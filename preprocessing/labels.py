@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.schema import SplitName
 
 Labels = Mapping[str, float]
 """Name to confidence. 0 is a verified absence; every other value is in (0, 1]."""

@@ -21,12 +21,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from manylabel.preprocessing.atomic import TEMPORARY_PATTERN, replacing
-from manylabel.preprocessing.dataset import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.labels import LabelCount
-from manylabel.preprocessing.schema import SplitName
-from manylabel.preprocessing.tables import count_rows, read_table, write_rows
+from manylabel.storage.atomic import TEMPORARY_PATTERN, replacing
+from manylabel.storage.manifest import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
+from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import count_rows, read_table, write_rows
 
 PLAN_DIRECTORY = "plan"
 CLASSES_NAME = "classes.parquet"

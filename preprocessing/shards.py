@@ -5,16 +5,16 @@ import hashlib
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.atomic import replacing
 from manylabel.preprocessing.config import ImageConfig
-from manylabel.preprocessing.dataset import ShardFile
 from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
-from manylabel.preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
-from manylabel.preprocessing.tables import read_table, write_table
-from manylabel.preprocessing.tfrecord import frame
+from manylabel.storage.atomic import replacing
+from manylabel.storage.manifest import ShardFile
+from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.tables import read_table, write_table
+from manylabel.storage.tfrecord import frame
 
 _SHA256 = b"sha256"
 _PLAN_SHA256 = b"plan_sha256"

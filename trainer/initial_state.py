@@ -9,7 +9,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from manylabel.preprocessing.dataset import Dataset
+from manylabel.storage.dataset import Dataset
 from manylabel.trainer.checkpoint import checkpoint_path
 from manylabel.trainer.checkpoint_writer import CheckpointWriter
 from manylabel.trainer.config import TrainerConfig

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import IMAGE_ENCODED, LABEL_CONFIDENCES, LABEL_IDS, SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import IMAGE_ENCODED, LABEL_CONFIDENCES, LABEL_IDS, SplitName
 from manylabel.trainer.augment import evaluation_image, training_image
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.input_config import InputConfig

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.checkpoint import read_manifest
 from manylabel.trainer.cluster import ray_cluster
 from manylabel.trainer.config import TrainerConfig

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
 
-from manylabel.preprocessing.tfrecord import write_record
-from manylabel.trainer.run_directory import replace_text
+from manylabel.storage.atomic import replace_text
+from manylabel.storage.tfrecord import write_record
 from manylabel.trainer.training_metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"

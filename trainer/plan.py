@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.checkpoint import StreamIdentity, load_shard, read_manifest
 from manylabel.trainer.checkpoint_writer import CheckpointWriter
 from manylabel.trainer.config import TrainerConfig

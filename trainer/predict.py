@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.checkpoint import checkpoint_path, load_weights
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.input import evaluation_batches

@@ -7,14 +7,10 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
-from manylabel.preprocessing.tfrecord import (
-    FOOTER_BYTES,
-    HEADER_BYTES,
-    CorruptRecordError,
-    read_record,
-)
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.schema import SplitName
+from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 from manylabel.trainer.errors import TrainingError
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,9 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from manylabel.preprocessing.dataset import Dataset, code_version
+from manylabel.storage.atomic import replace_text
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.provenance import code_version
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 
@@ -126,13 +127,6 @@ def sole_training_job(run: Path) -> Iterator[None]:
                 f"{run}: expected a directory that can be written and locked, received: {error}"
             ) from error
         yield
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new one, never a part."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def _check_resumable(

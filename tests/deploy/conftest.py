@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from manylabel.preprocessing.config import ImageConfig, PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.job import preprocess
+from manylabel.storage.dataset import Dataset
 
 SMALL = [f"small{number}.jpg" for number in range(14)]
 

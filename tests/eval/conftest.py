@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.eval.summary import Provenance
-from manylabel.preprocessing.dataset import FORMAT_VERSION, Dataset
-from manylabel.preprocessing.schema import LABELS_SCHEMA, LabelledImage, encode_example
-from manylabel.preprocessing.tfrecord import write_record
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.manifest import FORMAT_VERSION
+from manylabel.storage.schema import LABELS_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.tfrecord import write_record
 
 MakeDataset = Callable[..., Dataset]
 

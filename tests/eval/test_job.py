@@ -9,7 +9,7 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
 from manylabel.eval.predictions import PredictionBatch, write_predictions
 from manylabel.eval.store import predictions_path, read_classes, read_summaries, read_summary
-from manylabel.preprocessing.dataset import Dataset
+from manylabel.storage.dataset import Dataset
 
 COUNTS = [40, 30, 20, 10, 5, 5, 2, 1]
 HELDOUT = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.job import preprocess
+from manylabel.storage.dataset import Dataset
 
 IMAGES = 320
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from manylabel.preprocessing.beam_runner import run_pipeline
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
-from manylabel.preprocessing.schema import decode_example, encode_example
-from manylabel.preprocessing.tfrecord import read_record
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import decode_example, encode_example
+from manylabel.storage.tfrecord import read_record
 
 pytestmark = pytest.mark.integration
 

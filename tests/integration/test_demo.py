@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

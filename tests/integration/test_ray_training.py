@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.checkpoint import list_checkpoints, read_manifest
 from manylabel.trainer.ledger import Settlement
 from manylabel.trainer.metrics_log import read_metrics

@@ -7,7 +7,7 @@ from upath import UPath
 
 from manylabel.pipeline import cli
 from manylabel.pipeline.errors import Interrupted, SettingsError
-from manylabel.preprocessing.errors import DatasetError
+from manylabel.storage.errors import DatasetError
 
 SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
 

@@ -13,7 +13,7 @@ from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
 from manylabel.pipeline.runs import show_runs
 from manylabel.pipeline.tables import evaluation_table
-from manylabel.preprocessing.dataset import FORMAT_VERSION, Manifest, Split
+from manylabel.storage.manifest import FORMAT_VERSION, Manifest, Split
 from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.run_directory import DESCRIPTION, SETTINGS, RunDescription

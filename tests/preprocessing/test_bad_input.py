@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
+from manylabel.storage.dataset import Dataset
 
 ODD_LABELS = ["with, comma", 'with "quotes"', "emoji 🐢", "x" * 10_000]
 

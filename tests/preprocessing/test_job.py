@@ -13,12 +13,12 @@ from PIL import Image
 
 from manylabel.preprocessing import job, shards
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset import Dataset
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.plan import read_planned, write_planned
 from manylabel.preprocessing.progress import Progress, Stage
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 
 IMAGES = 40
 

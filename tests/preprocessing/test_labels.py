@@ -10,7 +10,7 @@ from manylabel.preprocessing.labels import (
     parse_confidence,
     present,
 )
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.schema import SplitName
 
 
 def test_names_are_composed_and_trimmed():

@@ -15,8 +15,8 @@ from manylabel.preprocessing.plan import (
     shard_name,
     write_planned,
 )
-from manylabel.preprocessing.schema import REJECTED_SCHEMA, SplitName
-from manylabel.preprocessing.tables import write_rows
+from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
+from manylabel.storage.tables import write_rows
 
 MINE = Owner(fingerprint="1", settings={"images": {"jpeg_quality": 90, "min_side": 8}})
 OTHER = Owner(fingerprint="2", settings={"images": {"jpeg_quality": 50, "min_side": 8}})

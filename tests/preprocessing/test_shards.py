@@ -7,13 +7,13 @@ import pytest
 from upath import UPath
 
 from manylabel.preprocessing.config import ImageConfig
-from manylabel.preprocessing.dataset import ShardFile
 from manylabel.preprocessing.fetch import content_digest
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.plan import PlannedImage, write_planned
-from manylabel.preprocessing.schema import LabelledImage, decode_example
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from manylabel.preprocessing.tfrecord import read_record
+from manylabel.storage.manifest import ShardFile
+from manylabel.storage.schema import LabelledImage, decode_example
+from manylabel.storage.tfrecord import read_record
 
 SHARD = "train-00000-of-00001"
 POLICY = ImageConfig(short_side_limit=40)

@@ -11,15 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from manylabel.preprocessing.dataset import (
-    FORMAT_VERSION,
-    Counts,
-    Dataset,
-    Manifest,
-    ShardFile,
-    Split,
-)
-from manylabel.preprocessing.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.manifest import FORMAT_VERSION, Counts, Manifest, ShardFile, Split
+from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
 
 DatasetWriter = Callable[..., Dataset]
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from manylabel.preprocessing.dataset import Dataset
-from manylabel.preprocessing.schema import LabelledImage
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import LabelledImage
 from manylabel.trainer.checkpoint import (
     checkpoint_path,
     list_checkpoints,

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from manylabel.preprocessing.errors import CorruptRecordError
-from manylabel.preprocessing.schema import SplitName, encode_example
+from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.schema import SplitName, encode_example
 from manylabel.trainer.augment import evaluation_image
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.input import evaluation_batches, training_batches

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from manylabel.preprocessing.schema import SplitName
+from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.coordinator import CoordinatorStatus

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from manylabel.preprocessing.dataset import Dataset, code_version
-from manylabel.preprocessing.schema import LABELS_SCHEMA
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import LABELS_SCHEMA
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.run_directory import describe_run, open_run, replace_text, sole_training_job
+from manylabel.trainer.run_directory import describe_run, open_run, sole_training_job
 
 CONFIG = TrainerConfig()
 
@@ -195,17 +196,3 @@ def test_a_killed_job_leaves_no_lock(tmp_path):
         job.send_signal(signal.SIGKILL)
     with sole_training_job(tmp_path):
         pass
-
-
-def test_replaced_text_is_never_half_there(tmp_path):
-    path = tmp_path / "run.json"
-    path.write_text("old")
-    replace_text(path, "néw")
-    assert path.read_text(encoding="utf-8") == "néw"
-    assert list(tmp_path.iterdir()) == [path]
-
-    blocked = tmp_path / ".run.json.unfinished"
-    blocked.mkdir()  # the next write fails
-    with pytest.raises(OSError, match="unfinished"):
-        replace_text(path, "newer")
-    assert path.read_text(encoding="utf-8") == "néw"

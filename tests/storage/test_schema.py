@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
-from manylabel.preprocessing.errors import DatasetError
-from manylabel.preprocessing.schema import LabelledImage, decode_example, encode_example
+from manylabel.storage.errors import DatasetError
+from manylabel.storage.schema import LabelledImage, decode_example, encode_example
 
 IMAGE = LabelledImage(
     image_id="animals/żółw 🐢.jpg",

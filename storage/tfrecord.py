@@ -12,7 +12,7 @@ from typing import BinaryIO
 import google_crc32c
 from upath import UPath
 
-from manylabel.preprocessing.errors import CorruptRecordError
+from manylabel.storage.errors import CorruptRecordError
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from manylabel.preprocessing.errors import DatasetError
+from manylabel.storage.errors import DatasetError
 
 IMAGE_ENCODED = "image/encoded"
 IMAGE_ID = "image/id"

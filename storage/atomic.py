@@ -7,17 +7,20 @@ from uuid import uuid4
 
 from upath import UPath
 
+from manylabel.storage.locations import Location
+
 _TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY_PATTERN = "*." + 32 * "[0-9a-f]" + _TEMPORARY_SUFFIX
 """What a job that was killed may leave behind, as a glob."""
 
 
 @contextmanager
-def replacing(path: UPath) -> Iterator[BinaryIO]:
+def replacing(path: Location) -> Iterator[BinaryIO]:
     """A file that takes the name `path` when the block ends without an error.
 
     The temporary name is unique, so two attempts at the same file do not meet.
     """
+    path = UPath(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
@@ -26,3 +29,9 @@ def replacing(path: UPath) -> Iterator[BinaryIO]:
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Location, text: str) -> None:
+    """Writes UTF-8 text so that a reader sees the old text or the new one, never a part."""
+    with replacing(path) as file:
+        file.write(text.encode())

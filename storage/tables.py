@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from manylabel.preprocessing.atomic import replacing
+from manylabel.storage.atomic import replacing
 
 
 def read_table(path: UPath) -> pa.Table:

@@ -9,79 +9,32 @@ dataset/
   manifest.json                                written last: its presence means "complete"
 """
 
-import importlib.metadata
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from manylabel.preprocessing.errors import DatasetError
-from manylabel.preprocessing.schema import (
+from manylabel.storage.errors import DatasetError
+from manylabel.storage.manifest import (
+    LABELS_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ShardFile,
+    Split,
+    read_manifest,
+)
+from manylabel.storage.schema import (
     INDEX_SCHEMA,
     LABELS_SCHEMA,
     LabelledImage,
     SplitName,
     decode_example,
 )
-from manylabel.preprocessing.tables import read_table
-from manylabel.preprocessing.tfrecord import iterate_records
-
-FORMAT_VERSION = 1
-"""Raised whenever a change to the code changes what is written for the same settings."""
-
-MANIFEST_NAME = "manifest.json"
-LABELS_NAME = "labels.parquet"
-REJECTED_NAME = "rejected.parquet"
-
-_CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class ShardFile(_Stored):
-    """One shard. Paths are relative to the dataset root; `sha256` is that of the TFRecord file."""
-
-    path: str
-    index_path: str
-    records: int
-    bytes: int
-    sha256: str
-
-
-class Split(_Stored):
-    """The shards of one side and the sum of their records."""
-
-    shards: tuple[ShardFile, ...]
-    records: int
-
-
-class Counts(_Stored):
-    """Images; `listed = written + rejected + duplicates`."""
-
-    listed: int
-    written: int
-    rejected: int
-    duplicates: int
-
-
-class Manifest(_Stored):
-    """Everything that says what a dataset is and how it was made."""
-
-    format_version: int
-    fingerprint: str
-    code_version: str
-    settings: dict[str, Any]
-    counts: Counts
-    splits: dict[str, Split]
-    num_classes: int
+from manylabel.storage.tables import read_table
+from manylabel.storage.tfrecord import iterate_records
 
 
 @dataclass(frozen=True)
@@ -164,25 +117,6 @@ class Dataset:
                 yield decode_example(payload)
 
 
-def read_manifest(path: UPath) -> Manifest:
-    """Raises DatasetError when the file is not a manifest of this format version."""
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DatasetError(
-            f"{path}: not a dataset manifest ({place}: {first['msg']}); run preprocessing again"
-        ) from error
-    if manifest.format_version != FORMAT_VERSION:
-        raise DatasetError(
-            f"{path}: expected format version {FORMAT_VERSION}, received "
-            f"{manifest.format_version}; use the version of manylabel that wrote it "
-            f"({manifest.code_version}) or run preprocessing again"
-        )
-    return manifest
-
-
 def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise DatasetError(f"{path}: missing from the dataset; run preprocessing again")
@@ -196,27 +130,3 @@ def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
             f"{path}: expected columns {schema.names}, received {table.schema.names}"
         )
     return table
-
-
-@cache
-def code_version(checkout: Path = _CHECKOUT) -> str:
-    """The code that runs, for what it makes to name: "0.1.0", and in a git checkout its commit as
-    well: "0.1.0+1a2b3c4", with "-dirty" behind it where tracked files differ from the commit.
-
-    Where git is missing or may not read the checkout, it is the version alone.
-    """
-    version = importlib.metadata.version("manylabel")
-    if not (checkout / ".git").exists():  # git would look for one further up
-        return version
-    describe = ["describe", "--always", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(checkout), *describe],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return version  # less exact, and no reason to fail
-    return f"{version}+{done.stdout.strip()}"

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.tables import read_table, write_rows, write_table
+from manylabel.storage.tables import read_table, write_rows, write_table
 
 SCHEMA = pa.schema([pa.field("name", pa.string()), pa.field("count", pa.int64())])
 

@@ -3,7 +3,7 @@
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.atomic import replacing
+from manylabel.storage.atomic import replace_text, replacing
 
 
 def test_the_file_appears_at_the_end(tmp_path):
@@ -38,4 +38,12 @@ def test_after_an_error_everything_is_as_before(tmp_path):
     with pytest.raises(KeyError, match="halfway"):
         fail_halfway()
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_replaced_whole(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    replace_text(path, "néw")
+    assert path.read_text(encoding="utf-8") == "néw"
     assert list(tmp_path.iterdir()) == [path]

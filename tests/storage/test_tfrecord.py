@@ -6,8 +6,8 @@ import pickle
 import pytest
 import tensorflow as tf
 
-from manylabel.preprocessing.errors import CorruptRecordError
-from manylabel.preprocessing.tfrecord import frame, iterate_records, read_record, write_record
+from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.tfrecord import frame, iterate_records, read_record, write_record
 
 PAYLOADS = [b"", b"one", bytes(range(256)) * 5]
 

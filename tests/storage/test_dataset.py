@@ -9,15 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manylabel.preprocessing.dataset import FORMAT_VERSION, Dataset, code_version
-from manylabel.preprocessing.errors import CorruptRecordError, DatasetError
-from manylabel.preprocessing.schema import (
-    INDEX_SCHEMA,
-    LABELS_SCHEMA,
-    LabelledImage,
-    encode_example,
-)
-from manylabel.preprocessing.tfrecord import frame, read_record
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import CorruptRecordError, DatasetError
+from manylabel.storage.manifest import FORMAT_VERSION
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.tfrecord import frame, read_record
 
 IMAGES = [LabelledImage(f"{i}.jpg", b"jpeg" * i, 4, 4, (i % 2,), (1.0,)) for i in range(3)]
 

@@ -1,0 +1,1 @@
+"""Files: how they appear, what they say of themselves, and the dataset that they make up."""

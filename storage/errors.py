@@ -1,0 +1,29 @@
+"""Errors of files on disk that a user is meant to read."""
+
+
+class StorageError(Exception):
+    """A file or directory is not what it should be; shown to the user as one line."""
+
+
+class DatasetError(StorageError):
+    """A dataset directory is missing, unfinished, from a newer version, or contradicts itself."""
+
+
+class CorruptRecordError(DatasetError):
+    """A TFRecord frame whose bytes do not match its checksums, or that ends too early.
+
+    Attributes:
+        path: The file, as it was given to the reader; may be empty for a bare buffer.
+        offset: Byte position of the start of the record (of its 12-byte header).
+        detail: What did not fit.
+    """
+
+    def __init__(self, path: str, offset: int, detail: str) -> None:
+        # All three go to Exception.args, so that the error survives pickling between processes.
+        super().__init__(path, offset, detail)
+        self.path = path
+        self.offset = offset
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.path or '<buffer>'}: corrupt record at byte {self.offset}: {self.detail}"
