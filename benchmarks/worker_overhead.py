@@ -28,7 +28,7 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.job import train
-from manylabel.trainer.metrics_log import read_metrics
+from manylabel.trainer.runs.metrics_log import read_metrics
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 SIDES = ("keras", "system")
@@ -79,10 +79,10 @@ def keras_speed(dataset_root: Path) -> float:
     import keras
     import numpy as np
 
-    from manylabel.trainer.device import configure_device
-    from manylabel.trainer.input import training_batches
-    from manylabel.trainer.models.build import build_model
-    from manylabel.trainer.plan import record_order
+    from manylabel.trainer.networks.build import build_model
+    from manylabel.trainer.program.device import configure_device
+    from manylabel.trainer.program.plan import record_order
+    from manylabel.trainer.records.batches import training_batches
 
     dataset = Dataset.open(dataset_root)
     config = settings(dataset.records(SplitName.TRAIN))

@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.stored import stored_jpeg
-from manylabel.preprocessing.config import ImageConfig
+from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.provenance import code_version
-from manylabel.trainer.augment import evaluation_image
-from manylabel.trainer.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.predict import load_checkpoint, new_model, top_classes
-from manylabel.trainer.run_directory import DESCRIPTION, LABELS, RunDescription, open_run
+from manylabel.trainer.records.augment import evaluation_image
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
+from manylabel.trainer.runs.directory import DESCRIPTION, LABELS, RunDescription, open_run
 
 SAVED_MODEL = "saved_model"
 # Images of a batch that are decoded at the same time; each can take the memory of an image of

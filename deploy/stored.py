@@ -6,7 +6,7 @@ exported model must see the same.
 
 import tensorflow as tf
 
-from manylabel.preprocessing.config import ImageConfig
+from manylabel.storage.image_policy import ImageConfig
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -126,7 +126,7 @@ def _turned(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG to uint8 [h, w, 3], as trainer.augment decodes."""
+    """JPEG to uint8 [h, w, 3], as trainer.records.augment decodes."""
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 

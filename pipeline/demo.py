@@ -15,7 +15,7 @@ from manylabel.pipeline.preprocess import preprocess_with
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.train import train_with
 from manylabel.storage.dataset import Dataset
-from manylabel.trainer.checkpoint import list_checkpoints
+from manylabel.trainer.runs.checkpoint import list_checkpoints
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 

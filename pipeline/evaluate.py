@@ -22,8 +22,13 @@ from manylabel.pipeline.tables import evaluation_table
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path, list_checkpoints
-from manylabel.trainer.run_directory import SETTINGS, RunDescription, open_run
+from manylabel.trainer.runs.checkpoint import (
+    MANIFEST,
+    CheckpointInfo,
+    checkpoint_path,
+    list_checkpoints,
+)
+from manylabel.trainer.runs.directory import SETTINGS, RunDescription, open_run
 
 if TYPE_CHECKING:
     from manylabel.trainer.predict import Predictor

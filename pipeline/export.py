@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from manylabel.pipeline.quiet import quiet_imports
-from manylabel.trainer.run_directory import open_run
+from manylabel.trainer.runs.directory import open_run
 
 
 def export_run(run: Path, output: Path, step: int | None, top_k: int, console: Console) -> None:

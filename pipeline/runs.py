@@ -12,9 +12,9 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store import read_summaries
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.tables import ratio_text
-from manylabel.trainer.checkpoint import list_checkpoints
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.run_directory import DESCRIPTION, open_run
+from manylabel.trainer.runs.checkpoint import list_checkpoints
+from manylabel.trainer.runs.directory import DESCRIPTION, open_run
 
 
 def show_runs(root: Path, console: Console) -> None:

@@ -22,7 +22,7 @@ def train_with(
     """
     Dataset.open(dataset)  # Its errors come before the seconds that TensorFlow takes to load.
     with quiet_imports():
-        import manylabel.trainer.initial_state  # noqa: F401
+        import manylabel.trainer.program.initial_state  # noqa: F401
     with progress_display("train", console) as display:
         report = train(
             settings.trainer,

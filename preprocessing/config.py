@@ -5,6 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from manylabel.storage.image_policy import ImageConfig
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,45 +61,6 @@ class CatalogConfig(_Section):
                     "remove it, or list the images in a CSV or Parquet file"
                 )
         return self
-
-
-class ImageConfig(_Section):
-    """Which images are accepted, and how they are stored."""
-
-    short_side_limit: int = Field(
-        320,
-        ge=8,
-        description="Pixels. Larger images are reduced so that their short side is this long, "
-        "smaller ones are never enlarged. 320 leaves a margin around Xception's 299 for crops.",
-    )
-    jpeg_quality: int = Field(
-        90,
-        ge=1,
-        le=95,
-        description="Of images that are encoded anew, on libjpeg's scale; 95 is the most that "
-        "Pillow's documentation recommends.",
-    )
-    max_pixels: int = Field(
-        50_000_000,
-        ge=1,
-        le=178_956_970,
-        description="Width times height, tested on the header before anything is decoded. 50 "
-        "megapixels are 150 MB of RGB and more than common cameras make; the upper bound is "
-        "Pillow's own limit against decompression bombs.",
-    )
-    max_bytes: int = Field(
-        50_000_000, ge=1, description="Size of the file, tested before it is read."
-    )
-    min_side: int = Field(
-        8, ge=1, description="Pixels; below it are tracking pixels, rules and bullets."
-    )
-    max_aspect_ratio: float = Field(
-        8.0,
-        ge=1,
-        allow_inf_nan=False,
-        description="Long side over short side; beyond it are banners and rulers, of which a "
-        "square crop shows next to nothing.",
-    )
 
 
 class LabelConfig(_Section):

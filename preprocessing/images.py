@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from manylabel.preprocessing.config import ImageConfig
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.image_policy import ImageConfig
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 

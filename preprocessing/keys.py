@@ -17,7 +17,7 @@ from upath import UPath
 from manylabel.preprocessing import plan
 from manylabel.preprocessing.beam_runner import beam
 from manylabel.preprocessing.catalogs import read_catalog
-from manylabel.preprocessing.config import HeldoutConfig, ImageConfig, PreprocessingConfig
+from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig
 from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import difference_hash
 from manylabel.preprocessing.labels import LabelCount, build_vocabulary, present
@@ -40,6 +40,7 @@ from manylabel.preprocessing.split import (
     shard_number,
     stable_hash,
 )
+from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import REJECTED_NAME
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
 from manylabel.storage.tables import write_rows

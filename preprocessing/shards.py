@@ -5,12 +5,12 @@ import hashlib
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.config import ImageConfig
 from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
+from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import ShardFile
 from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
 from manylabel.storage.tables import read_table, write_table

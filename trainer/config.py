@@ -4,12 +4,12 @@ import enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from manylabel.trainer.failures import FailureConfig
-from manylabel.trainer.input_config import InputConfig
-from manylabel.trainer.loss_config import LossConfig
-from manylabel.trainer.models.config import ModelConfig
-from manylabel.trainer.optimizers import Optimizer, RMSprop
-from manylabel.trainer.schedules import ExponentialDecay, PolyakAverage
+from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.loss_config import LossConfig
+from manylabel.trainer.plane.failures import FailureConfig
+from manylabel.trainer.plane.optimizers import Optimizer, RMSprop
+from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage
+from manylabel.trainer.records.config import InputConfig
 
 
 class Precision(enum.StrEnum):

@@ -11,19 +11,19 @@ from typing import Any
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.checkpoint import read_manifest
-from manylabel.trainer.cluster import ray_cluster
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.coordinator import CoordinatorStatus
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.failures import FailureCounts
-from manylabel.trainer.initial_state import make_initial_checkpoint
-from manylabel.trainer.metrics_log import MetricsLog
-from manylabel.trainer.plan import TrainingPlan, total_records
-from manylabel.trainer.resume import checkpoint_to_resume
-from manylabel.trainer.run_directory import describe_run, sole_training_job
-from manylabel.trainer.topology import Topology
-from manylabel.trainer.training_metrics import MetricsRow
+from manylabel.trainer.plane.coordinator import CoordinatorStatus
+from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.program.cluster import ray_cluster
+from manylabel.trainer.program.initial_state import make_initial_checkpoint
+from manylabel.trainer.program.plan import TrainingPlan, total_records
+from manylabel.trainer.program.topology import Topology
+from manylabel.trainer.runs.checkpoint import read_manifest
+from manylabel.trainer.runs.directory import describe_run, sole_training_job
+from manylabel.trainer.runs.metrics_log import MetricsLog
+from manylabel.trainer.runs.resume import checkpoint_to_resume
 
 _POLL_SECONDS = 0.5
 # Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.checkpoint import checkpoint_path, load_weights
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.input import evaluation_batches
-from manylabel.trainer.loss_config import LossKind
-from manylabel.trainer.models.build import build_model
-from manylabel.trainer.run_directory import RunDescription, open_run
+from manylabel.trainer.networks.build import build_model
+from manylabel.trainer.networks.loss_config import LossKind
+from manylabel.trainer.records.batches import evaluation_batches
+from manylabel.trainer.runs.checkpoint import checkpoint_path, load_weights
+from manylabel.trainer.runs.directory import RunDescription, open_run
 
 
 class TopK(NamedTuple):

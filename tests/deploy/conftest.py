@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manylabel.preprocessing.config import ImageConfig, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.image_policy import ImageConfig
 
 SMALL = [f"small{number}.jpg" for number in range(14)]
 

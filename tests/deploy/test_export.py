@@ -13,17 +13,17 @@ import tensorflow as tf
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
-from manylabel.trainer.checkpoint_writer import CheckpointWriter
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.in_process import LocalShards
-from manylabel.trainer.ledger import RecordLedger
-from manylabel.trainer.models.build import build_model, decayed_variables
-from manylabel.trainer.optimizers import DecayBlocks
-from manylabel.trainer.parameters import ParameterLayout
-from manylabel.trainer.plan import stream_identity
+from manylabel.trainer.networks.build import build_model, decayed_variables
+from manylabel.trainer.plane.layout import ParameterLayout
+from manylabel.trainer.plane.optimizers import DecayBlocks
+from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
-from manylabel.trainer.run_directory import describe_run, open_run
-from manylabel.trainer.shard import ParameterShard, ShardState
+from manylabel.trainer.program.in_process import LocalShards
+from manylabel.trainer.program.plan import stream_identity
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.runs.directory import describe_run, open_run
+from manylabel.trainer.runs.writer import CheckpointWriter
 
 STEPS = (3, 7)
 CONFIG = TrainerConfig.model_validate(

@@ -14,9 +14,9 @@ import yaml
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.checkpoint import list_checkpoints, read_manifest
-from manylabel.trainer.ledger import Settlement
-from manylabel.trainer.metrics_log import read_metrics
+from manylabel.trainer.records.ledger import Settlement
+from manylabel.trainer.runs.checkpoint import list_checkpoints, read_manifest
+from manylabel.trainer.runs.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -14,9 +14,9 @@ from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evalua
 from manylabel.pipeline.runs import show_runs
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.storage.manifest import FORMAT_VERSION, Manifest, Split
-from manylabel.trainer.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.run_directory import DESCRIPTION, SETTINGS, RunDescription
+from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
+from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, RunDescription
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 CHECKPOINTS = [CheckpointInfo(step, step * 32, Path(str(step))) for step in (0, 100, 250)]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from manylabel.preprocessing.config import ImageConfig
 from manylabel.preprocessing.images import difference_hash, store
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.image_policy import ImageConfig
 
 POLICY = ImageConfig(short_side_limit=32)
 

@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.config import ImageConfig
 from manylabel.preprocessing.fetch import content_digest
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.plan import PlannedImage, write_planned
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
+from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import ShardFile
 from manylabel.storage.schema import LabelledImage, decode_example
 from manylabel.storage.tfrecord import read_record

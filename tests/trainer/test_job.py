@@ -8,12 +8,12 @@ import pytest
 from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.coordinator import CoordinatorStatus
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.failures import FailureCounts
-from manylabel.trainer.metrics_log import MetricsLog
-from manylabel.trainer.plan import TrainingPlan
-from manylabel.trainer.topology import WorkerEnd
+from manylabel.trainer.plane.coordinator import CoordinatorStatus
+from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.program.plan import TrainingPlan
+from manylabel.trainer.program.topology import WorkerEnd
+from manylabel.trainer.runs.metrics_log import MetricsLog
 
 GOING = CoordinatorStatus(
     step=0,

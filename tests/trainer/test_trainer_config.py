@@ -14,20 +14,21 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from manylabel.trainer.checkpoint import checkpoint_path, list_checkpoints, load_weights
-from manylabel.trainer.checkpoint_writer import CheckpointWriter
-from manylabel.trainer.cluster import cpus_per_worker
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import CheckpointError, TrainingError
-from manylabel.trainer.in_process import LocalCoordinator, LocalShards, new_local_shards
-from manylabel.trainer.initial_state import write_initial_checkpoint
-from manylabel.trainer.ledger import RecordLedger
-from manylabel.trainer.optimizers import SGD, DecayBlocks, RMSprop
-from manylabel.trainer.parameters import ParameterLayout, VariableSlot
-from manylabel.trainer.plan import TrainingPlan, stream_identity
-from manylabel.trainer.protocols import BadRecordReport, GradientReport
-from manylabel.trainer.shard import ParameterShard, ShardState
-from manylabel.trainer.topology import _ShardActor
+from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot
+from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, RMSprop
+from manylabel.trainer.plane.protocols import GradientReport
+from manylabel.trainer.plane.shard import ParameterShard, ShardState
+from manylabel.trainer.program.cluster import cpus_per_worker
+from manylabel.trainer.program.in_process import LocalCoordinator, LocalShards, new_local_shards
+from manylabel.trainer.program.initial_state import write_initial_checkpoint
+from manylabel.trainer.program.plan import TrainingPlan, stream_identity
+from manylabel.trainer.program.topology import _ShardActor
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.records.reader import BadRecordReport
+from manylabel.trainer.runs.checkpoint import checkpoint_path, list_checkpoints, load_weights
+from manylabel.trainer.runs.writer import CheckpointWriter
 
 RECORDS = 24
 LAYOUT = ParameterLayout(

@@ -1,0 +1,198 @@
+"""A run's description leads back to its origin, and keeps other data and settings out."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import LABELS_SCHEMA
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.runs.directory import describe_run, open_run, sole_training_job
+
+CONFIG = TrainerConfig()
+
+
+@pytest.fixture
+def dataset(write_dataset, labelled_image):
+    dataset = write_dataset([[labelled_image(0)]], classes=2)
+    rows = [
+        {"id": i, "name": name, "train_count": 1, "heldout_count": 0, "weight": 0.5}
+        for i, name in enumerate(["cat", "perro 🐕"])
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, LABELS_SCHEMA), dataset.root / "labels.parquet")
+    return dataset
+
+
+def changed(config, path, value):
+    """A copy of the settings with one of them changed."""
+    settings = config.model_dump()
+    *sections, key = path.split(".")
+    place = settings
+    for section in sections:
+        place = place[section]
+    place[key] = value
+    return TrainerConfig.model_validate(settings)
+
+
+def test_the_description_leads_back_to_dataset_settings_and_code(tmp_path, dataset):
+    run = tmp_path / "runs" / "first"
+    written = describe_run(run, dataset, CONFIG, {"trainer": {"l2": 0.1}, "eval": {}})
+    read = open_run(run)
+    assert read == written
+    assert read.dataset == str(dataset.root)
+    assert read.dataset_fingerprint == dataset.fingerprint
+    assert read.num_classes == 2
+    assert read.trainer == CONFIG
+    assert read.code_version == code_version()
+    assert yaml.safe_load((run / "config.yaml").read_text()) == {"trainer": {"l2": 0.1}, "eval": {}}
+    assert pq.read_table(run / "labels.parquet").equals(dataset.labels())
+
+
+def test_the_dataset_is_found_from_another_directory(tmp_path, dataset, monkeypatch):
+    monkeypatch.chdir(dataset.root.parent)
+    written = describe_run(tmp_path / "run", Dataset.open(dataset.root.name), CONFIG, {})
+    assert written.dataset == str(dataset.root)
+
+
+def test_a_resumed_run_keeps_its_birthday_and_takes_the_new_settings(tmp_path, dataset):
+    first = describe_run(tmp_path, dataset, CONFIG, {})
+    again = describe_run(tmp_path, dataset, changed(CONFIG, "epochs", 9.0), {"epochs": 9})
+    assert again.created == first.created
+    assert open_run(tmp_path).trainer.epochs == 9
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"epochs": 9}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("model.width", 0.5, "model.width = 1.0, received 0.5;"),
+        ("model.intermediate_activation", "elu", "activation = none, received elu;"),
+        ("loss.kind", "softmax", "loss.kind = sigmoid, received softmax;"),
+        ("loss.class_reduction", "mean", "loss.class_reduction = sum, received mean;"),
+        ("precision", "mixed_bfloat16", "precision = float32, received mixed_bfloat16;"),
+        ("optimizer", {"name": "sgd"}, "optimizer.name = rmsprop, received sgd;"),
+        ("input.seed", 1, "input.seed = 0, received 1;"),
+        ("input.shuffle_block", 7, "input.shuffle_block = 32, received 7;"),
+        ("input.shuffle_mix", 7, "input.shuffle_mix = 128, received 7;"),
+        ("input.framing.fit", "pad", "input.framing.fit = crop, received pad;"),
+    ],
+)
+def test_settings_that_would_change_what_is_stored_are_refused(
+    tmp_path, dataset, path, value, told
+):
+    describe_run(tmp_path, dataset, CONFIG, {"before": 1})
+    with pytest.raises(TrainingError, match=rf"trainer\..*{told} use another --run"):
+        describe_run(tmp_path, dataset, changed(CONFIG, path, value), {"after": 1})
+    assert open_run(tmp_path).trainer == CONFIG
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"before": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("epochs", 2.0),
+        ("schedule.learning_rate", 0.5),
+        ("optimizer.epsilon", 0.5),
+        ("topology.workers", 7),
+        ("topology.parameter_shards", 3),
+        ("input.batch_size", 9),
+        ("input.augmentation.flip", False),
+        ("checkpoints.keep", None),
+        ("failures.max_bad_records", 0),
+    ],
+)
+def test_other_settings_may_change_between_starts(tmp_path, dataset, path, value):
+    describe_run(tmp_path, dataset, CONFIG, {})
+    config = changed(CONFIG, path, value)
+    assert describe_run(tmp_path, dataset, config, {}).trainer == config
+
+
+def test_another_dataset_is_refused(tmp_path, dataset):
+    describe_run(tmp_path, dataset, CONFIG, {})
+    manifest = json.loads((dataset.root / "manifest.json").read_text())
+    manifest["fingerprint"] = "e" * 16
+    (dataset.root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TrainingError, match=r"trained on dataset .*000000.*eeeeee.*--run"):
+        describe_run(tmp_path, Dataset.open(dataset.root), CONFIG, {})
+
+
+def test_a_moved_dataset_is_the_same(tmp_path, dataset):
+    describe_run(tmp_path / "run", dataset, CONFIG, {})
+    moved = dataset.root.rename(tmp_path / "moved")
+    description = describe_run(tmp_path / "run", Dataset.open(moved), CONFIG, {})
+    assert description.dataset == str(moved)
+
+
+def test_a_directory_that_is_no_run_says_what_to_do(tmp_path):
+    with pytest.raises(TrainingError, match=r"found no run\.json.*manylabel runs"):
+        open_run(tmp_path)
+    with pytest.raises(TrainingError, match=r"found no run\.json"):
+        open_run(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("", "the file"), ("{}", "dataset"), ('{"dataset": 3}', "dataset"), ("[1]", "the file")],
+)
+def test_a_damaged_description_is_one_clear_line(tmp_path, text, place):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(TrainingError, match=rf"not a run description \({place}") as caught:
+        open_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_jobs_do_not_train_in_one_run(tmp_path):
+    with (
+        sole_training_job(tmp_path / "run"),
+        pytest.raises(TrainingError, match="another job is training"),
+        sole_training_job(tmp_path / "run"),
+    ):
+        pass
+    with sole_training_job(tmp_path / "run"), sole_training_job(tmp_path / "other"):
+        pass
+
+
+@pytest.mark.parametrize("in_the_way", ["run", "run/.lock/"])
+def test_a_run_that_cannot_be_locked_is_not_said_to_be_in_use(tmp_path, in_the_way):
+    """A file where the run should be; a directory where its lock should be."""
+    path = tmp_path / in_the_way
+    if in_the_way.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.touch()
+    with (
+        pytest.raises(TrainingError, match=rf"run: .* can be written and locked.*{path}"),
+        sole_training_job(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_what_fails_inside_a_job_is_not_its_locks_error(tmp_path):
+    with pytest.raises(BlockingIOError), sole_training_job(tmp_path):
+        raise BlockingIOError
+
+
+def test_a_killed_job_leaves_no_lock(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from manylabel.trainer.run_directory import sole_training_job\n"
+        "with sole_training_job(Path(sys.argv[1])):\n"
+        "    print('locked', flush=True); time.sleep(100)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "locked\n"
+        with pytest.raises(TrainingError, match="another job"), sole_training_job(tmp_path):
+            pass
+        job.send_signal(signal.SIGKILL)
+    with sole_training_job(tmp_path):
+        pass

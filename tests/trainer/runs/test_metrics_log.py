@@ -1,0 +1,98 @@
+"""Metrics on disk: what was logged once is there once, whatever killed and resumed the job."""
+
+import dataclasses
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.runs.metrics_log import MetricsLog, read_metrics
+
+
+def row(step, loss=0.5):
+    return MetricsRow(
+        step=step,
+        samples=8 * step,
+        loss=loss,
+        learning_rate=0.1,
+        staleness=1.5,
+        max_staleness=3,
+        gradient_norm=2.0,
+        images_per_second=100.0,
+    )
+
+
+def log(run, resumed_at, rows):
+    with MetricsLog(run, resumed_at) as metrics:
+        metrics.append(rows)
+
+
+def read_events(run):
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return events
+
+
+def test_rows_come_back_as_they_were_written(tmp_path):
+    rows = [row(20), row(40, loss=1 / 3)]
+    log(tmp_path, 0, rows)
+    assert read_metrics(tmp_path) == rows
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == list(map(dataclasses.asdict, rows))
+
+
+def test_a_run_without_metrics_has_none(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+def test_rows_are_on_disk_while_the_job_runs(tmp_path):
+    with MetricsLog(tmp_path, 0) as metrics:
+        metrics.append([row(20)])
+        assert read_metrics(tmp_path) == [row(20)]
+        assert [e.step for e in read_events(tmp_path).Scalars("training/loss")] == [20]
+        metrics.append([row(40)])
+        metrics.append([])
+        assert read_metrics(tmp_path) == [row(20), row(40)]
+
+
+@pytest.mark.parametrize(
+    ("resumed_at", "left"), [(0, []), (20, [20]), (39, [20]), (40, [20, 40]), (99, [20, 40, 60])]
+)
+def test_rows_after_the_checkpoint_are_of_lost_updates(tmp_path, resumed_at, left):
+    log(tmp_path, 0, [row(20), row(40), row(60)])
+    log(tmp_path, resumed_at, [row(100, loss=9.0)])
+    assert read_metrics(tmp_path) == [*map(row, left), row(100, loss=9.0)]
+
+
+@pytest.mark.parametrize("kept", [1, 30, -2, -1])
+def test_a_last_line_that_was_cut_is_left_out_and_written_over(tmp_path, kept):
+    log(tmp_path, 0, [row(20), row(40)])
+    path = tmp_path / "metrics.jsonl"
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + second[:kept])
+    assert read_metrics(tmp_path) == [row(20)]
+    log(tmp_path, 40, [row(60)])
+    assert read_metrics(tmp_path) == [row(20), row(60)]
+
+
+def test_tensorboard_reads_every_metric(tmp_path):
+    log(tmp_path, 0, [row(20), row(40, loss=0.25)])
+    events = read_events(tmp_path)
+    names = {field.name for field in dataclasses.fields(MetricsRow)} - {"step"}
+    assert set(events.Tags()["scalars"]) == {f"training/{name}" for name in names}
+    losses = events.Scalars("training/loss")
+    assert [(event.step, event.value) for event in losses] == [(20, 0.5), (40, 0.25)]
+    assert [event.value for event in events.Scalars("training/samples")] == [160, 320]
+
+
+def test_tensorboard_drops_lost_updates_of_a_resumed_run(tmp_path):
+    log(tmp_path, 0, [row(20), row(40), row(60)])
+    log(tmp_path, 40, [row(50, loss=9.0), row(60, loss=8.0)])
+    losses = read_events(tmp_path).Scalars("training/loss")
+    assert [(event.step, event.value) for event in losses] == [
+        (20, 0.5),
+        (40, 0.5),
+        (50, 9.0),
+        (60, 8.0),
+    ]

@@ -1,0 +1,135 @@
+"""Xception, Figure 5 of "Xception: Deep Learning with Depthwise Separable Convolutions".
+
+Chollet, CVPR 2017, arXiv 1610.02357. Where the figure is silent (padding, biases, initial values)
+the network is that of keras.applications: with 1,000 classes it has 22,855,952 trainable
+parameters, the number in the paper's Table 3.
+"""
+
+import keras
+from keras import layers
+
+from manylabel.trainer.networks.config import Activation, ModelConfig
+
+
+def xception(config: ModelConfig, classes: int) -> keras.Model:
+    """Xception without an activation at its end.
+
+    Input: float32 [B, S, S, 3] in [-1, 1], with S = config.input_size.
+    Output: float32 logits [B, classes], also under a mixed precision policy.
+    """
+    images = keras.Input((config.input_size, config.input_size, 3), name="images")
+    x = _stem(images, config)
+    # The stem ends in a ReLU, so the first block must not begin with another.
+    x = _reducing_block(x, config, (128, 128), "block2", activate_first=False)
+    x = _reducing_block(x, config, (256, 256), "block3")
+    x = _reducing_block(x, config, (728, 728), "block4")
+    for block in range(5, 5 + config.middle_repeats):
+        x = _middle_block(x, config, f"block{block}")
+    last = 5 + config.middle_repeats
+    x = _reducing_block(x, config, (728, 1024), f"block{last}")
+    for index, channels in enumerate((1536, 2048), start=1):
+        name = f"block{last + 1}_sepconv{index}"
+        x = _separable(x, config, channels, name)
+        x = layers.Activation("relu", name=f"{name}_act")(x)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(images, _classifier(x, config, classes), name="xception")
+
+
+def _stem(x: keras.KerasTensor, config: ModelConfig) -> keras.KerasTensor:
+    """Two ordinary convolutions, both `valid`: 299 -> 149 -> 147 pixels."""
+    for index, (channels, stride) in enumerate(((32, 2), (64, 1)), start=1):
+        name = f"block1_conv{index}"
+        x = layers.Conv2D(_scaled(channels, config), 3, strides=stride, use_bias=False, name=name)(
+            x
+        )
+        x = _batch_norm(x, config, name)
+        x = layers.Activation("relu", name=f"{name}_act")(x)
+    return x
+
+
+def _reducing_block(
+    x: keras.KerasTensor,
+    config: ModelConfig,
+    channels: tuple[int, int],
+    name: str,
+    activate_first: bool = True,
+) -> keras.KerasTensor:
+    """Two separable convolutions and a pooling that halves the sides, beside a strided 1x1."""
+    inputs = x
+    for index, count in enumerate(channels, start=1):
+        step = f"{name}_sepconv{index}"
+        if activate_first or index > 1:
+            x = layers.Activation("relu", name=f"{step}_act")(x)
+        x = _separable(x, config, count, step)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
+    if not config.residual:
+        return x
+    shortcut = layers.Conv2D(
+        _scaled(channels[-1], config),
+        1,
+        strides=2,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_shortcut",
+    )(inputs)
+    return layers.Add(name=f"{name}_add")([x, _batch_norm(shortcut, config, f"{name}_shortcut")])
+
+
+def _middle_block(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras.KerasTensor:
+    """Three separable convolutions of 728 channels beside an identity shortcut."""
+    inputs = x
+    for index in range(1, 4):
+        step = f"{name}_sepconv{index}"
+        x = layers.Activation("relu", name=f"{step}_act")(x)
+        x = _separable(x, config, 728, step)
+    return layers.Add(name=f"{name}_add")([x, inputs]) if config.residual else x
+
+
+def _separable(
+    x: keras.KerasTensor, config: ModelConfig, channels: int, name: str
+) -> keras.KerasTensor:
+    """Depthwise 3x3, pointwise 1x1, batch normalisation.
+
+    Two layers instead of one SeparableConv2D, which has no place for an activation in between;
+    TensorFlow runs the same two operations for both.
+    """
+    x = layers.DepthwiseConv2D(
+        3,
+        padding="same",
+        depth_multiplier=config.depth_multiplier,
+        use_bias=False,
+        name=f"{name}_depthwise",
+    )(x)
+    if config.intermediate_activation is not Activation.NONE:
+        x = layers.Activation(config.intermediate_activation, name=f"{name}_intermediate")(x)
+    x = layers.Conv2D(_scaled(channels, config), 1, use_bias=False, name=f"{name}_pointwise")(x)
+    return _batch_norm(x, config, name)
+
+
+def _classifier(x: keras.KerasTensor, config: ModelConfig, classes: int) -> keras.KerasTensor:
+    """Optional fully connected layers and dropout, then the logistic regression's logits."""
+    for index, units in enumerate(config.fully_connected, start=1):
+        name = f"fully_connected{index}"
+        normalised = config.fully_connected_batch_norm
+        x = layers.Dense(units, use_bias=not normalised, name=name)(x)
+        if normalised:
+            x = _batch_norm(x, config, name)
+        if config.fully_connected_activation is not Activation.NONE:
+            x = layers.Activation(config.fully_connected_activation, name=f"{name}_act")(x)
+    if config.dropout > 0:
+        x = layers.Dropout(config.dropout, name="dropout")(x)
+    # float32 under every policy: thousands of logits are ranked, and bfloat16 keeps 8 bits.
+    return layers.Dense(classes, dtype="float32", name="predictions")(x)
+
+
+def _batch_norm(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(
+        momentum=config.batch_norm_momentum,
+        epsilon=config.batch_norm_epsilon,
+        name=f"{name}_bn",
+    )(x)
+
+
+def _scaled(channels: int, config: ModelConfig) -> int:
+    """The nearest multiple of 8 to channels x width, at least 8."""
+    return max(8, 8 * round(channels * config.width / 8))

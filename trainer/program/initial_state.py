@@ -1,0 +1,72 @@
+"""The state of a run before its first update, as a checkpoint of step 0.
+
+Made in a process of its own: the job that starts and watches a run needs neither TensorFlow's
+memory nor a place on the GPUs that it would take.
+"""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from manylabel.storage.dataset import Dataset
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.plane.layout import ParameterLayout, cut
+from manylabel.trainer.plane.optimizers import DecayBlocks
+from manylabel.trainer.plane.shard import ParameterShard, ShardState
+from manylabel.trainer.program.in_process import LocalShards
+from manylabel.trainer.program.plan import stream_identity
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.runs.checkpoint import checkpoint_path
+from manylabel.trainer.runs.writer import CheckpointWriter
+
+
+def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
+    """As `write_initial_checkpoint`, in a new process that sees no GPU."""
+    with ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_be_quiet_on_the_cpu,
+    ) as process:
+        return process.submit(write_initial_checkpoint, run, dataset, config).result()
+
+
+def _be_quiet_on_the_cpu() -> None:
+    """Before TensorFlow loads. What goes wrong comes back as an exception; all else that it writes
+    to standard error is about GPUs that are not wanted here."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
+    """Builds the model with random weights of `config.seed` and writes its state; the path.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    import keras
+
+    from manylabel.trainer.networks.build import build_model, decayed_variables
+
+    keras.utils.set_random_seed(config.seed)
+    model = build_model(config.model, dataset.num_classes)
+    layout = ParameterLayout.of(model, decayed_variables(model))
+    parameters, statistics = layout.read(model)
+    count = config.topology.parameter_shards
+    shards = LocalShards(
+        [
+            ParameterShard(
+                ShardState.initial(parameters[slice(*p)], statistics[slice(*s)], config.optimizer),
+                config.optimizer,
+                DecayBlocks(0, [], 0.0),  # nothing is applied here
+                config.model.batch_norm_momentum,
+            )
+            for p, s in zip(cut(len(parameters), count), cut(len(statistics), count), strict=True)
+        ]
+    )
+    writer = CheckpointWriter(
+        run, layout, stream_identity(dataset, config.input), shards, shard_count=count
+    )
+    writer.begin(0, 0, RecordLedger(total=0, lease_size=1).state())
+    writer.poll(wait=True)
+    return checkpoint_path(run, 0)

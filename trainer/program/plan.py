@@ -1,0 +1,174 @@
+"""Everything that the processes of a run must agree on, and how each part is made from it.
+
+A plan travels to every actor; the weights do not travel with it: shards read their own ranges
+from the checkpoint that the plan names. A fresh run starts from a checkpoint of step 0.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import CheckpointError, TrainingError
+from manylabel.trainer.plane.coordinator import Coordinator
+from manylabel.trainer.plane.layout import cut
+from manylabel.trainer.plane.optimizers import DecayBlocks
+from manylabel.trainer.plane.protocols import CoordinatorShards, WorkerCoordinator, WorkerShards
+from manylabel.trainer.plane.shard import ParameterShard
+from manylabel.trainer.records.config import InputConfig
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.records.order import RecordOrder
+from manylabel.trainer.runs.checkpoint import StreamIdentity, load_shard, read_manifest
+from manylabel.trainer.runs.writer import CheckpointWriter
+
+if TYPE_CHECKING:  # loads TensorFlow, which only workers need
+    from manylabel.trainer.program.worker import GradientWorker
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One start of a run.
+
+    Attributes:
+        dataset_root: as a URI or path.
+        run: the run's directory; every process must see it under this path.
+        checkpoint: where to go on from.
+    """
+
+    config: TrainerConfig
+    dataset_root: str
+    run: Path
+    checkpoint: Path
+
+    def new_shard(self, index: int) -> ParameterShard:
+        """The shard of range `index`, as of the checkpoint.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged, or of another optimizer.
+        """
+        config, manifest = self.config, read_manifest(self.checkpoint)
+        shards = config.topology.parameter_shards
+        state = load_shard(self.checkpoint, index, shards)
+        expected, received = set(config.optimizer.new_slots(0)), set(state.slots)
+        if expected != received:
+            raise CheckpointError(
+                f"{self.checkpoint}: expected the state of {config.optimizer.name} "
+                f"({sorted(expected)}), received {sorted(received)}"
+            )
+        start, stop = cut(manifest.layout.parameter_count, shards)[index]
+        blocks = DecayBlocks(stop - start, manifest.layout.decayed_within(start, stop), config.l2)
+        momentum = config.model.batch_norm_momentum
+        return ParameterShard(state, config.optimizer, blocks, momentum, manifest.step)
+
+    def new_coordinator(self, shards: CoordinatorShards) -> Coordinator:
+        """The coordinator, its ledger as of the checkpoint.
+
+        Raises:
+            TrainingError: the checkpoint's record positions are of another order or dataset.
+        """
+        config, manifest = self.config, read_manifest(self.checkpoint)
+        dataset = Dataset.open(self.dataset_root)
+        stream = stream_identity(dataset, config.input)
+        if manifest.stream != stream:
+            raise TrainingError(
+                f"{self.checkpoint}: expected positions in {stream}, received {manifest.stream}; "
+                "go on with the dataset and seed that the run began with"
+            )
+        return Coordinator(
+            shards,
+            RecordLedger.restore(
+                manifest.ledger,
+                total=total_records(dataset, config),
+                lease_size=config.topology.leased_batches * config.input.batch_size,
+            ),
+            CheckpointWriter(
+                self.run,
+                manifest.layout,
+                stream,
+                shards,
+                shard_count=config.topology.parameter_shards,
+                keep=config.checkpoints.keep,
+            ),
+            config.schedule,
+            config.averaging,
+            config.failures,
+            samples_per_checkpoint=config.checkpoints.every_samples,
+            updates_per_row=config.updates_per_metrics_row,
+            step=manifest.step,
+        )
+
+    def new_worker(
+        self,
+        name: str,
+        shards: WorkerShards,
+        coordinator: WorkerCoordinator,
+        *,
+        jit_compile: bool = False,
+    ) -> "GradientWorker":
+        """A worker with its model and its input pipeline. Loads TensorFlow.
+
+        Args:
+            jit_compile: see ModelReplica.
+        """
+        import keras
+
+        from manylabel.trainer.networks.build import build_model
+        from manylabel.trainer.networks.losses import label_loss
+        from manylabel.trainer.networks.replica import ModelReplica
+        from manylabel.trainer.program.worker import GradientWorker
+        from manylabel.trainer.records.batches import training_batches
+
+        config = self.config
+        dataset = Dataset.open(self.dataset_root)
+        manifest = read_manifest(self.checkpoint)
+        # For dropout: other units on each worker, and after each restart. The first weights come
+        # with the checkpoint.
+        keras.utils.set_random_seed(crc32(f"{config.seed} {manifest.step} {name}".encode()))
+        replica = ModelReplica(
+            build_model(config.model, dataset.num_classes),
+            manifest.layout,
+            partial(label_loss, config=config.loss),
+            config.topology.parameter_shards,
+            config.model.batch_norm_momentum,
+            jit_compile=jit_compile,
+        )
+        batches = training_batches(
+            _leases(name, coordinator),
+            record_order(dataset, config.input),
+            dataset,
+            config.input,
+            config.model.input_size,
+            partial(coordinator.report_bad_record, name),
+        )
+        return GradientWorker(name, batches, replica, shards, coordinator)
+
+
+def record_order(dataset: Dataset, config: InputConfig) -> RecordOrder:
+    """The run's record order, a function of the dataset and the settings."""
+    sizes = [shard.records for shard in dataset.split(SplitName.TRAIN).shards]
+    return RecordOrder(sizes, config.seed, config.shuffle_block, config.shuffle_mix)
+
+
+def stream_identity(dataset: Dataset, config: InputConfig) -> StreamIdentity:
+    """What the run's stream positions mean."""
+    return StreamIdentity(
+        dataset_fingerprint=dataset.fingerprint,
+        seed=config.seed,
+        shuffle_block=config.shuffle_block,
+        shuffle_mix=config.shuffle_mix,
+    )
+
+
+def total_records(dataset: Dataset, config: TrainerConfig) -> int:
+    """Records that the run reads in all, over its epochs."""
+    return round(dataset.records(SplitName.TRAIN) * config.epochs)
+
+
+def _leases(worker: str, coordinator: WorkerCoordinator) -> Iterator[tuple[int, int]]:
+    while (lease := coordinator.lease(worker)) is not None:
+        yield lease

@@ -1,0 +1,1 @@
+"""Which training record, when, and how it looks to the network."""

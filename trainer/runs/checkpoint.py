@@ -1,0 +1,276 @@
+"""Checkpoints: one directory each, holding a consistent cut of the whole run.
+
+    checkpoints/00001200/shard-00000-of-00002.npz   vectors of one range, see ShardState.vectors
+    checkpoints/00001200/manifest.json              what belongs together; see CheckpointManifest
+
+A checkpoint is written under another name and renamed when it is whole, so that a directory with
+a number for a name is a finished one.
+"""
+
+import errno
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
+from manylabel.trainer.plane.layout import ParameterLayout, cut
+from manylabel.trainer.plane.optimizers import FloatVector
+from manylabel.trainer.plane.shard import STATISTICS_VECTORS, ShardState
+from manylabel.trainer.records.ledger import LedgerState
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DIRECTORY = "checkpoints"
+
+# The half-open ranges of parameters and of statistics in one file.
+_Held = tuple[tuple[int, int], tuple[int, int]]
+
+
+class StreamIdentity(BaseModel):
+    """What decides which record a stream position means. A ledger is only valid with its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset_fingerprint: str
+    seed: int
+    shuffle_block: int
+    shuffle_mix: int
+
+
+class ShardFile(BaseModel):
+    """One file of a checkpoint: its length and the names of its vectors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bytes: int
+    vectors: tuple[str, ...]
+
+
+class _Version(BaseModel):
+    """What manifests of every format version have."""
+
+    format_version: int
+
+
+class CheckpointManifest(BaseModel):
+    """A checkpoint's description.
+
+    Attributes:
+        step: updates applied; samples: records in them.
+        layout: where each variable stands in the flat vectors.
+        shards: the files, in the order of their ranges.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    step: int
+    samples: int
+    layout: ParameterLayout
+    shards: tuple[ShardFile, ...]
+    ledger: LedgerState
+    stream: StreamIdentity
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A finished checkpoint."""
+
+    step: int
+    samples: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class FlatWeights:
+    """A model's values: parameters float32[P], statistics float32[Q], as `layout` orders them."""
+
+    layout: ParameterLayout
+    parameters: FloatVector
+    statistics: FloatVector
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the checkpoint of `step` is, or would be."""
+    return run / DIRECTORY / f"{step:08d}"
+
+
+def finished_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run that were finished once, oldest first; some may be damaged.
+
+    Raises:
+        CheckpointError: storage does not answer, which is not the same as there being none.
+    """
+    try:
+        found = [path for path in (run / DIRECTORY).iterdir() if path.name.isdecimal()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{run / DIRECTORY} cannot be listed: {error}") from error
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def list_checkpoints(run: Path) -> list[CheckpointInfo]:
+    """The finished checkpoints of a run whose files have their full length, oldest first.
+
+    Raises:
+        CheckpointError: one is of another format version, or storage does not answer.
+    """
+    found = []
+    for path in finished_checkpoints(run):
+        try:
+            manifest = read_manifest(path)
+        except DamagedCheckpointError:
+            continue  # not intact: what this function leaves out
+        found.append(CheckpointInfo(manifest.step, manifest.samples, path))
+    return found
+
+
+def read_manifest(path: Path) -> CheckpointManifest:
+    """A checkpoint's manifest.
+
+    Raises:
+        DamagedCheckpointError: it is missing or senseless, or a file is missing or cut short.
+        CheckpointError: it is of another format version, or storage does not answer.
+    """
+    try:
+        text = (path / MANIFEST).read_bytes()
+        version = _Version.model_validate_json(text).format_version
+        if version != FORMAT_VERSION:  # asked first: another version may have other keys
+            raise CheckpointError(
+                f"{path}: expected format version {FORMAT_VERSION}, found {version}; "
+                "read it with the version of manylabel that wrote it"
+            )
+        manifest = CheckpointManifest.model_validate_json(text)
+        sizes = {file.name: (path / file.name).stat().st_size for file in manifest.shards}
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise DamagedCheckpointError(
+            f"{path / MANIFEST} is damaged ({place}: {first['msg']})"
+        ) from error
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(f"{path} is not an intact checkpoint: {error}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    for file in manifest.shards:
+        if sizes[file.name] != file.bytes:
+            raise DamagedCheckpointError(
+                f"{path / file.name}: expected {file.bytes} bytes, found {sizes[file.name]}"
+            )
+    return manifest
+
+
+def verify(path: Path) -> None:
+    """Reads every byte of a checkpoint.
+
+    Raises:
+        DamagedCheckpointError: the checkpoint is damaged.
+        CheckpointError: it is of another format version, or cannot be read here and now.
+    """
+    for file, held in _files(read_manifest(path)):
+        _read_vectors(path / file.name, held, file.vectors)
+
+
+def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
+    """The weights of a checkpoint, Polyak-averaged or as the last update left them.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, of another format version, or cannot be read.
+    """
+    manifest = read_manifest(path)
+    names = ("average", "statistics_average") if averaged else ("weights", "statistics")
+    parts = [_read_vectors(path / file.name, held, names) for file, held in _files(manifest)]
+    parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)
+    return FlatWeights(manifest.layout, parameters, statistics)
+
+
+def load_shard(path: Path, shard: int, shards: int) -> ShardState:
+    """The state of one of `shards` shards, however many wrote the checkpoint.
+
+    Only the files that overlap the shard's ranges are read.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, of another format version, or cannot be read.
+    """
+    manifest = read_manifest(path)
+    layout = manifest.layout
+    wanted = cut(layout.parameter_count, shards)[shard], cut(layout.statistics_count, shards)[shard]
+    files = _files(manifest)
+    needed = [
+        (file, held) for file, held in files if not all(map(_is_empty, map(_overlap, held, wanted)))
+    ]
+    parts: dict[str, list[FloatVector]] = {}
+    for file, held in needed or files[:1]:  # a shard that holds nothing has its vectors as well
+        for name, vector in _read_vectors(path / file.name, held, file.vectors).items():
+            kind = _kind(name)
+            parts.setdefault(name, []).append(vector[_overlap(held[kind], wanted[kind])])
+    return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
+
+
+def _files(manifest: CheckpointManifest) -> list[tuple[ShardFile, _Held]]:
+    """Each file of a checkpoint with what it holds."""
+    layout, count = manifest.layout, len(manifest.shards)
+    held = zip(cut(layout.parameter_count, count), cut(layout.statistics_count, count), strict=True)
+    return list(zip(manifest.shards, held, strict=True))
+
+
+def _kind(vector: str) -> int:
+    """Which of a file's two ranges a vector has."""
+    return 1 if vector in STATISTICS_VECTORS else 0
+
+
+def _overlap(held: tuple[int, int], wanted: tuple[int, int]) -> slice:
+    """Where `wanted` lies in a vector that holds [held[0], held[1])."""
+    start = max(held[0], wanted[0])
+    return slice(start - held[0], max(start, min(held[1], wanted[1])) - held[0])
+
+
+def _is_empty(part: slice) -> bool:
+    return part.start >= part.stop
+
+
+def _read_vectors(path: Path, held: _Held, names: Sequence[str]) -> dict[str, FloatVector]:
+    """The vectors of these names.
+
+    Not by np.load: it stops reading where a vector's header says so, and then the CRC-32 of the
+    whole is not compared, that of a damaged header included.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            vectors = {
+                name: np.lib.format.read_array(
+                    io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False
+                )
+                for name in names
+            }
+    except Exception as error:  # a damaged archive makes zipfile and NumPy raise almost anything
+        raise _unreadable(path, error) from error
+    for name, vector in vectors.items():
+        start, stop = held[_kind(name)]
+        if vector.shape != (stop - start,):
+            raise DamagedCheckpointError(
+                f"{path}: expected {stop - start} values of {name}, found shape {vector.shape}"
+            )
+    return vectors
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """What an error of reading `path` means: the file is damaged, or it may be intact and storage
+    or memory failed. Only a damaged one may be passed over."""
+    # zipfile turns an error of storage into one of the archive's structure.
+    cause = error.__context__ if isinstance(error, zipfile.BadZipFile) else error
+    # No file of this name, or in a damaged one an offset that leads to before its beginning.
+    damage = isinstance(cause, OSError) and cause.errno in (errno.ENOENT, errno.EINVAL)
+    if isinstance(cause, OSError | MemoryError) and not damage:
+        return CheckpointError(
+            f"{path} cannot be read: {cause!r}; it may be intact: mend what keeps it from being "
+            "read, then run the same command again"
+        )
+    return DamagedCheckpointError(f"{path} is damaged: {error!r}")
