@@ -14,7 +14,13 @@ from manylabel.eval.heldout import HeldoutLabels, read_heldout_labels
 from manylabel.eval.metrics import ClassMetrics, ClassScores, ImageMetrics, ImageScores, find_hits
 from manylabel.eval.predictions import PredictionBatch, predicted_dataset, read_predictions
 from manylabel.eval.store import CLASSES_SCHEMA, predictions_path, write_evaluation
-from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
+from manylabel.eval.summary import (
+    DatasetReference,
+    EvaluationSummary,
+    Provenance,
+    ScoredCounts,
+    Scores,
+)
 from manylabel.eval.weights import class_weights
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.locations import Location
@@ -93,7 +99,7 @@ class Evaluator:
             provenance=provenance,
             dataset=DatasetReference(root=str(dataset.root), fingerprint=dataset.fingerprint),
             config=self._config,
-            counts=Counts(
+            counts=ScoredCounts(
                 images=images.images,
                 images_without_labels=images.images_without_labels,
                 images_without_weight=images.images_without_weight,

@@ -40,7 +40,7 @@ class DatasetReference(_Stored):
     fingerprint: str
 
 
-class Counts(_Stored):
+class ScoredCounts(_Stored):
     """What the means are taken over; `images` have labels and are scored, `labels` are theirs."""
 
     images: int
@@ -81,7 +81,7 @@ class EvaluationSummary(_Stored):
     provenance: Provenance
     dataset: DatasetReference
     config: EvalConfig
-    counts: Counts
+    counts: ScoredCounts
     scores: Scores
     baseline: Scores
 

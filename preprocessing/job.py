@@ -16,14 +16,11 @@ from upath import UPath
 from manylabel.preprocessing.beam_runner import beam, run_pipeline
 from manylabel.preprocessing.catalogs import detect_format, image_root
 from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.fingerprint import compute_fingerprint
-from manylabel.preprocessing.keys import plan_dataset
-from manylabel.preprocessing.plan import (
+from manylabel.preprocessing.dataset_plan import (
     DUPLICATES_NAME,
     OUTCOMES_NAME,
+    DatasetPlan,
     Owner,
-    Plan,
     claim,
     planned_images,
     read_classes,
@@ -33,6 +30,9 @@ from manylabel.preprocessing.plan import (
     shard_name,
     write_missing_work_items,
 )
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.fingerprint import compute_fingerprint
+from manylabel.preprocessing.keys import plan_dataset
 from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
 from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
@@ -42,16 +42,16 @@ from manylabel.storage.manifest import (
     LABELS_NAME,
     MANIFEST_NAME,
     REJECTED_NAME,
-    Counts,
+    ImageCounts,
     Manifest,
-    ShardFile,
-    Split,
+    RecordShard,
+    SplitShards,
 )
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import LABELS_SCHEMA, SplitName
 from manylabel.storage.tables import read_table, write_table
 
-_OUTCOMES: TypeAdapter[list[ShardFile | str]] = TypeAdapter(list[ShardFile | str])
+_OUTCOMES: TypeAdapter[list[RecordShard | str]] = TypeAdapter(list[RecordShard | str])
 """What `write_shard` returned, for each shard."""
 
 
@@ -74,7 +74,7 @@ class PreprocessingReport:
 
     dataset: str
     fingerprint: str
-    counts: Counts
+    counts: ImageCounts
     rejected: dict[RejectReason, int]
     images: dict[SplitName, int]
     num_classes: int
@@ -116,7 +116,7 @@ def preprocess(
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
     with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
-        plan = Plan.read(root)
+        plan = DatasetPlan.read(root)
         if plan is None or plan.fingerprint != fingerprint:
             listener(Progress(Stage.CHECK_IMAGES))
             plan = _make_plan(config, fingerprint, images, root)
@@ -136,7 +136,9 @@ def preprocess(
     )
 
 
-def _make_plan(config: PreprocessingConfig, fingerprint: str, images: UPath, root: UPath) -> Plan:
+def _make_plan(
+    config: PreprocessingConfig, fingerprint: str, images: UPath, root: UPath
+) -> DatasetPlan:
     """Phase one."""
     (root / MANIFEST_NAME).unlink(missing_ok=True)  # Tables that it vouches for are replaced.
     remove_plan(root)
@@ -166,7 +168,7 @@ def _make_plan(config: PreprocessingConfig, fingerprint: str, images: UPath, roo
         shards[split] = [shard_name(split, index, number) for index in range(number)]
         write_missing_work_items(root, shards[split])
         _check_planned(totals.images.get(split, 0), planned_images(root, shards[split]), root)
-    plan = Plan(fingerprint=fingerprint, listed=totals.listed, shards=shards)
+    plan = DatasetPlan(fingerprint=fingerprint, listed=totals.listed, shards=shards)
     plan.write(root)
     return plan
 
@@ -180,12 +182,12 @@ def _check_planned(decided: int, planned: int, root: UPath) -> None:
 
 
 def _write_missing_shards(
-    plan: Plan,
+    plan: DatasetPlan,
     config: PreprocessingConfig,
     images: UPath,
     root: UPath,
     listener: ProgressListener,
-) -> tuple[dict[str, ShardFile], dict[str, ShardFile]]:
+) -> tuple[dict[str, RecordShard], dict[str, RecordShard]]:
     """Phase two. Returns the shards that were there and those that it wrote, by name."""
     listener(Progress(Stage.VERIFY_SHARDS))
     names = [name for split in SplitName for name in plan.shards[split]]
@@ -218,19 +220,19 @@ def _write_missing_shards(
             f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
             "the images alone and run again with --overwrite"
         )
-    by_path = {outcome.path: outcome for outcome in outcomes if isinstance(outcome, ShardFile)}
+    by_path = {outcome.path: outcome for outcome in outcomes if isinstance(outcome, RecordShard)}
     return kept, {name: by_path[tfrecord_path(name)] for name in missing}
 
 
 def _finish(
-    plan: Plan, shards: dict[str, ShardFile], settings: dict[str, object], root: UPath
+    plan: DatasetPlan, shards: dict[str, RecordShard], settings: dict[str, object], root: UPath
 ) -> Manifest:
     """Checks that no image was lost or counted twice, then writes the manifest."""
     splits = {}
     for split in SplitName:
         files = tuple(shards[name] for name in plan.shards[split])
-        splits[str(split)] = Split(shards=files, records=sum(file.records for file in files))
-    counts = Counts(
+        splits[str(split)] = SplitShards(shards=files, records=sum(file.records for file in files))
+    counts = ImageCounts(
         listed=plan.listed,
         written=sum(split.records for split in splits.values()),
         rejected=sum(n for reason, n in _rejections(root).items() if reason not in LABEL_REASONS),
@@ -272,7 +274,7 @@ def _rejections(root: UPath) -> dict[RejectReason, int]:
     return {RejectReason(reason): count for reason, count in Counter(reasons).most_common()}
 
 
-def _write_outcomes(outcomes: Sequence[ShardFile | str], root: UPath) -> None:
+def _write_outcomes(outcomes: Sequence[RecordShard | str], root: UPath) -> None:
     """In an order that does not depend on which process was first."""
     with replacing(root / OUTCOMES_NAME) as file:
         file.write(_OUTCOMES.dump_json(sorted(outcomes, key=str)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from upath import UPath
 
-from manylabel.preprocessing import plan
+from manylabel.preprocessing import dataset_plan
 from manylabel.preprocessing.beam_runner import beam
 from manylabel.preprocessing.catalogs import read_catalog
 from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig
@@ -76,7 +76,7 @@ def plan_dataset(
     frequent = (
         unique | "Unique" >> Only(Candidate) | KeepFrequentLabels(config.labels.minimum_count)
     )
-    sided = frequent | "Frequent" >> Only(Candidate) | Split(config.heldout)
+    sided = frequent | "Frequent" >> Only(Candidate) | ChooseSides(config.heldout)
     sided | WritePlan(listed, config.shards.images_per_shard, root)
     (
         (merged, checked, frequent)
@@ -88,7 +88,8 @@ def plan_dataset(
         (merged, unique)
         | "AllDuplicates" >> beam.Flatten()
         | "Duplicates" >> Only(Duplicate)
-        | "WriteDuplicates" >> WriteSorted(root / plan.DUPLICATES_NAME, plan.DUPLICATES_SCHEMA)
+        | "WriteDuplicates"
+        >> WriteSorted(root / dataset_plan.DUPLICATES_NAME, dataset_plan.DUPLICATES_SCHEMA)
     )
 
 
@@ -128,7 +129,7 @@ def drop_rare_labels(
 
 
 @beam.ptransform_fn
-def Split(candidates: PCollection, config: HeldoutConfig) -> PCollection:
+def ChooseSides(candidates: PCollection, config: HeldoutConfig) -> PCollection:
     """Pairs (side, candidate).
 
     A group is held out when its hash is below the cut and each of its images has enough labels
@@ -230,8 +231,8 @@ def WritePlan(
         | "CountSides" >> beam.combiners.Count.PerElement()
         | "Totals" >> Collect(lambda counted: dict(sorted(counted)))
     )
-    classes | "WriteClasses" >> beam.Map(plan.write_classes, root)
-    totals | "WriteTotals" >> beam.Map(plan.write_totals, AsSingleton(listed), root)
+    classes | "WriteClasses" >> beam.Map(dataset_plan.write_classes, root)
+    totals | "WriteTotals" >> beam.Map(dataset_plan.write_totals, AsSingleton(listed), root)
     ids = classes | "Ids" >> beam.Map(class_ids)
     return (
         sided
@@ -250,25 +251,25 @@ def plan_image(
     ids: dict[str, int],
     totals: dict[SplitName, int],
     images_per_shard: int,
-) -> tuple[str, plan.PlannedImage]:
+) -> tuple[str, dataset_plan.PlannedImage]:
     """The shard of an image and its record; labels that are no class are left out here."""
     side, image = sided
     known = sorted((ids[name], value) for name, value in image.labels.items() if name in ids)
-    shards = plan.shard_count(totals[side], images_per_shard)
-    planned = plan.PlannedImage(
+    shards = dataset_plan.shard_count(totals[side], images_per_shard)
+    planned = dataset_plan.PlannedImage(
         image_id=image.image_id,
         digest=image.digest,
         label_ids=[number for number, value in known if value > 0],
         confidences=[value for _, value in known if value > 0],
         negative_ids=[number for number, value in known if value == 0],
     )
-    return plan.shard_name(side, shard_number(image.image_id, shards), shards), planned
+    return dataset_plan.shard_name(side, shard_number(image.image_id, shards), shards), planned
 
 
-def write_work_item(item: tuple[str, Iterable[plan.PlannedImage]], root: UPath) -> None:
+def write_work_item(item: tuple[str, Iterable[dataset_plan.PlannedImage]], root: UPath) -> None:
     shard, images = item
     ordered = sorted(images, key=lambda image: record_order(image.image_id))
-    plan.write_planned(root, shard, ordered)
+    dataset_plan.write_planned(root, shard, ordered)
 
 
 @beam.ptransform_fn

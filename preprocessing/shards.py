@@ -5,13 +5,13 @@ import hashlib
 import pyarrow as pa
 from upath import UPath
 
+from manylabel.preprocessing.dataset_plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import store
-from manylabel.preprocessing.plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
 from manylabel.storage.image_policy import ImageConfig
-from manylabel.storage.manifest import ShardFile
+from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
 from manylabel.storage.tables import read_table, write_table
 from manylabel.storage.tfrecord import frame
@@ -22,7 +22,9 @@ _PLAN_SHA256 = b"plan_sha256"
 item, so that a shard of an earlier plan is not taken for one of this."""
 
 
-def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig) -> ShardFile | str:
+def write_shard(
+    shard: str, root: UPath, image_root: UPath, policy: ImageConfig
+) -> RecordShard | str:
     """Writes a planned shard and then its index, whose presence says that both are complete.
 
     Returns:
@@ -50,7 +52,7 @@ def write_shard(shard: str, root: UPath, image_root: UPath, policy: ImageConfig)
     return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
 
 
-def intact_shard(shard: str, root: UPath) -> ShardFile | None:
+def intact_shard(shard: str, root: UPath) -> RecordShard | None:
     """What the manifest says of a shard, or None when it is missing, unfinished or damaged."""
     path, index = root / tfrecord_path(shard), root / index_path(shard)
     if not path.is_file() or not index.is_file():
@@ -69,8 +71,8 @@ def intact_shard(shard: str, root: UPath) -> ShardFile | None:
     return _shard_file(shard, records=table.num_rows, size=path.stat().st_size, sha256=digest)
 
 
-def _shard_file(shard: str, *, records: int, size: int, sha256: str) -> ShardFile:
-    return ShardFile(
+def _shard_file(shard: str, *, records: int, size: int, sha256: str) -> RecordShard:
+    return RecordShard(
         path=tfrecord_path(shard),
         index_path=index_path(shard),
         records=records,

@@ -22,8 +22,8 @@ from manylabel.storage.manifest import (
     LABELS_NAME,
     MANIFEST_NAME,
     Manifest,
-    ShardFile,
-    Split,
+    RecordShard,
+    SplitShards,
     read_manifest,
 )
 from manylabel.storage.schema import (
@@ -73,7 +73,7 @@ class Dataset:
     def num_classes(self) -> int:
         return self.manifest.num_classes
 
-    def split(self, name: SplitName | str) -> Split:
+    def split(self, name: SplitName | str) -> SplitShards:
         """Raises DatasetError for a name other than "train" and "heldout"."""
         split = self.manifest.splits.get(name)
         if split is None:
@@ -88,7 +88,7 @@ class Dataset:
         return self.split(name).records
 
     def path(self, relative: str) -> UPath:
-        """Where a path of the manifest (`ShardFile.path`, `ShardFile.index_path`) lies."""
+        """Where a path of the manifest (`RecordShard.path`, `RecordShard.index_path`) lies."""
         return self.root / relative
 
     def labels(self) -> pa.Table:
@@ -106,7 +106,7 @@ class Dataset:
         names: list[str] = self.labels().column("name").to_pylist()
         return names
 
-    def read_index(self, shard: ShardFile) -> pa.Table:
+    def read_index(self, shard: RecordShard) -> pa.Table:
         """Offsets, lengths and image ids of a shard's records (INDEX_SCHEMA), in file order."""
         return _read_table(self.path(shard.index_path), INDEX_SCHEMA)
 

@@ -19,7 +19,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ShardFile(_Stored):
+class RecordShard(_Stored):
     """One shard. Paths are relative to the dataset root; `sha256` is that of the TFRecord file."""
 
     path: str
@@ -29,14 +29,14 @@ class ShardFile(_Stored):
     sha256: str
 
 
-class Split(_Stored):
+class SplitShards(_Stored):
     """The shards of one side and the sum of their records."""
 
-    shards: tuple[ShardFile, ...]
+    shards: tuple[RecordShard, ...]
     records: int
 
 
-class Counts(_Stored):
+class ImageCounts(_Stored):
     """Images; `listed = written + rejected + duplicates`."""
 
     listed: int
@@ -52,8 +52,8 @@ class Manifest(_Stored):
     fingerprint: str
     code_version: str
     settings: dict[str, Any]
-    counts: Counts
-    splits: dict[str, Split]
+    counts: ImageCounts
+    splits: dict[str, SplitShards]
     num_classes: int
 
 

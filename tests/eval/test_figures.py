@@ -19,7 +19,7 @@ from manylabel.eval.figures import (
     training_profile,
 )
 from manylabel.eval.samples import Sample
-from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
+from manylabel.eval.summary import DatasetReference, EvaluationSummary, ScoredCounts, Scores
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def evaluation(provenance):
             "provenance": provenance.model_copy(update={"samples": samples, "step": samples}),
             "dataset": DatasetReference(root="dataset", fingerprint="0123"),
             "config": EvalConfig(),
-            "counts": Counts(
+            "counts": ScoredCounts(
                 images=1044,
                 images_without_labels=0,
                 images_without_weight=0,

@@ -13,7 +13,7 @@ from manylabel.eval.store import (
     read_summary,
     write_evaluation,
 )
-from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Scores
+from manylabel.eval.summary import DatasetReference, EvaluationSummary, ScoredCounts, Scores
 
 NO_CLASSES = pa.table({name: [] for name in CLASSES_SCHEMA.names})
 
@@ -34,7 +34,7 @@ def summary(provenance):
         provenance=provenance,
         dataset=DatasetReference(root="s3://bucket/dataset", fingerprint="0123"),
         config=EvalConfig(),
-        counts=Counts(
+        counts=ScoredCounts(
             images=3,
             images_without_labels=1,
             images_without_weight=0,

@@ -8,12 +8,18 @@ from rich.console import Console
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
-from manylabel.eval.summary import Counts, DatasetReference, EvaluationSummary, Provenance, Scores
+from manylabel.eval.summary import (
+    DatasetReference,
+    EvaluationSummary,
+    Provenance,
+    ScoredCounts,
+    Scores,
+)
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
 from manylabel.pipeline.runs import show_runs
 from manylabel.pipeline.tables import evaluation_table
-from manylabel.storage.manifest import FORMAT_VERSION, Manifest, Split
+from manylabel.storage.manifest import FORMAT_VERSION, Manifest, SplitShards
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, RunDescription
@@ -45,7 +51,7 @@ def summary(step, value, baseline=0.2):
         ),
         dataset=DatasetReference(root="dataset", fingerprint="f" * 64),
         config=EvalConfig(precision_at=(1, 5)),
-        counts=Counts(
+        counts=ScoredCounts(
             images=1234,
             images_without_labels=0,
             images_without_weight=0,
@@ -184,7 +190,7 @@ def test_names_are_shown_as_they_are(tmp_path):
 
 def make_dataset(root, fingerprint):
     root.mkdir()
-    split = Split(shards=(), records=0)
+    split = SplitShards(shards=(), records=0)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint=fingerprint,

@@ -13,9 +13,9 @@ from PIL import Image
 
 from manylabel.preprocessing import job, shards
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset_plan import read_planned, write_planned
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.plan import read_planned, write_planned
 from manylabel.preprocessing.progress import Progress, Stage
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from manylabel.preprocessing.dataset_plan import PlannedImage, write_planned
 from manylabel.preprocessing.fetch import content_digest
 from manylabel.preprocessing.images import store
-from manylabel.preprocessing.plan import PlannedImage, write_planned
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
 from manylabel.storage.image_policy import ImageConfig
-from manylabel.storage.manifest import ShardFile
+from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import LabelledImage, decode_example
 from manylabel.storage.tfrecord import read_record
 
@@ -41,7 +41,7 @@ def root(tmp_path, images):
 
 def test_records_and_index(root, images):
     shard = write_shard(SHARD, root, images, POLICY)
-    assert isinstance(shard, ShardFile)
+    assert isinstance(shard, RecordShard)
     assert shard == intact_shard(SHARD, root)
     data = (root / tfrecord_path(SHARD)).read_bytes()
     assert (shard.path, shard.index_path) == (tfrecord_path(SHARD), index_path(SHARD))
@@ -62,7 +62,7 @@ def test_records_and_index(root, images):
 def test_a_shard_may_be_empty(root, images):
     write_planned(root, SHARD, [])
     shard = write_shard(SHARD, root, images, POLICY)
-    assert isinstance(shard, ShardFile)
+    assert isinstance(shard, RecordShard)
     assert shard == intact_shard(SHARD, root)
     assert (shard.records, shard.bytes) == (0, 0)
 

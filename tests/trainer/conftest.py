@@ -12,7 +12,13 @@ import tensorflow as tf
 from PIL import Image
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.manifest import FORMAT_VERSION, Counts, Manifest, ShardFile, Split
+from manylabel.storage.manifest import (
+    FORMAT_VERSION,
+    ImageCounts,
+    Manifest,
+    RecordShard,
+    SplitShards,
+)
 from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
 
 DatasetWriter = Callable[..., Dataset]
@@ -38,7 +44,7 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
             fingerprint="0" * 16,
             code_version="test",
             settings={},
-            counts=Counts(listed=written, written=written, rejected=0, duplicates=0),
+            counts=ImageCounts(listed=written, written=written, rejected=0, duplicates=0),
             splits=splits,
             num_classes=classes,
         )
@@ -66,7 +72,9 @@ def labelled_image() -> Callable[..., LabelledImage]:
     return make
 
 
-def _write_split(root: Path, name: str, shards: Sequence[Sequence[LabelledImage | bytes]]) -> Split:
+def _write_split(
+    root: Path, name: str, shards: Sequence[Sequence[LabelledImage | bytes]]
+) -> SplitShards:
     (root / name).mkdir(parents=True)
     files = []
     for number, records in enumerate(shards):
@@ -84,7 +92,7 @@ def _write_split(root: Path, name: str, shards: Sequence[Sequence[LabelledImage 
             pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), root / f"{path}.index.parquet"
         )
         files.append(
-            ShardFile(
+            RecordShard(
                 path=f"{path}.tfrecord",
                 index_path=f"{path}.index.parquet",
                 records=len(records),
@@ -92,4 +100,4 @@ def _write_split(root: Path, name: str, shards: Sequence[Sequence[LabelledImage 
                 sha256="",
             )
         )
-    return Split(shards=tuple(files), records=sum(map(len, shards)))
+    return SplitShards(shards=tuple(files), records=sum(map(len, shards)))

@@ -42,7 +42,7 @@ class StreamIdentity(BaseModel):
     shuffle_mix: int
 
 
-class ShardFile(BaseModel):
+class StateFile(BaseModel):
     """One file of a checkpoint: its length and the names of its vectors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,7 +73,7 @@ class CheckpointManifest(BaseModel):
     step: int
     samples: int
     layout: ParameterLayout
-    shards: tuple[ShardFile, ...]
+    shards: tuple[StateFile, ...]
     ledger: LedgerState
     stream: StreamIdentity
 
@@ -214,7 +214,7 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
 
 
-def _files(manifest: CheckpointManifest) -> list[tuple[ShardFile, _Held]]:
+def _files(manifest: CheckpointManifest) -> list[tuple[StateFile, _Held]]:
     """Each file of a checkpoint with what it holds."""
     layout, count = manifest.layout, len(manifest.shards)
     held = zip(cut(layout.parameter_count, count), cut(layout.statistics_count, count), strict=True)

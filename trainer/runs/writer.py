@@ -23,7 +23,7 @@ from manylabel.trainer.runs.checkpoint import (
     MANIFEST,
     CheckpointInfo,
     CheckpointManifest,
-    ShardFile,
+    StateFile,
     StreamIdentity,
     checkpoint_path,
     list_checkpoints,
@@ -80,7 +80,7 @@ class CheckpointWriter:
             step=step,
             samples=samples,
             layout=self._layout,
-            shards=tuple(ShardFile(name=name, bytes=0, vectors=()) for name in self._names),
+            shards=tuple(StateFile(name=name, bytes=0, vectors=()) for name in self._names),
             ledger=ledger,
             stream=self._stream,
         )
@@ -174,7 +174,7 @@ def clear_left_overs(run: Path) -> None:
             shutil.rmtree(left_over)
 
 
-def _describe(path: Path) -> ShardFile:
+def _describe(path: Path) -> StateFile:
     with zipfile.ZipFile(path) as archive:
         vectors = tuple(member.removesuffix(".npy") for member in archive.namelist())
-    return ShardFile(name=path.name, bytes=path.stat().st_size, vectors=vectors)
+    return StateFile(name=path.name, bytes=path.stat().st_size, vectors=vectors)

@@ -3,18 +3,18 @@
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.plan import (
+from manylabel.preprocessing.dataset_plan import (
     LOCK_NAME,
     OWNER_NAME,
+    DatasetPlan,
     Owner,
-    Plan,
     claim,
     plan_path,
     shard_count,
     shard_name,
     write_planned,
 )
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
 from manylabel.storage.tables import write_rows
 
@@ -137,7 +137,9 @@ TABLES = ("labels.parquet", "rejected.parquet", "duplicates.parquet")
 
 def complete_plan(root):
     shard = shard_name(SplitName.TRAIN, 0, 1)
-    plan = Plan(fingerprint="1", listed=3, shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []})
+    plan = DatasetPlan(
+        fingerprint="1", listed=3, shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []}
+    )
     plan.write(root)
     write_planned(root, shard, [])
     for name in TABLES:
@@ -146,20 +148,20 @@ def complete_plan(root):
 
 
 def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):
-    assert Plan.read(root) is None
+    assert DatasetPlan.read(root) is None
     plan = complete_plan(root)
-    assert Plan.read(root) == plan
+    assert DatasetPlan.read(root) == plan
     parts = [root / name for name in TABLES]
     parts += [root / "plan" / "plan.json", plan_path(root, plan.shards[SplitName.TRAIN][0])]
     for part in parts:
         content = part.read_bytes()
         for damaged in (b"", content[:-9], b"\xff" * len(content)):
             part.write_bytes(damaged)
-            assert Plan.read(root) is None
+            assert DatasetPlan.read(root) is None
         part.unlink()
-        assert Plan.read(root) is None
+        assert DatasetPlan.read(root) is None
         part.write_bytes(content)
-        assert Plan.read(root) == plan
+        assert DatasetPlan.read(root) == plan
 
 
 def test_shard_counts_and_names():

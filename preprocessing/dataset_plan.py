@@ -79,7 +79,7 @@ class Totals(BaseModel):
     images: dict[SplitName, int]
 
 
-class Plan(BaseModel):
+class DatasetPlan(BaseModel):
     """A complete plan: shard names of each side, and how many spellings the catalog lists."""
 
     model_config = ConfigDict(frozen=True)
