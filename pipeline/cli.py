@@ -1,4 +1,4 @@
-"""The `manylabel` command: parses arguments and hands them to a stage.
+"""The `manylabel` command: parses arguments, hands them to a stage, and shows what it returns.
 
 Each command imports its stage when it is called: `--help` loads no TensorFlow, Beam or Ray.
 """
@@ -15,7 +15,7 @@ from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from manylabel.pipeline.terminal import Terminal
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
 presets_app = typer.Typer(no_args_is_help=True, help="List and show the presets.")
@@ -76,7 +76,10 @@ def preprocess(
 
     from manylabel.pipeline.preprocess import preprocess_with
 
-    preprocess_with(settings.preprocessing, output, _console(), overwrite=overwrite)
+    terminal = _terminal()
+    terminal.show_dataset(
+        preprocess_with(settings.preprocessing, output, terminal.on_event, overwrite=overwrite)
+    )
 
 
 @app.command()
@@ -100,7 +103,8 @@ def train(
 
     from manylabel.pipeline.train import train_with
 
-    train_with(settings, dataset, run, address, _console())
+    terminal = _terminal()
+    terminal.show_training(train_with(settings, dataset, run, address, terminal.on_event))
 
 
 @app.command()
@@ -123,7 +127,8 @@ def evaluate(
     """Score checkpoints on the held-out images by weighted MAP@100."""
     from manylabel.pipeline.evaluate import evaluate_run
 
-    evaluate_run(run, step, dataset, overrides or [], _console())
+    terminal = _terminal()
+    terminal.show_evaluations(evaluate_run(run, step, dataset, overrides or [], terminal.on_event))
 
 
 @app.command()
@@ -142,7 +147,7 @@ def export(
     """Write a SavedModel (image bytes in, labels and scores out) and the network as .keras."""
     from manylabel.pipeline.export import export_run
 
-    export_run(run, output, step, top_k, _console())
+    _terminal().show_export(export_run(run, output, step, top_k))
 
 
 @app.command()
@@ -152,9 +157,9 @@ def runs(
     ] = Path("runs"),
 ) -> None:
     """List runs with their newest checkpoint and evaluation."""
-    from manylabel.pipeline.runs import show_runs
+    from manylabel.pipeline.runs import list_runs
 
-    show_runs(root, _console())
+    _terminal().show_runs(root, list_runs(root))
 
 
 @app.command()
@@ -172,7 +177,8 @@ def demo(
     """Do everything on the pictures that come with the project; about five minutes on two cores."""
     from manylabel.pipeline.demo import run_demo
 
-    run_demo(output, overrides or [], _console())
+    terminal = _terminal()
+    terminal.show_demo(run_demo(output, overrides or [], terminal.on_event))
 
 
 @presets_app.command("list")
@@ -192,10 +198,10 @@ def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.
     typer.echo(preset_path(name).read_text("utf-8"), nl=False)
 
 
-def _console() -> "Console":
-    from rich.console import Console
+def _terminal() -> "Terminal":
+    from manylabel.pipeline.terminal import Terminal
 
-    return Console()
+    return Terminal()
 
 
 def run(arguments: list[str]) -> int:

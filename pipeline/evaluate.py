@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from upath import UPath
 
 from manylabel.eval.config import EvalConfig
@@ -16,9 +15,14 @@ from manylabel.eval.store import predictions_path, read_summary, summary_path
 from manylabel.eval.summary import EvaluationSummary, Provenance
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.progress import progress_display
+from manylabel.pipeline.events import (
+    EvaluatedBefore,
+    EvaluationUnreadable,
+    OnEvent,
+    PredictionProgressed,
+    long_work,
+)
 from manylabel.pipeline.quiet import quiet_imports
-from manylabel.pipeline.tables import evaluation_table
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
@@ -35,9 +39,9 @@ if TYPE_CHECKING:
 
 
 def evaluate_run(
-    run: Path, step: str, dataset_root: str | None, overrides: Sequence[str], console: Console
-) -> None:
-    """Evaluates the checkpoints that `step` names ("latest", "all" or a number); shows a table.
+    run: Path, step: str, dataset_root: str | None, overrides: Sequence[str], on_event: OnEvent
+) -> list[EvaluationSummary]:
+    """Evaluates the checkpoints that `step` names ("latest", "all" or a number), oldest first.
 
     Args:
         dataset_root: Where the run's dataset is now; None: where it was when the run was trained.
@@ -55,8 +59,7 @@ def evaluate_run(
     settings = load_settings(str(run / SETTINGS), overrides)
     dataset = _open_dataset(run, description, dataset_root)
     checkpoints = choose_checkpoints(list_checkpoints(run), step)
-    summaries = evaluate_checkpoints(run, checkpoints, dataset, settings.eval, console)
-    console.print(evaluation_table(summaries))
+    return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, on_event)
 
 
 def _open_dataset(run: Path, description: RunDescription, root: str | None) -> Dataset:
@@ -101,18 +104,18 @@ def evaluate_checkpoints(
     checkpoints: Sequence[CheckpointInfo],
     dataset: Dataset,
     config: EvalConfig,
-    console: Console,
+    on_event: OnEvent,
 ) -> list[EvaluationSummary]:
     """Evaluates what has no evaluation with these settings yet; returns one summary for each."""
     summaries = []
     predictor: Predictor | None = None
     evaluator: Evaluator | None = None
     for checkpoint in checkpoints:
-        summary = evaluated_before(run, checkpoint, dataset.fingerprint, config, console)
+        summary = evaluated_before(run, checkpoint, dataset.fingerprint, config, on_event)
         if summary is None:
             evaluator = evaluator or Evaluator(dataset, config)
             predictor = predictor or _new_predictor(run, dataset, config)
-            _predict(predictor, run, checkpoint.step, dataset, config, console)
+            _predict(predictor, run, checkpoint.step, dataset, config, on_event)
             provenance = Provenance(
                 run=str(run),
                 checkpoint=str(checkpoint.path),
@@ -127,7 +130,7 @@ def evaluate_checkpoints(
 
 
 def evaluated_before(
-    run: Path, checkpoint: CheckpointInfo, fingerprint: str, config: EvalConfig, console: Console
+    run: Path, checkpoint: CheckpointInfo, fingerprint: str, config: EvalConfig, on_event: OnEvent
 ) -> EvaluationSummary | None:
     """The checkpoint's evaluation on this dataset with these settings, or None."""
     step = checkpoint.step
@@ -136,14 +139,14 @@ def evaluated_before(
     try:
         summary = read_summary(run, step)
     except EvaluationError as error:  # The new evaluation takes its place.
-        console.print(f"step {step:,}: {error}", markup=False, highlight=False, soft_wrap=True)
+        on_event(EvaluationUnreadable(step, str(error)))
         return None
     if (summary.config, summary.dataset.fingerprint) != (config, fingerprint):
         return None
     # A lost checkpoint may have been made again, at the same step, when the run was resumed.
     if summary.provenance.evaluated_at.timestamp() < _time_made(run, step):
         return None
-    console.print(f"step {step:,}: evaluated before", highlight=False)
+    on_event(EvaluatedBefore(step))
     return summary
 
 
@@ -165,7 +168,7 @@ def _predict(
     step: int,
     dataset: Dataset,
     config: EvalConfig,
-    console: Console,
+    on_event: OnEvent,
 ) -> None:
     total = dataset.records(SplitName.HELDOUT)
 
@@ -174,9 +177,9 @@ def _predict(
         for image_ids, class_ids, scores in predictor.predict(step, config.batch_size):
             yield PredictionBatch(image_ids, class_ids, scores)
             done += len(image_ids)
-            display.update(done, total)
+            on_event(PredictionProgressed(done, total))
 
     # A summary belongs to the predictions beside it: it goes first, and comes last.
     summary_path(run, step).unlink(missing_ok=True)
-    with progress_display(f"evaluate step {step:,}", console) as display:
+    with long_work(f"evaluate step {step:,}", on_event):
         write_predictions(predictions_path(run, step), batches(), dataset.fingerprint)

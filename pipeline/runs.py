@@ -1,88 +1,84 @@
-"""The command `runs`: what runs there are and how far each has come."""
+"""What runs there are and how far each has come."""
 
 import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TypeVar
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store import read_summaries
+from manylabel.eval.summary import EvaluationSummary
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.tables import ratio_text
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.runs.checkpoint import list_checkpoints
-from manylabel.trainer.runs.directory import DESCRIPTION, open_run
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
+from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription, open_run
+
+_T = TypeVar("_T")
 
 
-def show_runs(root: Path, console: Console) -> None:
-    """A table of the runs directly under `root`, newest first.
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for what could not be read, and says why."""
+
+    problem: str
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run as its files tell it.
+
+    Attributes:
+        name: Of its directory.
+        checkpoint: The newest; None before the first.
+        evaluation: The newest; None before the first.
+    """
+
+    name: str
+    description: RunDescription | Unreadable
+    checkpoint: CheckpointInfo | Unreadable | None
+    evaluation: EvaluationSummary | Unreadable | None
+
+
+def list_runs(root: Path) -> list[ListedRun]:
+    """The runs directly under `root`, newest first, those of unknown age last.
 
     Raises:
         CommandError: `root` is no folder.
     """
     if not root.is_dir():
         raise CommandError(f"{root}: expected a folder of runs, found none; name it: runs ROOT")
-    runs = [path.parent for path in root.glob(f"*/{DESCRIPTION}")]
-    if not runs:
-        console.print(
-            f"{root}: no runs yet; manylabel train makes one", markup=False, highlight=False
-        )
-        return
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column("run", overflow="fold", min_width=10)
-    for name in ("begun", "classes", "step", "evaluated\nstep", "weighted\nMAP"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("×\nbaseline", justify="right", no_wrap=True)
-    table.add_column("weights", no_wrap=True)
-    problems: list[str] = []
-    for run in sorted(runs, key=_begun, reverse=True):
-        table.add_row(*_cells(run, problems))
-    console.print(table)
-    for problem in problems:
-        console.print(f"? {problem}", markup=False, highlight=False, soft_wrap=True)
+    runs = [_listed(path.parent) for path in root.glob(f"*/{DESCRIPTION}")]
+    return sorted(runs, key=_begun, reverse=True)
 
 
-def _begun(run: Path) -> datetime.datetime:
+def problems_of(run: ListedRun) -> list[str]:
+    """Why some of a run could not be read; empty if all could."""
+    parts = (run.description, run.checkpoint, run.evaluation)
+    return [part.problem for part in parts if isinstance(part, Unreadable)]
+
+
+def _listed(run: Path) -> ListedRun:
+    return ListedRun(
+        name=run.name,
+        description=_read(open_run, run),
+        checkpoint=_read(lambda run: _newest(list_checkpoints(run)), run),
+        evaluation=_read(lambda run: _newest(read_summaries(run)), run),
+    )
+
+
+def _read(read: Callable[[Path], _T], run: Path) -> _T | Unreadable:
     try:
-        return open_run(run).created
-    except TrainingError:  # Its row says so, below all others.
+        return read(run)
+    except (TrainingError, EvaluationError) as error:
+        return Unreadable(str(error))
+
+
+def _newest(oldest_first: list[_T]) -> _T | None:
+    return oldest_first[-1] if oldest_first else None
+
+
+def _begun(run: ListedRun) -> datetime.datetime:
+    if isinstance(run.description, Unreadable):
         return datetime.datetime.min.replace(tzinfo=datetime.UTC)
-
-
-def _cells(run: Path, problems: list[str]) -> list[str]:
-    """The run's row; what cannot be read is "?" there, and its problem is added to `problems`."""
-    cells = [escape(run.name)]
-    for read, columns in ((_description, 2), (_training, 1), (_evaluation, 4)):
-        try:
-            cells += read(run) or ["–"] * columns
-        except (TrainingError, EvaluationError) as error:
-            cells += ["?"] * columns
-            problems.append(str(error))
-    return cells
-
-
-def _description(run: Path) -> list[str]:
-    description = open_run(run)
-    return [f"{description.created.astimezone():%Y-%m-%d}", f"{description.num_classes:,}"]
-
-
-def _training(run: Path) -> list[str]:
-    return [f"{checkpoint.step:,}" for checkpoint in list_checkpoints(run)[-1:]]
-
-
-def _evaluation(run: Path) -> list[str]:
-    summaries = read_summaries(run)
-    if not summaries:
-        return []
-    newest = summaries[-1]
-    return [
-        f"{newest.provenance.step:,}",
-        f"{newest.headline:.4f}",
-        ratio_text(newest),
-        newest.config.weights.kind.removeprefix(
-            "training_"
-        ),  # As much as 80 columns have room for.
-    ]
+    return run.description.created

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from manylabel.eval.summary import EvaluationSummary, Scores
+from manylabel.pipeline.runs import ListedRun, Unreadable
+from manylabel.trainer.runs.checkpoint import CheckpointInfo
+from manylabel.trainer.runs.directory import RunDescription
 
 
 def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
@@ -28,21 +32,65 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
             f"{summary.provenance.step:,}",
             f"{summary.provenance.samples:,}",
             f"[bold]{summary.headline:.4f}[/bold]",
-            ratio_text(summary),
-            *_cells(summary.scores),
+            _ratio(summary),
+            *_scores(summary.scores),
         )
     table.add_section()
     baseline = last.baseline.weighted_map(form)
-    table.add_row("baseline", "", f"{baseline:.4f}", "1.00", *_cells(last.baseline))
+    table.add_row("baseline", "", f"{baseline:.4f}", "1.00", *_scores(last.baseline))
     return table
 
 
-def ratio_text(summary: EvaluationSummary) -> str:
+def runs_table(runs: Sequence[ListedRun]) -> Table:
+    """A row for each run: "–" is what there is not yet, "?" what cannot be read."""
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("run", overflow="fold", min_width=10)
+    for name in ("begun", "classes", "step", "evaluated\nstep", "weighted\nMAP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("×\nbaseline", justify="right", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            escape(run.name),
+            *_description(run.description),
+            *_checkpoint(run.checkpoint),
+            *_evaluation(run.evaluation),
+        )
+    return table
+
+
+def _description(description: RunDescription | Unreadable) -> list[str]:
+    if isinstance(description, Unreadable):
+        return ["?"] * 2
+    return [f"{description.created.astimezone():%Y-%m-%d}", f"{description.num_classes:,}"]
+
+
+def _checkpoint(checkpoint: CheckpointInfo | Unreadable | None) -> list[str]:
+    if isinstance(checkpoint, Unreadable):
+        return ["?"]
+    return ["–" if checkpoint is None else f"{checkpoint.step:,}"]
+
+
+def _evaluation(summary: EvaluationSummary | Unreadable | None) -> list[str]:
+    if isinstance(summary, Unreadable):
+        return ["?"] * 4
+    if summary is None:
+        return ["–"] * 4
+    return [
+        f"{summary.provenance.step:,}",
+        f"{summary.headline:.4f}",
+        _ratio(summary),
+        # As much as 80 columns have room for.
+        summary.config.weights.kind.removeprefix("training_"),
+    ]
+
+
+def _ratio(summary: EvaluationSummary) -> str:
     """The headline over the baseline's, "–" when that is 0."""
     ratio = summary.ratio_to_baseline
     return "–" if ratio is None else f"{ratio:.2f}"
 
 
-def _cells(scores: Scores) -> list[str]:
+def _scores(scores: Scores) -> list[str]:
     values = (scores.map_image, scores.recall, *scores.precision.values())
     return [f"{value:.3f}" for value in values]

@@ -43,6 +43,8 @@ LIBRARIES = {
         "deploy",
     ),
     "keras": ("trainer.networks", "trainer.program", "trainer.predict", "deploy"),
+    # The stages tell what they do in events, and return results.
+    "rich": ("pipeline.terminal", "pipeline.progress", "pipeline.tables"),
 }
 
 # They take seconds to import: none may be loaded before a command is chosen.
@@ -171,6 +173,7 @@ def test_the_trainer_is_small_at_its_top():
         ("deploy.export", "from manylabel.pipeline.config import Settings"),
         ("deploy.export", "from manylabel.trainer.runs.checkpoint import _read"),
         ("pipeline.cli", "def f():\n    import tensorflow"),
+        ("pipeline.train", "from rich.console import Console"),
     ],
 )
 def test_a_forbidden_import_is_found(module, source):

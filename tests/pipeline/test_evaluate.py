@@ -17,8 +17,10 @@ from manylabel.eval.summary import (
 )
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
-from manylabel.pipeline.runs import show_runs
+from manylabel.pipeline.events import EvaluatedBefore, EvaluationUnreadable, Event
+from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
+from manylabel.pipeline.terminal import Terminal
 from manylabel.storage.manifest import FORMAT_VERSION, Manifest, SplitShards
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
@@ -120,7 +122,7 @@ def make_run(path, day=0, dataset="dataset", fingerprint="f" * 64):
 def listed(root):
     console = Console(width=80)
     with console.capture() as capture:
-        show_runs(root, console)
+        Terminal(console).show_runs(root, list_runs(root))
     return capture.get()
 
 
@@ -167,20 +169,22 @@ def test_a_broken_run_hides_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"format_version": 0}'])
-def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text, capsys):
+def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text):
     evaluated = summary(100, 0.1)
     write_evaluation(tmp_path, evaluated, CLASSES_SCHEMA.empty_table())
     write_evaluation(tmp_path, summary(250, 0.3), CLASSES_SCHEMA.empty_table())
     summary_path(tmp_path, 250).write_text(text)
+    events: list[Event] = []
     found = [
-        evaluated_before(tmp_path, info, "f" * 64, evaluated.config, Console())
+        evaluated_before(tmp_path, info, "f" * 64, evaluated.config, events.append)
         for info in CHECKPOINTS
     ]
     assert found == [None, evaluated, None]
-    printed = "".join(capsys.readouterr().out.split())
-    assert "step100:evaluatedbefore" in printed
-    assert "step250:" in printed
-    assert "notanevaluationsummary" in printed
+    before, unreadable = events
+    assert before == EvaluatedBefore(100)
+    assert isinstance(unreadable, EvaluationUnreadable)
+    assert unreadable.step == 250
+    assert "not an evaluation summary" in unreadable.problem
 
 
 def test_names_are_shown_as_they_are(tmp_path):
@@ -211,7 +215,7 @@ def test_a_moved_dataset_is_named_and_must_be_the_same(tmp_path):
     make_dataset(other, "b" * 64)
 
     def evaluate(dataset):
-        evaluate_run(run, "latest", dataset, [], Console())
+        evaluate_run(run, "latest", dataset, [], lambda event: None)
 
     with pytest.raises(CommandError, match=r"gone: expected the dataset that .* with --dataset"):
         evaluate(None)

@@ -1,0 +1,109 @@
+"""What a stage tells while it works, for whoever shows it: the terminal, a page."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # Who shows a stage need not load what the stage works with.
+    from manylabel.preprocessing.job import PreprocessingReport
+    from manylabel.preprocessing.progress import Progress
+    from manylabel.trainer.job import TrainingProgress, TrainingReport
+
+
+@dataclass(frozen=True, slots=True)
+class WorkBegan:
+    """Long work began; the progress that follows is its own, until `WorkEnded`."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEnded:
+    """The long work is over, done or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessingProgressed:
+    """How far a dataset is."""
+
+    progress: "Progress"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgressed:
+    """How far a run is."""
+
+    progress: "TrainingProgress"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionProgressed:
+    """Held-out images that are predicted, of all."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedBefore:
+    """A checkpoint needs no evaluation: it has one with these settings."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationUnreadable:
+    """A checkpoint has an evaluation that cannot be read; a new one takes its place."""
+
+    step: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegan:
+    """The demo goes on with its next part, counted from 1."""
+
+    number: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessed:
+    """The demo has its dataset."""
+
+    report: "PreprocessingReport"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The demo has its run."""
+
+    report: "TrainingReport"
+
+
+Event = (
+    WorkBegan
+    | WorkEnded
+    | PreprocessingProgressed
+    | TrainingProgressed
+    | PredictionProgressed
+    | EvaluatedBefore
+    | EvaluationUnreadable
+    | PartBegan
+    | Preprocessed
+    | Trained
+)
+
+OnEvent = Callable[[Event], None]
+"""Called while a stage works, by preprocessing also from another thread."""
+
+
+@contextmanager
+def long_work(title: str, on_event: OnEvent) -> Iterator[None]:
+    """Tells that the block began, and that it is over, whichever way it ends."""
+    on_event(WorkBegan(title))
+    try:
+        yield
+    finally:
+        on_event(WorkEnded())
