@@ -1,0 +1,98 @@
+"""What the terminal makes of a stage's events and results."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from manylabel.pipeline import events
+from manylabel.pipeline.terminal import Terminal
+from manylabel.preprocessing.job import PreprocessingReport
+from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.rejections import RejectReason
+from manylabel.storage.manifest import ImageCounts
+from manylabel.storage.schema import SplitName
+from manylabel.trainer.job import TrainingProgress
+from manylabel.trainer.plane.metrics import MetricsRow
+
+
+def shown(*told, width=200):
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, width=width))
+    for event in told:
+        terminal.on_event(event)
+    return out.getvalue().splitlines()
+
+
+def made(kind, **values):
+    """A dataclass with only the values that are shown."""
+    return kind(**(dict.fromkeys(field.name for field in dataclasses.fields(kind)) | values))
+
+
+def training(row=None, notes=()):
+    return events.TrainingProgressed(
+        made(TrainingProgress, settled=50, total=200, workers=2, row=row, notes=notes)
+    )
+
+
+def test_preprocessing_names_its_steps():
+    assert shown(
+        events.WorkBegan("preprocess"),
+        events.PreprocessingProgressed(Progress(Stage.READ_CATALOG)),
+        events.PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 3, 3)),
+        events.WorkEnded(),
+    ) == ["preprocess: reading the catalog", "preprocess: 3 of 3 100%  writing shards"]
+
+
+def test_training_tells_its_speed_and_what_went_wrong():
+    assert shown(
+        events.WorkBegan("train"), training(notes=["worker 1 died"]), events.WorkEnded()
+    ) == ["worker 1 died", "train: 50 of 200  25%  workers are starting"]
+    row = made(MetricsRow, images_per_second=51.6, loss=0.25, learning_rate=0.001, staleness=1.5)
+    (line,) = shown(events.WorkBegan("train"), training(row), events.WorkEnded())
+    assert line.endswith("52 images/s  loss 0.250  rate 0.001  staleness 1.5  2 workers")
+
+
+def test_an_evaluation_tells_each_checkpoint():
+    assert shown(
+        events.EvaluatedBefore(1000),
+        events.EvaluationUnreadable(2000, "summary.json: [cut short]"),
+        events.WorkBegan("evaluate step 3,000"),
+        events.PredictionProgressed(64, 64),
+        events.WorkEnded(),
+    ) == [
+        "step 1,000: evaluated before",
+        "step 2,000: summary.json: [cut short]",
+        "evaluate step 3,000: 64 of 64 100%",
+    ]
+
+
+def test_the_demo_shows_the_result_of_a_part_below_its_heading():
+    report = made(
+        PreprocessingReport,
+        dataset="demo-output/dataset",
+        counts=ImageCounts(listed=12, written=9, rejected=2, duplicates=1),
+        rejected={RejectReason.TOO_SMALL: 2},
+        images={SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
+        num_classes=1234,
+        shards_written=2,
+        shards_kept=1,
+        seconds=3.4,
+    )
+    heading, *lines = shown(events.PartBegan(1, "preprocess"), events.Preprocessed(report))
+    assert heading.startswith("1  preprocess ──")
+    assert lines == [
+        "demo-output/dataset: 7 images to train on, 2 held out, 1,234 classes",
+        "12 listed = 9 written + 2 rejected + 1 duplicates",
+        "rejected.parquet: too small 2",
+        "wrote 2 shards, kept 1, in 3 s",
+    ]
+
+
+def test_work_that_fails_is_over():
+    """So that its bar is taken off the terminal before the error is shown."""
+    told: list[events.Event] = []
+    with pytest.raises(ZeroDivisionError), events.long_work("train", told.append):
+        raise ZeroDivisionError
+    assert told == [events.WorkBegan("train"), events.WorkEnded()]
