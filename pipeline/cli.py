@@ -13,6 +13,7 @@ import typer
 
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
+from manylabel.pipeline.streams import outlive_displays
 
 if TYPE_CHECKING:
     from manylabel.pipeline.terminal import Terminal
@@ -250,4 +251,5 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    outlive_displays()
     sys.exit(run(sys.argv[1:]))

@@ -54,7 +54,7 @@ class Job:
                 }
             )
         )
-        self._command = [
+        self.command = [
             *(str(Path(sys.executable).with_name("manylabel")), "train", str(settings)),
             *("--dataset", str(dataset.root), "--run", str(self.run)),
         ]
@@ -72,7 +72,7 @@ class Job:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + DEADLINE
@@ -116,6 +116,19 @@ class Job:
         assert ledger.undone == (), "nothing that was dealt is missing"
         assert ledger.settled[Settlement.APPLIED] == total, "and nothing was counted twice"
         assert final.samples == total
+
+
+def test_a_display_that_ends_does_not_end_the_job(job: Job):
+    """As with `manylabel train ... | head -1`."""
+    shorter = [*job.command, "--set", "trainer.epochs=1"]
+    with subprocess.Popen(shorter, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"train: ")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    assert list_checkpoints(job.run)[-1].samples == job.records
 
 
 def test_a_killed_worker_is_replaced_and_every_record_counted_once(job: Job):
