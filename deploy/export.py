@@ -7,23 +7,30 @@
 <output>/export.json      where the weights come from
 """
 
-import json
 import shutil
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import keras
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.stored import stored_jpeg
+from manylabel.storage.documents import Document
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.provenance import code_version
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.predict import load_checkpoint, new_model, top_classes
+from manylabel.trainer.predict import load_checkpoint, new_model, probabilities, top_classes
 from manylabel.trainer.records.augment import evaluation_image
-from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
-from manylabel.trainer.runs.directory import DESCRIPTION, LABELS, RunDescription, open_run
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, kept, list_checkpoints
+from manylabel.trainer.runs.directory import (
+    DESCRIPTION,
+    LABELS,
+    RunDescription,
+    check_origin,
+    open_run,
+    read_labels,
+)
 
 SAVED_MODEL = "saved_model"
 # Images of a batch that are decoded at the same time; each can take the memory of an image of
@@ -43,7 +50,7 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
         The SavedModel's directory.
 
     Raises:
-        TrainingError: there is no such run.
+        TrainingError: there is no such run, or its labels or the checkpoint are of another one.
         CheckpointError: the checkpoint is damaged.
         DeploymentError: the run has no such checkpoint or does not say how its dataset was made,
             or `output` holds something already.
@@ -53,11 +60,12 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DeploymentError(f"{output}: expected a new or empty directory; it is not empty")
     policy = _image_policy(run, description)
+    labels = read_labels(run, description).column("name").to_pylist()
+    check_origin(checkpoint, description)
     # Not on a GPU, which may be full of a training job. The exported graph is bound to no device.
-    with tf.device("/CPU:0"):
+    with tf.device("/CPU:0"), kept([checkpoint]):
         network = new_model(description)
         load_checkpoint(network, checkpoint.path, averaged=True)
-    labels = pq.read_table(run / LABELS).column("name").to_pylist()
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -69,19 +77,43 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
     )
     network.save(unfinished / "model.keras")
     shutil.copyfile(run / LABELS, unfinished / LABELS)
-    origin = {
-        "run": str(run.absolute()),
-        "step": checkpoint.step,
-        "samples": checkpoint.samples,
-        "dataset_fingerprint": description.dataset_fingerprint,
-        "code_version": code_version(),
-        "top_k": top_k,
-    }
-    (unfinished / "export.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    origin = ExportedModel(
+        run=str(run.absolute()),
+        step=checkpoint.step,
+        samples=checkpoint.samples,
+        checkpoint_digest=checkpoint.digest,
+        dataset_digest=description.dataset_digest,
+        code_version=code_version(),
+        top_k=top_k,
+    )
+    origin.write(unfinished / "export.json")
     if output.exists():
         output.rmdir()
     unfinished.rename(output)
     return output / SAVED_MODEL
+
+
+class ExportedModel(Document):
+    """export.json: where an exported model comes from.
+
+    Attributes:
+        run: its directory.
+        step: updates applied to the exported weights; samples: training images in them.
+        checkpoint_digest, dataset_digest: what the weights, and what they were learnt from, are.
+        top_k: labels that the SavedModel returns for an image.
+    """
+
+    NOUN: ClassVar[str] = "the origin of an exported model"
+    REMEDY: ClassVar[str] = "export it again"
+
+    format_version: Literal[1] = 1
+    run: str
+    step: int
+    samples: int
+    checkpoint_digest: str
+    dataset_digest: str
+    code_version: str
+    top_k: int
 
 
 class ImageClassifier(tf.Module):
@@ -125,15 +157,19 @@ class ImageClassifier(tf.Module):
         )
         logits = self._network(pixels, training=False)
         scores, class_ids = top_classes(logits, self._kind, self._top_k)
-        return {"labels": tf.gather(self._labels, class_ids), "scores": scores}
+        return {
+            "labels": tf.gather(self._labels, class_ids),
+            "scores": probabilities(scores, self._kind),
+        }
 
 
 def _image_policy(run: Path, description: RunDescription) -> ImageConfig:
     images = description.dataset_settings.get("images")
     if images is None:
         raise DeploymentError(
-            f"{run}: expected the settings of its dataset in {DESCRIPTION}, which an earlier "
-            "version did not write; start `manylabel train` on this run again, which adds them"
+            f"{run / DESCRIPTION}: expected how the dataset stores images in "
+            "dataset_settings.images, received none; the dataset was not made by `manylabel "
+            "preprocess`"
         )
     return ImageConfig.model_validate(images)
 

@@ -71,19 +71,19 @@ def build_training_profile(summaries: Sequence[EvaluationSummary]) -> Figure:
 
 def _terms(summary: EvaluationSummary) -> tuple[object, ...]:
     """What must be equal for two headlines to be compared."""
-    return summary.dataset.fingerprint, summary.headline_name, summary.config.weights
+    return summary.dataset.content_digest, summary.settings
 
 
 def _draw_profile(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
     last = ordered[-1]
     samples = [summary.provenance.samples for summary in ordered]
-    values = [summary.headline for summary in ordered]
+    values = [summary.headline.value for summary in ordered]
     axes.set_xlim(0, max(*samples, 1))
-    axes.set_ylim(0, 1.15 * max(*values, last.baseline_headline) or 1)
+    axes.set_ylim(0, 1.15 * max(*values, last.headline.baseline) or 1)
     axes.plot(samples, values, color=_LINE, linewidth=2, marker="o", clip_on=False, zorder=3)
     axes.annotate(
-        f"{last.headline:.3f}{_times_baseline(last)}",
-        (samples[-1], last.headline),
+        f"{last.headline.value:.3f}{_times_baseline(last)}",
+        (samples[-1], last.headline.value),
         xytext=(10, 0),
         textcoords="offset points",
         va="center",
@@ -102,14 +102,14 @@ def _draw_profile(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
 
 
 def _times_baseline(summary: EvaluationSummary) -> str:
-    ratio = summary.ratio_to_baseline
+    ratio = summary.headline.ratio_to_baseline
     return "" if ratio is None else f"\n{ratio:.2f}x baseline"
 
 
 def _draw_baseline(axes: Axes, last: EvaluationSummary) -> None:
     """A dashed line; its label keeps off the right end of the curve and off the axis."""
-    value = last.baseline_headline
-    below = last.headline >= value > 0.1 * axes.get_ylim()[1]
+    value = last.headline.baseline
+    below = last.headline.value >= value > 0.1 * axes.get_ylim()[1]
     axes.axhline(value, color=_QUIET, linewidth=1.2, linestyle=(0, (5, 3)))
     axes.annotate(
         f"baseline: the most frequent labels for every image, {value:.3f}",
@@ -141,7 +141,7 @@ def _label_profile(axes: Axes, last: EvaluationSummary) -> None:
         size=10,
     )
     axes.set_xlabel("training images seen", size=11, color=_INK)
-    axes.set_ylabel(last.headline_name, size=11, color=_INK)
+    axes.set_ylabel(last.headline.name, size=11, color=_INK)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
 

@@ -6,22 +6,30 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from upath import UPath
 
 from manylabel.eval.baseline import frequency_predictions
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.heldout import HeldoutLabels, read_heldout_labels
 from manylabel.eval.metrics import ClassMetrics, ClassScores, ImageMetrics, ImageScores, find_hits
-from manylabel.eval.predictions import PredictionBatch, predicted_dataset, read_predictions
+from manylabel.eval.predictions import (
+    PredictionBatch,
+    PredictionOrigin,
+    read_origin,
+    read_predictions,
+)
+from manylabel.eval.settings import settings_key
 from manylabel.eval.store import CLASSES_SCHEMA, predictions_path, write_evaluation
 from manylabel.eval.summary import (
     DatasetReference,
     EvaluationSummary,
+    Headline,
     Provenance,
     ScoredCounts,
     Scores,
 )
-from manylabel.eval.weights import class_weights
+from manylabel.eval.weights import normalised, raw_weights
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.locations import Location
 
@@ -52,7 +60,9 @@ class Evaluator:
         self._config = config
         self._heldout = heldout = read_heldout_labels(dataset)
         self._labels = labels = dataset.labels()
-        self._weights = class_weights(config.weights, labels)
+        weights = raw_weights(config.weights, labels)
+        self._settings = settings_key(config, weights)
+        self._weights = normalised(weights)
         constant = frequency_predictions(
             list(heldout.rows),
             labels.column("train_count").to_numpy(),
@@ -66,23 +76,40 @@ class Evaluator:
                 f"received {images.images} images with labels, all of weight 0; change eval.weights"
             )
 
+    @property
+    def settings(self) -> str:
+        """The name of the settings, under which results are stored."""
+        return self._settings
+
     def evaluate_files(self, run_dir: Location, provenance: Provenance) -> EvaluationSummary:
-        """Scores evals/<provenance.step>/predictions.parquet of a run, writes the result beside it.
+        """Scores evals/<provenance.step>/predictions.parquet of a run, writes the result below it.
 
         Raises:
-            EvaluationError: no predictions, predictions made for another dataset, or as `evaluate`.
+            EvaluationError: no predictions, predictions of another dataset or checkpoint, or as
+                `evaluate`.
+            DocumentError: another version of manylabel made the predictions.
         """
         path = predictions_path(run_dir, provenance.step)
-        fingerprint = predicted_dataset(path)
-        if fingerprint not in (None, self._dataset.fingerprint):
-            raise EvaluationError(
-                f"{path}: made for the dataset {fingerprint}, received "
-                f"{self._dataset.fingerprint} ({self._dataset.root}); predict again on this dataset"
-            )
+        self._check_origin(read_origin(path), path, provenance)
         predictions = read_predictions(path, self._config.batch_size)
         evaluation = self.evaluate(predictions, provenance)
         write_evaluation(run_dir, evaluation.summary, evaluation.classes)
         return evaluation.summary
+
+    def _check_origin(
+        self, origin: PredictionOrigin | None, path: UPath, provenance: Provenance
+    ) -> None:
+        if origin is None:  # Another tool's; that it fits is for its user to know.
+            return
+        for what, received, expected in (
+            ("dataset", origin.dataset_digest, self._dataset.content_digest),
+            ("checkpoint", origin.checkpoint_digest, provenance.checkpoint_digest),
+        ):
+            if received != expected:
+                raise EvaluationError(
+                    f"{path}: expected predictions for the {what} of content {expected[:12]}, "
+                    f"received those for {received[:12]}; predict again"
+                )
 
     def evaluate(
         self, predictions: Iterable[PredictionBatch], provenance: Provenance
@@ -95,9 +122,12 @@ class Evaluator:
         """
         dataset = self._dataset
         images, classes = _measure(predictions, self._heldout, self._weights, self._config)
+        scores, baseline = _scores(images, classes), _scores(*self._baseline)
         summary = EvaluationSummary(
+            headline=Headline.of(self._config, scores, baseline),
+            settings=self._settings,
             provenance=provenance,
-            dataset=DatasetReference(root=str(dataset.root), fingerprint=dataset.fingerprint),
+            dataset=DatasetReference(root=str(dataset.root), content_digest=dataset.content_digest),
             config=self._config,
             counts=ScoredCounts(
                 images=images.images,
@@ -107,15 +137,15 @@ class Evaluator:
                 classes=dataset.num_classes,
                 classes_with_images=int(np.count_nonzero(classes.positives)),
             ),
-            scores=_scores(images, classes),
-            baseline=_scores(*self._baseline),
+            scores=scores,
+            baseline=baseline,
         )
         return Evaluation(summary, self._by_class(classes))
 
     def _by_class(self, scores: ClassScores) -> pa.Table:
         _, baseline = self._baseline
         columns = {
-            "id": self._labels.column("id"),
+            "class_id": self._labels.column("class_id"),
             "name": self._labels.column("name"),
             "weight": self._weights,
             "train_count": self._labels.column("train_count"),

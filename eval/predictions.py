@@ -1,8 +1,11 @@
 """The best classes of each image: in memory as batches, on disk as predictions.parquet."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.storage.atomic import replacing
+from manylabel.storage.documents import Document
 from manylabel.storage.locations import Location
 
 PREDICTIONS_SCHEMA = pa.schema(
@@ -23,10 +27,47 @@ PREDICTIONS_SCHEMA = pa.schema(
 )
 """One row per image; the lists are parallel and equally long: best first, ties by class id."""
 
-_FINGERPRINT_KEY = b"manylabel.dataset_fingerprint"
+_ORIGIN_KEY = b"manylabel.origin"
 
 # What pyarrow raises for a damaged file; which, depends on the byte that is wrong.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+class ScoreKind(StrEnum):
+    """What the scores of predictions are.
+
+    LOGIT: of a sigmoid for each class; the sigmoid itself is 1 in float32 from about 17 on.
+    LOG_PROBABILITY: natural logarithm of a softmax.
+    """
+
+    LOGIT = "logit"
+    LOG_PROBABILITY = "log_probability"
+
+    def probability(self, score: float) -> float:
+        """What a score stands for, in [0, 1]."""
+        if self is ScoreKind.LOG_PROBABILITY:
+            return math.exp(min(score, 0.0))
+        small = math.exp(-abs(score))  # Never overflows.
+        return (1 if score >= 0 else small) / (1 + small)
+
+
+class PredictionOrigin(Document):
+    """What predictions were made from; kept in the file's metadata.
+
+    Attributes:
+        dataset_digest: Content digest of the dataset, whose label table the class ids belong to.
+        checkpoint_digest: Of the checkpoint that predicted.
+        k: Predictions of an image that were asked for; there are fewer where classes are.
+    """
+
+    NOUN: ClassVar[str] = "the origin of predictions"
+    REMEDY: ClassVar[str] = "predict again"
+
+    format_version: Literal[1] = 1
+    dataset_digest: str
+    checkpoint_digest: str
+    score_kind: ScoreKind
+    k: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +80,7 @@ class PredictionBatch:
     Attributes:
         image_ids: B strings.
         class_ids: int32 [B, k], different within a row.
-        scores: float32 [B, k], finite; only their order matters (logits or probabilities).
+        scores: float32 [B, k], finite; only their order matters.
 
     Raises:
         EvaluationError: shapes or types do not fit, a score is not finite, a class id is negative
@@ -94,18 +135,18 @@ class PredictionBatch:
 
 
 def write_predictions(
-    path: Location, batches: Iterable[PredictionBatch], dataset_fingerprint: str
+    path: Location, batches: Iterable[PredictionBatch], origin: PredictionOrigin
 ) -> int:
     """Writes predictions.parquet batch by batch and returns the number of images.
 
-    The file appears when the last batch is written. The fingerprint goes into its metadata, so
-    that class ids are never read against another label table.
+    The file appears when the last batch is written. The origin goes into its metadata, so that
+    class ids are never read against another label table.
     """
-    schema = PREDICTIONS_SCHEMA.with_metadata({_FINGERPRINT_KEY: dataset_fingerprint.encode()})
+    schema = PREDICTIONS_SCHEMA.with_metadata({_ORIGIN_KEY: origin.model_dump_json()})
     images = 0
     with (
         replacing(path) as file,
-        pq.ParquetWriter(file, schema) as writer,
+        pq.ParquetWriter(file, schema, write_page_checksum=True) as writer,
     ):
         for batch in batches:
             columns = [
@@ -164,11 +205,16 @@ def _unreadable(path: Location, error: Exception) -> EvaluationError:
     return EvaluationError(f"{path}: not a readable Parquet file: {error}; predict again")
 
 
-def predicted_dataset(path: Location) -> str | None:
-    """Fingerprint of the dataset that the class ids belong to; None in a file of another tool."""
+def read_origin(path: Location) -> PredictionOrigin | None:
+    """What a file of predictions was made from; None for a file of another tool.
+
+    Raises:
+        EvaluationError: the file is missing or damaged.
+        DocumentError: another version of manylabel wrote it.
+    """
     with _opened(path) as table:
-        fingerprint = (table.schema_arrow.metadata or {}).get(_FINGERPRINT_KEY)
-    return None if fingerprint is None else fingerprint.decode(errors="replace")
+        text = (table.schema_arrow.metadata or {}).get(_ORIGIN_KEY)
+    return None if text is None else PredictionOrigin.parse(text, path)
 
 
 @contextmanager
@@ -177,7 +223,7 @@ def _opened(path: Location) -> Iterator[pq.ParquetFile]:
         raise EvaluationError(f"{path}: no such file of predictions; predict first")
     with UPath(path).open("rb") as file:
         try:
-            table = pq.ParquetFile(file)
+            table = pq.ParquetFile(file, page_checksum_verification=True)
         except _DAMAGE as error:
             raise _unreadable(path, error) from error
         if not set(PREDICTIONS_SCHEMA.names) <= set(table.schema_arrow.names):

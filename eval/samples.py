@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from manylabel.eval.predictions import read_predictions
+from manylabel.eval.predictions import read_origin, read_predictions
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.locations import Location
 from manylabel.storage.schema import LabelledImage, SplitName
@@ -19,7 +19,7 @@ class Sample:
         image_id: Its id in the dataset.
         encoded: JPEG bytes.
         labels: Names of its labels.
-        predictions: (name, score), best first.
+        predictions: (name, probability), best first; another tool's scores are left as they are.
     """
 
     image_id: str
@@ -48,13 +48,15 @@ def choose_samples(
         if len(chosen) > count:
             del chosen[max(chosen, key=_hash)]
     names = dataset.label_names()
+    origin = read_origin(predictions)
+    shown = origin.score_kind.probability if origin else float
     samples = []
     for batch in read_predictions(predictions, _READ_BATCH):
         for image_id, class_ids, scores in zip(
             batch.image_ids, batch.class_ids[:, :top], batch.scores[:, :top], strict=True
         ):
             if record := chosen.get(image_id):
-                best = zip((names[c] for c in class_ids), scores.tolist(), strict=True)
+                best = zip((names[c] for c in class_ids), map(shown, scores.tolist()), strict=True)
                 labels = tuple(names[c] for c in record.label_ids)
                 samples.append(Sample(image_id, record.encoded, labels, tuple(best)))
     return sorted(samples, key=lambda sample: _hash(sample.image_id))

@@ -1,24 +1,28 @@
 """The evaluations of a run on disk.
 
 runs/<run>/evals/<step, 8 digits>/
-  predictions.parquet     eval/predictions.py
-  classes.parquet         CLASSES_SCHEMA
-  summary.json            EvaluationSummary; written last: its presence means "complete"
+  predictions.parquet       eval/predictions.py; serves all evaluations of the checkpoint
+  <settings>/               eval/settings.py names it
+    classes.parquet         CLASSES_SCHEMA
+    summary.json            EvaluationSummary; written last: its presence means "complete"
 """
 
 import pyarrow as pa
-from pydantic import ValidationError
 from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.summary import SUMMARY_FORMAT_VERSION, EvaluationSummary
-from manylabel.storage.atomic import replace_text
+from manylabel.eval.summary import EvaluationSummary
+from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import Location
 from manylabel.storage.tables import read_table, write_table
 
+_EVALUATIONS = "evals"
+_CLASSES = "classes.parquet"
+_SUMMARY = "summary.json"
+
 CLASSES_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.int64(), nullable=False),
+        pa.field("class_id", pa.int64(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("train_count", pa.int64(), nullable=False),
@@ -28,77 +32,79 @@ CLASSES_SCHEMA = pa.schema(
         pa.field("baseline_average_precision", pa.float64(), nullable=True),
     ]
 )
-"""One row per class, `id` equal to the row number. `weight` sums to one; `hits` of the
+"""One row per class, `class_id` equal to the row number. `weight` sums to one; `hits` of the
 `heldout_count` images that have the class hold it among their k best; average precision is null
 for a class that no held-out image has."""
 
 
-def evaluations_directory(run_dir: Location) -> UPath:
-    return UPath(run_dir) / "evals"
-
-
-def evaluation_directory(run_dir: Location, step: int) -> UPath:
-    """Where the evaluation of a checkpoint lies."""
-    return evaluations_directory(run_dir) / f"{step:08d}"
-
-
 def predictions_path(run_dir: Location, step: int) -> UPath:
-    return evaluation_directory(run_dir, step) / "predictions.parquet"
+    return _step_directory(run_dir, step) / "predictions.parquet"
 
 
-def summary_path(run_dir: Location, step: int) -> UPath:
-    return evaluation_directory(run_dir, step) / "summary.json"
+def evaluation_directory(run_dir: Location, step: int, settings: str) -> UPath:
+    """Where the evaluation of a checkpoint with the settings of a name lies."""
+    return _step_directory(run_dir, step) / settings
 
 
 def write_evaluation(run_dir: Location, summary: EvaluationSummary, classes: pa.Table) -> UPath:
     """Writes classes.parquet, then summary.json; returns their directory."""
-    directory = evaluation_directory(run_dir, summary.provenance.step)
-    write_table(directory / "classes.parquet", classes.cast(CLASSES_SCHEMA))
-    replace_text(
-        summary_path(run_dir, summary.provenance.step), summary.model_dump_json(indent=2) + "\n"
-    )
+    directory = evaluation_directory(run_dir, summary.provenance.step, summary.settings)
+    # A summary vouches for the table beside it: it goes first, and comes last.
+    (directory / _SUMMARY).unlink(missing_ok=True)
+    write_table(directory / _CLASSES, classes.cast(CLASSES_SCHEMA))
+    summary.write(directory / _SUMMARY)
     return directory
 
 
-def read_summary(run_dir: Location, step: int) -> EvaluationSummary:
-    """Raises EvaluationError when there is no complete evaluation of the step, or an unreadable."""
-    path = summary_path(run_dir, step)
+def has_evaluation(run_dir: Location, step: int, settings: str) -> bool:
+    """Whether there is a complete evaluation, readable or not."""
+    return (evaluation_directory(run_dir, step, settings) / _SUMMARY).is_file()
+
+
+def read_summary(run_dir: Location, step: int, settings: str) -> EvaluationSummary:
+    """The summary of a complete evaluation.
+
+    Raises:
+        EvaluationError: there is none.
+        DocumentError: it is damaged or of another format version.
+    """
+    path = evaluation_directory(run_dir, step, settings) / _SUMMARY
     if not path.is_file():
         raise EvaluationError(f"{path}: no such evaluation; run `manylabel evaluate`")
-    return _parse(path)
+    return EvaluationSummary.read(path)
 
 
 def read_summaries(run_dir: Location) -> list[EvaluationSummary]:
-    """All complete evaluations of a run by ascending step; empty when there is none.
+    """All complete evaluations of a run, by ascending step and then by age; empty when none is.
 
     Raises:
-        EvaluationError: a summary is damaged or of another version.
+        DocumentError: a summary is damaged or of another format version.
     """
-    directory = evaluations_directory(run_dir)
+    directory = UPath(run_dir) / _EVALUATIONS
     if not directory.is_dir():
         return []
-    summaries = [_parse(path) for path in directory.glob("*/summary.json")]
-    return sorted(summaries, key=lambda summary: summary.provenance.step)
+    summaries = [EvaluationSummary.read(path) for path in directory.glob(f"*/*/{_SUMMARY}")]
+    return sorted(summaries, key=lambda each: (each.provenance.step, each.provenance.evaluated_at))
 
 
-def read_classes(run_dir: Location, step: int) -> pa.Table:
+def read_classes(run_dir: Location, step: int, settings: str) -> pa.Table:
     """The per-class results of a complete evaluation (CLASSES_SCHEMA)."""
-    read_summary(run_dir, step)
-    return read_table(evaluation_directory(run_dir, step) / "classes.parquet")
+    read_summary(run_dir, step, settings)
+    return read_table(evaluation_directory(run_dir, step, settings) / _CLASSES, CLASSES_SCHEMA)
 
 
-def _parse(path: UPath) -> EvaluationSummary:
-    try:
-        summary = EvaluationSummary.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise EvaluationError(
-            f"{path}: not an evaluation summary ({place}: {first['msg']}); evaluate again"
-        ) from error
-    if summary.format_version != SUMMARY_FORMAT_VERSION:
-        raise EvaluationError(
-            f"{path}: expected format version {SUMMARY_FORMAT_VERSION}, received "
-            f"{summary.format_version}; evaluate again"
-        )
-    return summary
+def forget_others(run_dir: Location, step: int, checkpoint_digest: str) -> None:
+    """Deletes the evaluations of another checkpoint of the same step, which is no more: a resumed
+    run has made the step again."""
+    for path in _step_directory(run_dir, step).glob(f"*/{_SUMMARY}"):
+        try:
+            summary = EvaluationSummary.read(path)
+        except DocumentError:  # Of what, cannot be said; its place is taken when it is made again.
+            continue
+        if summary.provenance.checkpoint_digest != checkpoint_digest:
+            path.unlink()
+            (path.parent / _CLASSES).unlink(missing_ok=True)
+
+
+def _step_directory(run_dir: Location, step: int) -> UPath:
+    return UPath(run_dir) / _EVALUATIONS / f"{step:08d}"

@@ -1,12 +1,12 @@
 """What one evaluation says, and where each of its numbers comes from."""
 
 from datetime import datetime
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from manylabel.eval.config import EvalConfig, MetricForm
-
-SUMMARY_FORMAT_VERSION = 1
+from manylabel.storage.documents import Document
 
 
 class _Stored(BaseModel):
@@ -19,6 +19,7 @@ class Provenance(_Stored):
     Attributes:
         run: Name or directory of the run.
         checkpoint: Location of the evaluated checkpoint.
+        checkpoint_digest: What that checkpoint is.
         step: Updates applied when it was written.
         samples: Training images seen by then.
         code_version: Version of the project that evaluates.
@@ -27,6 +28,7 @@ class Provenance(_Stored):
 
     run: str
     checkpoint: str
+    checkpoint_digest: str
     step: int
     samples: int
     code_version: str
@@ -34,10 +36,10 @@ class Provenance(_Stored):
 
 
 class DatasetReference(_Stored):
-    """The dataset whose held-out labels were used."""
+    """The dataset whose held-out labels were used: where it was, and what it is."""
 
     root: str
-    fingerprint: str
+    content_digest: str
 
 
 class ScoredCounts(_Stored):
@@ -65,10 +67,39 @@ class Scores(_Stored):
         return self.weighted_map_image if form is MetricForm.IMAGE else self.weighted_map_class
 
 
-class EvaluationSummary(_Stored):
+class Headline(_Stored):
+    """The one number that stands for an evaluation, and what it is to be held against.
+
+    Attributes:
+        name: E.g. "weighted MAP@100 (image form)".
+        value: Of the evaluated predictions.
+        baseline: Of ranking every image by training frequency.
+        ratio_to_baseline: None when the baseline's is 0.
+    """
+
+    name: str
+    value: float
+    baseline: float
+    ratio_to_baseline: float | None
+
+    @classmethod
+    def of(cls, config: EvalConfig, scores: Scores, baseline: Scores) -> Self:
+        """The headline that the settings choose."""
+        value, reference = (each.weighted_map(config.form) for each in (scores, baseline))
+        return cls(
+            name=f"weighted MAP@{config.k} ({config.form} form)",
+            value=value,
+            baseline=reference,
+            ratio_to_baseline=value / reference if reference else None,
+        )
+
+
+class EvaluationSummary(Document):
     """One evaluation: summary.json.
 
     Attributes:
+        headline: The number to look at first.
+        settings: Name of the settings, see `settings.settings_key`; also of the directory.
         provenance: Checkpoint, run and code.
         dataset: Whose held-out labels.
         config: The resolved settings; the weights they gave are in classes.parquet.
@@ -77,7 +108,12 @@ class EvaluationSummary(_Stored):
         baseline: Of ranking every image by training frequency, same images and settings.
     """
 
-    format_version: int = SUMMARY_FORMAT_VERSION
+    NOUN: ClassVar[str] = "an evaluation summary"
+    REMEDY: ClassVar[str] = "evaluate again"
+
+    format_version: Literal[2] = 2
+    headline: Headline
+    settings: str
     provenance: Provenance
     dataset: DatasetReference
     config: EvalConfig
@@ -85,20 +121,8 @@ class EvaluationSummary(_Stored):
     scores: Scores
     baseline: Scores
 
-    @property
-    def headline_name(self) -> str:
-        """E.g. "weighted MAP@100 (image form)"."""
-        return f"weighted MAP@{self.config.k} ({self.config.form} form)"
-
-    @property
-    def headline(self) -> float:
-        return self.scores.weighted_map(self.config.form)
-
-    @property
-    def baseline_headline(self) -> float:
-        return self.baseline.weighted_map(self.config.form)
-
-    @property
-    def ratio_to_baseline(self) -> float | None:
-        """Headline over the baseline's; None when the baseline's is 0."""
-        return self.headline / self.baseline_headline if self.baseline_headline else None
+    @model_validator(mode="after")
+    def _headline_is_of_these_scores(self) -> Self:
+        if self.headline != Headline.of(self.config, self.scores, self.baseline):
+            raise ValueError("the headline is not that of the scores and the baseline")
+        return self

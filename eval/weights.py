@@ -14,8 +14,8 @@ from manylabel.eval.errors import EvaluationError
 _HEADER = ["label", "weight"]
 
 
-def class_weights(config: WeightsConfig, labels: pa.Table) -> NDArray[np.float64]:
-    """Weights by class id, float64 [C], non-negative, summing to one.
+def raw_weights(config: WeightsConfig, labels: pa.Table) -> NDArray[np.float64]:
+    """Weights by class id as their source gives them, float64 [C], non-negative.
 
     Args:
         config: Where the weights come from.
@@ -40,6 +40,11 @@ def class_weights(config: WeightsConfig, labels: pa.Table) -> NDArray[np.float64
             f"class weights of kind {config.kind}: expected at least one above 0, received "
             f"{len(weights)} zeros"
         )
+    return weights
+
+
+def normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same ratios, summing to one."""
     # By the maximum first, so that the sum of large weights stays finite.
     weights = weights / weights.max()
     return weights / weights.sum()

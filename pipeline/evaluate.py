@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,22 @@ from upath import UPath
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
-from manylabel.eval.predictions import PredictionBatch, write_predictions
-from manylabel.eval.store import predictions_path, read_summary, summary_path
+from manylabel.eval.predictions import (
+    PredictionBatch,
+    PredictionOrigin,
+    ScoreKind,
+    read_origin,
+    write_predictions,
+)
+from manylabel.eval.settings import settings_key
+from manylabel.eval.store import (
+    forget_others,
+    has_evaluation,
+    predictions_path,
+    read_summary,
+)
 from manylabel.eval.summary import EvaluationSummary, Provenance
+from manylabel.eval.weights import raw_weights
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import (
@@ -24,15 +38,18 @@ from manylabel.pipeline.events import (
 )
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import DocumentError
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.runs.checkpoint import (
-    MANIFEST,
-    CheckpointInfo,
-    checkpoint_path,
-    list_checkpoints,
+from manylabel.trainer.networks.loss_config import LossKind
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, kept, list_checkpoints
+from manylabel.trainer.runs.directory import (
+    SETTINGS,
+    RunDescription,
+    check_dataset,
+    check_origin,
+    open_run,
 )
-from manylabel.trainer.runs.directory import SETTINGS, RunDescription, open_run
 
 if TYPE_CHECKING:
     from manylabel.trainer.predict import Predictor
@@ -47,7 +64,8 @@ def evaluate_run(
         dataset_root: Where the run's dataset is now; None: where it was when the run was trained.
 
     Raises:
-        CommandError: the dataset is not the run's, an override is of another section than `eval`.
+        CommandError: there is no dataset, an override is of another section than `eval`.
+        TrainingError: the dataset is not the run's.
     """
     for override in overrides:
         if override.partition("=")[0].split(".")[0].strip() != "eval":
@@ -71,12 +89,7 @@ def _open_dataset(run: Path, description: RunDescription, root: str | None) -> D
                 "if it was moved, name it with --dataset"
             )
     dataset = Dataset.open(root)
-    if dataset.fingerprint != description.dataset_fingerprint:
-        raise CommandError(
-            f"{root}: expected the dataset {description.dataset_fingerprint[:12]} that {run} was "
-            f"trained on, received {dataset.fingerprint[:12]}; name the right one with --dataset "
-            "or preprocess it again"
-        )
+    check_dataset(run, description, dataset)
     return dataset
 
 
@@ -106,80 +119,120 @@ def evaluate_checkpoints(
     config: EvalConfig,
     on_event: OnEvent,
 ) -> list[EvaluationSummary]:
-    """Evaluates what has no evaluation with these settings yet; returns one summary for each."""
-    summaries = []
-    predictor: Predictor | None = None
-    evaluator: Evaluator | None = None
-    for checkpoint in checkpoints:
-        summary = evaluated_before(run, checkpoint, dataset.fingerprint, config, on_event)
-        if summary is None:
-            evaluator = evaluator or Evaluator(dataset, config)
-            predictor = predictor or _new_predictor(run, dataset, config)
-            _predict(predictor, run, checkpoint.step, dataset, config, on_event)
-            provenance = Provenance(
-                run=str(run),
-                checkpoint=str(checkpoint.path),
-                step=checkpoint.step,
-                samples=checkpoint.samples,
-                code_version=code_version(),
-                evaluated_at=datetime.datetime.now(datetime.UTC),
+    """Evaluates what has no evaluation with these settings yet; returns one summary for each.
+
+    Raises:
+        CommandError: the run's retention has removed all of the checkpoints by now.
+        TrainingError: a checkpoint is not of this run.
+    """
+    with kept(checkpoints) as found:
+        if not found:
+            raise CommandError(f"{run}: its checkpoints were removed just now; evaluate again")
+        description = open_run(run)
+        for checkpoint in found:
+            check_origin(checkpoint, description)
+        evaluation = _Evaluation(run, dataset, config, description.trainer.loss.kind, on_event)
+        return [evaluation.of(checkpoint) for checkpoint in found]
+
+
+class _Evaluation:
+    """Evaluates checkpoints of one run; what all of them need is made once, when first needed."""
+
+    def __init__(
+        self, run: Path, dataset: Dataset, config: EvalConfig, loss: LossKind, on_event: OnEvent
+    ) -> None:
+        self._run, self._dataset, self._config, self._loss = run, dataset, config, loss
+        self._on_event = on_event
+        weights = raw_weights(config.weights, dataset.labels())
+        self._settings = settings_key(config, weights)
+
+    def of(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
+        """The evaluation that there is, or a new one; predicts only if nothing fits."""
+        if (summary := self._made_before(checkpoint)) is not None:
+            return summary
+        if self._has_predictions(checkpoint):
+            try:
+                return self._score(checkpoint)
+            except EvaluationError as error:  # They are damaged.
+                self._on_event(EvaluationUnreadable(checkpoint.step, str(error)))
+        self._predict(checkpoint)
+        return self._score(checkpoint)
+
+    def _made_before(self, checkpoint: CheckpointInfo) -> EvaluationSummary | None:
+        step = checkpoint.step
+        if not has_evaluation(self._run, step, self._settings):
+            return None
+        try:
+            summary = read_summary(self._run, step, self._settings)
+        except DocumentError as error:  # The new evaluation takes its place.
+            self._on_event(EvaluationUnreadable(step, str(error)))
+            return None
+        made_from = summary.provenance.checkpoint_digest, summary.dataset.content_digest
+        # A lost checkpoint may have been made again, at the same step, when the run was resumed.
+        if made_from != (checkpoint.digest, self._dataset.content_digest):
+            return None
+        self._on_event(EvaluatedBefore(step))
+        return summary
+
+    def _has_predictions(self, checkpoint: CheckpointInfo) -> bool:
+        """Whether there are predictions of this very checkpoint, enough of each image."""
+        path = predictions_path(self._run, checkpoint.step)
+        if not path.is_file():
+            return False
+        try:
+            origin = read_origin(path)
+        except (EvaluationError, DocumentError):
+            return False
+        wanted = self._origin(checkpoint)
+        return origin is not None and (
+            origin.model_copy(update={"k": wanted.k}) == wanted
+            and origin.k >= min(wanted.k, self._dataset.num_classes)
+        )
+
+    def _origin(self, checkpoint: CheckpointInfo) -> PredictionOrigin:
+        softmax = self._loss is LossKind.SOFTMAX
+        return PredictionOrigin(
+            dataset_digest=self._dataset.content_digest,
+            checkpoint_digest=checkpoint.digest,
+            score_kind=ScoreKind.LOG_PROBABILITY if softmax else ScoreKind.LOGIT,
+            k=self._config.k,
+        )
+
+    def _score(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
+        provenance = Provenance(
+            run=str(self._run),
+            checkpoint=str(checkpoint.path),
+            checkpoint_digest=checkpoint.digest,
+            step=checkpoint.step,
+            samples=checkpoint.samples,
+            code_version=code_version(),
+            evaluated_at=datetime.datetime.now(datetime.UTC),
+        )
+        return self._evaluator.evaluate_files(self._run, provenance)
+
+    def _predict(self, checkpoint: CheckpointInfo) -> None:
+        step, total = checkpoint.step, self._dataset.records(SplitName.HELDOUT)
+
+        def batches() -> Iterator[PredictionBatch]:
+            done = 0
+            predicted = self._predictor.predict(step, self._config.batch_size)
+            for image_ids, class_ids, scores in predicted:
+                yield PredictionBatch(image_ids, class_ids, scores)
+                done += len(image_ids)
+                self._on_event(PredictionProgressed(done, total))
+
+        forget_others(self._run, step, checkpoint.digest)
+        with long_work(f"evaluate step {step:,}", self._on_event):
+            write_predictions(
+                predictions_path(self._run, step), batches(), self._origin(checkpoint)
             )
-            summary = evaluator.evaluate_files(run, provenance)
-        summaries.append(summary)
-    return summaries
 
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self._dataset, self._config)
 
-def evaluated_before(
-    run: Path, checkpoint: CheckpointInfo, fingerprint: str, config: EvalConfig, on_event: OnEvent
-) -> EvaluationSummary | None:
-    """The checkpoint's evaluation on this dataset with these settings, or None."""
-    step = checkpoint.step
-    if not summary_path(run, step).is_file():
-        return None
-    try:
-        summary = read_summary(run, step)
-    except EvaluationError as error:  # The new evaluation takes its place.
-        on_event(EvaluationUnreadable(step, str(error)))
-        return None
-    if (summary.config, summary.dataset.fingerprint) != (config, fingerprint):
-        return None
-    # A lost checkpoint may have been made again, at the same step, when the run was resumed.
-    if summary.provenance.evaluated_at.timestamp() < _time_made(run, step):
-        return None
-    on_event(EvaluatedBefore(step))
-    return summary
-
-
-def _time_made(run: Path, step: int) -> float:
-    """When a checkpoint was finished; 0 if it is there no more."""
-    manifest = checkpoint_path(run, step) / MANIFEST
-    return manifest.stat().st_mtime if manifest.exists() else 0.0
-
-
-def _new_predictor(run: Path, dataset: Dataset, config: EvalConfig) -> "Predictor":
-    with quiet_imports():
-        from manylabel.trainer.predict import Predictor
-    return Predictor(run, dataset, k=config.k)
-
-
-def _predict(
-    predictor: "Predictor",
-    run: Path,
-    step: int,
-    dataset: Dataset,
-    config: EvalConfig,
-    on_event: OnEvent,
-) -> None:
-    total = dataset.records(SplitName.HELDOUT)
-
-    def batches() -> Iterator[PredictionBatch]:
-        done = 0
-        for image_ids, class_ids, scores in predictor.predict(step, config.batch_size):
-            yield PredictionBatch(image_ids, class_ids, scores)
-            done += len(image_ids)
-            on_event(PredictionProgressed(done, total))
-
-    # A summary belongs to the predictions beside it: it goes first, and comes last.
-    summary_path(run, step).unlink(missing_ok=True)
-    with long_work(f"evaluate step {step:,}", on_event):
-        write_predictions(predictions_path(run, step), batches(), dataset.fingerprint)
+    @cached_property
+    def _predictor(self) -> "Predictor":
+        with quiet_imports():
+            from manylabel.trainer.predict import Predictor
+        return Predictor(self._run, self._dataset, k=self._config.k)

@@ -10,6 +10,7 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store import read_summaries
 from manylabel.eval.summary import EvaluationSummary
 from manylabel.pipeline.errors import CommandError
+from manylabel.storage.errors import StorageError
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription, open_run
@@ -70,7 +71,7 @@ def _listed(run: Path) -> ListedRun:
 def _read(read: Callable[[Path], _T], run: Path) -> _T | Unreadable:
     try:
         return read(run)
-    except (TrainingError, EvaluationError) as error:
+    except (StorageError, TrainingError, EvaluationError) as error:
         return Unreadable(str(error))
 
 

@@ -15,12 +15,12 @@ from manylabel.trainer.runs.directory import RunDescription
 def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
     """Evaluations of one run with the same settings, oldest first, and their baseline below."""
     last = summaries[-1]
-    k, form = last.config.k, last.config.form
+    k = last.config.k
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        title=f"{last.headline_name}, {last.config.weights.kind} weights\n"
+        title=f"{last.headline.name}, {last.config.weights.kind} weights\n"
         f"{last.counts.images:,} held-out images",
         title_justify="left",
     )
@@ -31,13 +31,12 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
         table.add_row(
             f"{summary.provenance.step:,}",
             f"{summary.provenance.samples:,}",
-            f"[bold]{summary.headline:.4f}[/bold]",
+            f"[bold]{summary.headline.value:.4f}[/bold]",
             _ratio(summary),
             *_scores(summary.scores),
         )
     table.add_section()
-    baseline = last.baseline.weighted_map(form)
-    table.add_row("baseline", "", f"{baseline:.4f}", "1.00", *_scores(last.baseline))
+    table.add_row("baseline", "", f"{last.headline.baseline:.4f}", "1.00", *_scores(last.baseline))
     return table
 
 
@@ -78,7 +77,7 @@ def _evaluation(summary: EvaluationSummary | Unreadable | None) -> list[str]:
         return ["–"] * 4
     return [
         f"{summary.provenance.step:,}",
-        f"{summary.headline:.4f}",
+        f"{summary.headline.value:.4f}",
         _ratio(summary),
         # As much as 80 columns have room for.
         summary.config.weights.kind.removeprefix("training_"),
@@ -87,7 +86,7 @@ def _evaluation(summary: EvaluationSummary | Unreadable | None) -> list[str]:
 
 def _ratio(summary: EvaluationSummary) -> str:
     """The headline over the baseline's, "–" when that is 0."""
-    ratio = summary.ratio_to_baseline
+    ratio = summary.headline.ratio_to_baseline
     return "–" if ratio is None else f"{ratio:.2f}"
 
 

@@ -2,41 +2,36 @@
 
 It lies beside the shards, so that a shard can be written again without looking at every image.
 
-    plan/lock                                locked while a job writes
-    plan/owner.json                          first: whose directory this is
+    plan/lock, plan/owner.json               see output.py
     plan/train-00000-of-00008.parquet        PLAN_SCHEMA, in the order of the records
     plan/classes.parquet, plan/totals.json   counts of phase one
     plan/plan.json                           last: the plan is complete
 """
 
-import fcntl
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
-from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.labels import LabelCount
-from manylabel.storage.atomic import TEMPORARY_PATTERN, replacing
-from manylabel.storage.manifest import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME
+from manylabel.storage.documents import Document
+from manylabel.storage.errors import DocumentError, TableError
+from manylabel.storage.manifest import HELDOUT_IMAGES_NAME, LABELS_NAME, REJECTED_NAME
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import count_rows, read_table, write_rows
 
 PLAN_DIRECTORY = "plan"
-CLASSES_NAME = "classes.parquet"
-TOTALS_NAME = "totals.json"
-OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
-LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
+PLAN_NAME = f"{PLAN_DIRECTORY}/plan.json"
+CLASSES_NAME = f"{PLAN_DIRECTORY}/classes.parquet"
+TOTALS_NAME = f"{PLAN_DIRECTORY}/totals.json"
 OUTCOMES_NAME = f"{PLAN_DIRECTORY}/outcomes.json"
 DUPLICATES_NAME = "duplicates.parquet"
 
-_TABLES = (LABELS_NAME, REJECTED_NAME, DUPLICATES_NAME)
+TABLES = (LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME)
+"""What phase one writes beside the plan."""
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -45,162 +40,87 @@ PLAN_SCHEMA = pa.schema(
         pa.field("label_ids", pa.list_(pa.int64()), nullable=False),
         pa.field("confidences", pa.list_(pa.float64()), nullable=False),
         pa.field("negative_ids", pa.list_(pa.int64()), nullable=False),
+        pa.field("near_duplicate_group", pa.int64(), nullable=False),
     ]
 )
 CLASSES_SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
-        pa.field("train", pa.int64(), nullable=False),
-        pa.field("heldout", pa.int64(), nullable=False),
+        pa.field("train_count", pa.int64(), nullable=False),
+        pa.field("heldout_count", pa.int64(), nullable=False),
     ]
 )
 DUPLICATES_SCHEMA = pa.schema(
-    [pa.field("image", pa.string(), nullable=False), pa.field("kept", pa.string(), nullable=False)]
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("kept_image_id", pa.string(), nullable=False),
+    ]
 )
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """A record to be written; `digest` is that of the file when it was checked."""
+    """A record to be written.
+
+    Attributes:
+        digest: Of the file when it was checked.
+        near_duplicate_group: Hash of the group that may not be parted by the split.
+    """
 
     image_id: str
     digest: str
     label_ids: list[int]
     confidences: list[float]
     negative_ids: list[int]
+    near_duplicate_group: int
 
 
-class Totals(BaseModel):
+class Totals(Document):
     """Counts that phase one takes on its way: spellings listed, images on each side."""
 
-    model_config = ConfigDict(frozen=True)
+    NOUN: ClassVar[str] = "the counts of a dataset's plan"
+    REMEDY: ClassVar[str] = "run preprocessing again"
 
+    format_version: Literal[1] = 1
     listed: int
     images: dict[SplitName, int]
 
 
-class DatasetPlan(BaseModel):
-    """A complete plan: shard names of each side, and how many spellings the catalog lists."""
+class DatasetPlan(Document):
+    """A complete plan: shard names of each side, and how many spellings the catalog lists.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        image_root: Where its pictures were checked. The fingerprint does not hold it, since the
+            same pictures may lie elsewhere; whether they are the same, only a new check can tell.
+    """
 
+    NOUN: ClassVar[str] = "a dataset's plan"
+    REMEDY: ClassVar[str] = "run preprocessing again"
+
+    format_version: Literal[2] = 2
     fingerprint: str
+    image_root: str
     listed: int
     shards: dict[SplitName, list[str]]
 
     @classmethod
-    def read(cls, root: UPath) -> Self | None:
+    def find(cls, root: UPath) -> Self | None:
         """The plan below `root`, or None when it is unfinished or a part is gone or damaged."""
-        path = root / PLAN_DIRECTORY / "plan.json"
         try:
-            plan = cls.model_validate_json(path.read_bytes())
+            plan = cls.read(root / PLAN_NAME)
             parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
-            for part in (*parts, *(root / name for name in _TABLES)):
-                read_table(part)
-        except (ValidationError, pa.ArrowException, OSError):
+            for part in parts:
+                read_table(part, PLAN_SCHEMA)
+            for name in TABLES:
+                read_table(root / name)
+        except (DocumentError, TableError, OSError):
             return None  # It is made again, which costs time but no images.
         return plan
-
-    def write(self, root: UPath) -> None:
-        with replacing(root / PLAN_DIRECTORY / "plan.json") as file:
-            file.write(self.model_dump_json(indent=2).encode())
-
-
-class Owner(BaseModel):
-    """Marks a directory as a dataset's, from the first second of the first run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    fingerprint: str
-    settings: dict[str, Any]
-
-
-@contextmanager
-def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
-    """Makes `root` the directory of this dataset, or finds that it is, and locks it for the block.
-
-    Raises:
-        PreprocessingError: it holds another dataset (and `overwrite` is off), or other files, or
-            another job is writing there.
-    """
-    _refuse_other_files(root)
-    with _locked(root):
-        if (root / OWNER_NAME).is_file():
-            if overwrite:
-                remove_dataset(root)
-            else:
-                _refuse_other_dataset(root, owner)
-        with replacing(root / OWNER_NAME) as file:
-            file.write(owner.model_dump_json(indent=2).encode())
-        for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
-            for leftover in directory.glob(TEMPORARY_PATTERN):
-                leftover.unlink(missing_ok=True)
-        yield
-
-
-def _refuse_other_files(root: UPath) -> None:
-    if not root.exists() or (root / OWNER_NAME).is_file():
-        return
-    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)  # A job may have died between lock and owner.
-    if not root.is_dir() or any(path not in ours for path in root.rglob("*")):
-        raise PreprocessingError(
-            f"{root}: expected a new or empty directory, or one that preprocessing wrote, "
-            "received other files; choose another output directory"
-        )
-
-
-def _refuse_other_dataset(root: UPath, owner: Owner) -> None:
-    path = root / OWNER_NAME
-    try:
-        present = Owner.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise PreprocessingError(
-            f"{path}: damaged, so whose dataset it is cannot be said; choose another output "
-            "directory, or --overwrite to delete that dataset"
-        ) from error
-    if present.fingerprint != owner.fingerprint:
-        raise PreprocessingError(
-            f"{root}: holds a dataset of other input ({_difference(present, owner)}); choose "
-            "another output directory, or --overwrite to delete that dataset"
-        )
-
-
-@contextmanager
-def _locked(root: UPath) -> Iterator[None]:
-    """Only one job at a time; the system frees the lock of a job that dies.
-
-    Object storage has no locks, so there the user has to see to it.
-    """
-    if root.protocol not in ("", "file", "local"):
-        yield
-        return
-    path = Path(root.path) / LOCK_NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PreprocessingError(
-                f"{root}: another job is writing this dataset; wait until it has ended, or choose "
-                "another output directory"
-            ) from error
-        yield
-
-
-def remove_dataset(root: UPath) -> None:
-    """Deletes what preprocessing writes, the manifest first, and nothing else."""
-    for name in (MANIFEST_NAME, *_TABLES):
-        (root / name).unlink(missing_ok=True)
-    for split in SplitName:
-        for suffix in ("tfrecord", "index.parquet"):
-            for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
-                path.unlink()
-    remove_plan(root)
 
 
 def remove_plan(root: UPath) -> None:
     """Deletes a plan, finished or not, so that no work item of it is taken for one of the next."""
-    (root / PLAN_DIRECTORY / "plan.json").unlink(missing_ok=True)
+    (root / PLAN_NAME).unlink(missing_ok=True)
     for split in SplitName:
         for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
             path.unlink()
@@ -240,32 +160,17 @@ def planned_images(root: UPath, shards: Iterable[str]) -> int:
 
 
 def write_classes(classes: Iterable[LabelCount], root: UPath) -> None:
-    write_rows(root / PLAN_DIRECTORY / CLASSES_NAME, classes, CLASSES_SCHEMA)
+    write_rows(root / CLASSES_NAME, classes, CLASSES_SCHEMA)
 
 
 def read_classes(root: UPath) -> list[LabelCount]:
-    path = root / PLAN_DIRECTORY / CLASSES_NAME
+    path = root / CLASSES_NAME
     return [LabelCount(**row) for row in read_table(path).to_pylist()]
 
 
 def write_totals(images: dict[SplitName, int], listed: int, root: UPath) -> None:
-    totals = Totals(listed=listed, images=images)
-    with replacing(root / PLAN_DIRECTORY / TOTALS_NAME) as file:
-        file.write(totals.model_dump_json(indent=2).encode())
+    Totals(listed=listed, images=images).write(root / TOTALS_NAME)
 
 
 def read_totals(root: UPath) -> Totals:
-    return Totals.model_validate_json((root / PLAN_DIRECTORY / TOTALS_NAME).read_bytes())
-
-
-def _difference(present: Owner, wanted: Owner) -> str:
-    """Names the settings that differ, or else what settings do not show."""
-    differing = [
-        f"{section}.{key}"
-        for section, values in wanted.settings.items()
-        for key, value in values.items()
-        if present.settings.get(section, {}).get(key) != value
-    ]
-    if differing:
-        return f"different {', '.join(differing)}"
-    return "the catalog or the version of the code changed"
+    return Totals.read(root / TOTALS_NAME)

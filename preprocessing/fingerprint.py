@@ -1,4 +1,4 @@
-"""What a dataset depends on, as one number: equal fingerprints, equal bytes."""
+"""What a dataset is made from, as one number; what it is, its content digest says."""
 
 import hashlib
 import json
@@ -8,21 +8,23 @@ from PIL import __version__ as pillow_version
 from manylabel.preprocessing.catalogs import read_catalog
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.storage.manifest import FORMAT_VERSION
+from manylabel.storage.manifest import Manifest
 
 
 def compute_fingerprint(config: PreprocessingConfig) -> str:
     """SHA-256, in hexadecimal, of settings, catalog, format version and image library.
 
-    How the job runs is left out. So are the images' own bytes, which may be terabytes: after
-    changing pictures in place, overwrite the dataset.
+    How the job runs is left out, and where its input lies. So are the images' own bytes, which may
+    be terabytes: after changing pictures in place, overwrite the dataset.
 
     Raises:
         PreprocessingError: the catalog cannot be read to its end, or lists nothing.
     """
     parts = {
-        "format": FORMAT_VERSION,
-        "settings": config.model_dump(mode="json", exclude={"runner"}),
+        "format": Manifest.version(),
+        "settings": config.model_dump(
+            mode="json", exclude={"runner": True, "catalog": {"path", "image_root"}}
+        ),
         "catalog": catalog_digest(config.catalog),
         "pillow": pillow_version,
     }

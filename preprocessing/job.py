@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import TypeAdapter
 from upath import UPath
 
 from manylabel.preprocessing.beam_runner import beam, run_pipeline
@@ -19,11 +19,11 @@ from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.dataset_plan import (
     DUPLICATES_NAME,
     OUTCOMES_NAME,
+    PLAN_NAME,
     DatasetPlan,
-    Owner,
-    claim,
     planned_images,
     read_classes,
+    read_planned,
     read_totals,
     remove_plan,
     shard_count,
@@ -33,12 +33,14 @@ from manylabel.preprocessing.dataset_plan import (
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.keys import plan_dataset
+from manylabel.preprocessing.labels import LabelCount
+from manylabel.preprocessing.output import Owner, claim
 from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
 from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from manylabel.storage.atomic import replacing
+from manylabel.storage.documents import Document
 from manylabel.storage.manifest import (
-    FORMAT_VERSION,
+    HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
     REJECTED_NAME,
@@ -46,13 +48,23 @@ from manylabel.storage.manifest import (
     Manifest,
     RecordShard,
     SplitShards,
+    content_digest,
+    labels_digest,
 )
 from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import LABELS_SCHEMA, SplitName
+from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
 from manylabel.storage.tables import read_table, write_table
 
-_OUTCOMES: TypeAdapter[list[RecordShard | str]] = TypeAdapter(list[RecordShard | str])
-"""What `write_shard` returned, for each shard."""
+
+class _Outcomes(Document):
+    """What `write_shard` returned for the shards: what it wrote, and why it could not."""
+
+    NOUN: ClassVar[str] = "an account of written shards"
+    REMEDY: ClassVar[str] = "run preprocessing again"
+
+    format_version: Literal[1] = 1
+    written: tuple[RecordShard, ...]
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class PreprocessingReport:
 
     Attributes:
         dataset: The output directory.
-        fingerprint: Of the dataset.
+        content_digest: Of the dataset.
         counts: Images, as in the manifest.
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
@@ -73,7 +85,7 @@ class PreprocessingReport:
     """
 
     dataset: str
-    fingerprint: str
+    content_digest: str
     counts: ImageCounts
     rejected: dict[RejectReason, int]
     images: dict[SplitName, int]
@@ -116,8 +128,8 @@ def preprocess(
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
     with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
-        plan = DatasetPlan.read(root)
-        if plan is None or plan.fingerprint != fingerprint:
+        plan = DatasetPlan.find(root)
+        if plan is None or (plan.fingerprint, plan.image_root) != (fingerprint, str(images)):
             listener(Progress(Stage.CHECK_IMAGES))
             plan = _make_plan(config, fingerprint, images, root)
         kept, written = _write_missing_shards(plan, config, images, root, listener)
@@ -125,7 +137,7 @@ def preprocess(
         rejected = _rejections(root)
     return PreprocessingReport(
         dataset=str(root),
-        fingerprint=fingerprint,
+        content_digest=manifest.content_digest,
         counts=manifest.counts,
         rejected=rejected,
         images={split: manifest.splits[split].records for split in SplitName},
@@ -152,15 +164,7 @@ def _make_plan(
             f"{config.catalog.path}: no image is left to train on ({reasons}); "
             f"see {root / REJECTED_NAME}"
         )
-    training_labels = sum(label.train for label in classes)
-    columns = {
-        "id": range(len(classes)),
-        "name": [label.name for label in classes],
-        "train_count": [label.train for label in classes],
-        "heldout_count": [label.heldout for label in classes],
-        "weight": [label.train / training_labels for label in classes],
-    }
-    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
+    _write_labels(classes, root)
     totals = read_totals(root)
     shards = {}
     for split in SplitName:
@@ -168,9 +172,45 @@ def _make_plan(
         shards[split] = [shard_name(split, index, number) for index in range(number)]
         write_missing_work_items(root, shards[split])
         _check_planned(totals.images.get(split, 0), planned_images(root, shards[split]), root)
-    plan = DatasetPlan(fingerprint=fingerprint, listed=totals.listed, shards=shards)
-    plan.write(root)
+    _write_heldout_images(shards[SplitName.HELDOUT], root)
+    plan = DatasetPlan(
+        fingerprint=fingerprint, image_root=str(images), listed=totals.listed, shards=shards
+    )
+    plan.write(root / PLAN_NAME)
     return plan
+
+
+def _write_labels(classes: Sequence[LabelCount], root: UPath) -> None:
+    training_labels = sum(label.train_count for label in classes)
+    columns = {
+        "class_id": range(len(classes)),
+        "name": [label.name for label in classes],
+        "train_count": [label.train_count for label in classes],
+        "heldout_count": [label.heldout_count for label in classes],
+        "train_share": [label.train_count / training_labels for label in classes],
+    }
+    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
+
+
+def _write_heldout_images(shards: Sequence[str], root: UPath) -> None:
+    places = [
+        (image.image_id, image.near_duplicate_group, shard, place)
+        for shard in shards
+        for place, image in enumerate(read_planned(root, shard))
+    ]
+    groups: dict[int, int] = {}
+    rows = [
+        {
+            "image_row": image_row,
+            "image_id": image_id,
+            "near_duplicate_group": groups.setdefault(group, len(groups)),
+            "shard": shard,
+            "place": place,
+        }
+        for image_row, (image_id, group, shard, place) in enumerate(sorted(places))
+    ]
+    table = pa.Table.from_pylist(rows, schema=HELDOUT_IMAGES_SCHEMA)
+    write_table(root / HELDOUT_IMAGES_NAME, table)
 
 
 def _check_planned(decided: int, planned: int, root: UPath) -> None:
@@ -213,14 +253,13 @@ def _write_missing_shards(
     indexes = [root / index_path(name) for name in missing]
     with watching_files(indexes, Stage.WRITE_SHARDS, listener):
         run_pipeline(write_shards, config.runner.processes)
-    outcomes = _OUTCOMES.validate_json((root / OUTCOMES_NAME).read_bytes())
-    problems = sorted(outcome for outcome in outcomes if isinstance(outcome, str))
-    if problems:
+    outcomes = _Outcomes.read(root / OUTCOMES_NAME)
+    if outcomes.problems:
         raise PreprocessingError(
-            f"{problems[0]} ({len(problems)} of {len(missing)} shards were not written); leave "
-            "the images alone and run again with --overwrite"
+            f"{outcomes.problems[0]} ({len(outcomes.problems)} of {len(missing)} shards were "
+            "not written); leave the images alone and run again with --overwrite"
         )
-    by_path = {outcome.path: outcome for outcome in outcomes if isinstance(outcome, RecordShard)}
+    by_path = {shard.path: shard for shard in outcomes.written}
     return kept, {name: by_path[tfrecord_path(name)] for name in missing}
 
 
@@ -244,17 +283,18 @@ def _finish(
             f"{counts.rejected} rejected + {counts.duplicates} duplicates; this is an error in "
             "the program, so the dataset is not marked as complete"
         )
+    labels = read_table(root / LABELS_NAME, LABELS_SCHEMA)
     manifest = Manifest(
-        format_version=FORMAT_VERSION,
+        content_digest=content_digest(splits, labels_digest(labels)),
+        labels_digest=labels_digest(labels),
         fingerprint=plan.fingerprint,
         code_version=code_version(),
         settings=settings,
         counts=counts,
         splits=splits,
-        num_classes=read_table(root / LABELS_NAME).num_rows,
+        num_classes=labels.num_rows,
     )
-    with replacing(root / MANIFEST_NAME) as file:
-        file.write(manifest.model_dump_json(indent=2).encode())
+    manifest.write(root / MANIFEST_NAME)
     return manifest
 
 
@@ -276,8 +316,12 @@ def _rejections(root: UPath) -> dict[RejectReason, int]:
 
 def _write_outcomes(outcomes: Sequence[RecordShard | str], root: UPath) -> None:
     """In an order that does not depend on which process was first."""
-    with replacing(root / OUTCOMES_NAME) as file:
-        file.write(_OUTCOMES.dump_json(sorted(outcomes, key=str)))
+    written = [outcome for outcome in outcomes if isinstance(outcome, RecordShard)]
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    _Outcomes(
+        written=tuple(sorted(written, key=lambda shard: shard.path)),
+        problems=tuple(sorted(problems)),
+    ).write(root / OUTCOMES_NAME)
 
 
 def _ignore(_: Progress) -> None:

@@ -171,7 +171,7 @@ def decide_side(
     place, images = group
     heldout = place < cut and qualifies(images, seen, minimum)
     side = SplitName.HELDOUT if heldout else SplitName.TRAIN
-    return ((side, image) for image in images)
+    return ((side, replace(image, near_duplicate_group=place)) for image in images)
 
 
 @beam.ptransform_fn
@@ -262,6 +262,7 @@ def plan_image(
         label_ids=[number for number, value in known if value > 0],
         confidences=[value for _, value in known if value > 0],
         negative_ids=[number for number, value in known if value == 0],
+        near_duplicate_group=image.near_duplicate_group,
     )
     return dataset_plan.shard_name(side, shard_number(image.image_id, shards), shards), planned
 

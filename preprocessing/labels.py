@@ -16,8 +16,8 @@ class LabelCount:
     """A class of the vocabulary and the images of each side that have it."""
 
     name: str
-    train: int
-    heldout: int
+    train_count: int
+    heldout_count: int
 
 
 def normalise_label(raw: str) -> str:

@@ -19,6 +19,7 @@ class Candidate:
         groups: Values of the group column, sorted.
         digest: Of the file's bytes; empty until they have been read.
         perceptual_hash: See `images.difference_hash`; empty until then.
+        near_duplicate_group: Hash of what may not be parted from it, known once the split is.
     """
 
     image_id: str
@@ -26,17 +27,18 @@ class Candidate:
     groups: tuple[str, ...] = ()
     digest: str = ""
     perceptual_hash: bytes = b""
+    near_duplicate_group: int = 0
 
 
 @dataclass(frozen=True, order=True)
 class Duplicate:
     """An image that was listed again: by another spelling of its path, or as an equal file.
 
-    Its labels and groups went to the image `kept`.
+    Its labels and groups went to the image `kept_image_id`.
     """
 
-    image: str
-    kept: str
+    image_id: str
+    kept_image_id: str
 
 
 def image_id_of(raw: str) -> str:

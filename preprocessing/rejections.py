@@ -30,9 +30,10 @@ LABEL_REASONS = frozenset({RejectReason.EMPTY_LABEL, RejectReason.BAD_CONFIDENCE
 
 @dataclass(frozen=True, order=True)
 class Rejection:
-    """A row of `rejected.parquet` (REJECTED_SCHEMA)."""
+    """A row of `rejected.parquet` (REJECTED_SCHEMA); `image_id` as the catalog spells it where the
+    path is what is wrong."""
 
-    image: str
+    image_id: str
     reason: RejectReason
     detail: str
 

@@ -10,6 +10,7 @@ from manylabel.preprocessing.fetch import content_digest, fetch
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
+from manylabel.storage.errors import TableError
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
@@ -40,7 +41,14 @@ def write_shard(
                 file.write(framed)
                 digest.update(framed)
                 rows.append(
-                    {"offset": offset, "length": len(payload), "image_id": planned.image_id}
+                    {
+                        "split": _directory(shard),
+                        "shard": shard,
+                        "byte_offset": offset,
+                        "byte_length": len(payload),
+                        "image_id": planned.image_id,
+                        "label_ids": planned.label_ids,
+                    }
                 )
                 offset += len(framed)
     except _ImageChangedError as changed:
@@ -59,7 +67,7 @@ def intact_shard(shard: str, root: UPath) -> RecordShard | None:
         return None
     try:
         table = read_table(index)
-    except (pa.ArrowException, OSError):
+    except TableError:
         return None
     digest = _file_digest(path)
     expected = {

@@ -5,6 +5,7 @@ dataset/
   train/train-00000-of-00008.index.parquet     INDEX_SCHEMA
   heldout/...                                  the same
   labels.parquet                               LABELS_SCHEMA
+  heldout_images.parquet                       HELDOUT_IMAGES_SCHEMA
   rejected.parquet                             REJECTED_SCHEMA
   manifest.json                                written last: its presence means "complete"
 """
@@ -24,7 +25,7 @@ from manylabel.storage.manifest import (
     Manifest,
     RecordShard,
     SplitShards,
-    read_manifest,
+    labels_digest,
 )
 from manylabel.storage.schema import (
     INDEX_SCHEMA,
@@ -49,7 +50,8 @@ class Dataset:
         """Reads the manifest.
 
         Raises:
-            DatasetError: there is no complete dataset at `root`, or a newer version wrote it.
+            DatasetError: there is no complete dataset at `root`.
+            DocumentError: its manifest is damaged or of another format version.
         """
         directory = UPath(root)
         manifest_path = directory / MANIFEST_NAME
@@ -62,12 +64,12 @@ class Dataset:
                 f"{directory}: no {MANIFEST_NAME}, so the dataset is unfinished; "
                 "run `manylabel preprocess` again, it goes on where it stopped"
             )
-        return cls(directory, read_manifest(manifest_path))
+        return cls(directory, Manifest.read(manifest_path))
 
     @property
-    def fingerprint(self) -> str:
-        """Hex digest of settings, catalog and format: equal fingerprints, equal bytes."""
-        return self.manifest.fingerprint
+    def content_digest(self) -> str:
+        """What this dataset is, wherever it lies; see `manifest.content_digest`."""
+        return self.manifest.content_digest
 
     @property
     def num_classes(self) -> int:
@@ -93,11 +95,13 @@ class Dataset:
 
     def labels(self) -> pa.Table:
         """`labels.parquet` (LABELS_SCHEMA), checked against the manifest."""
-        table = _read_table(self.root / LABELS_NAME, LABELS_SCHEMA)
-        if table.num_rows != self.num_classes:
+        table = read_table(self.root / LABELS_NAME, LABELS_SCHEMA)
+        expected = self.manifest.labels_digest, self.num_classes
+        if (labels_digest(table), table.num_rows) != expected:
             raise DatasetError(
-                f"{self.root / LABELS_NAME}: expected {self.num_classes} rows as in "
-                f"{MANIFEST_NAME}, received {table.num_rows}"
+                f"{self.root / LABELS_NAME}: expected the {self.num_classes} labels that "
+                f"{MANIFEST_NAME} was written with, received {table.num_rows} others; run "
+                "preprocessing again"
             )
         return table
 
@@ -107,26 +111,11 @@ class Dataset:
         return names
 
     def read_index(self, shard: RecordShard) -> pa.Table:
-        """Offsets, lengths and image ids of a shard's records (INDEX_SCHEMA), in file order."""
-        return _read_table(self.path(shard.index_path), INDEX_SCHEMA)
+        """Places, ids and labels of a shard's records (INDEX_SCHEMA), in file order."""
+        return read_table(self.path(shard.index_path), INDEX_SCHEMA)
 
     def iterate(self, name: SplitName | str) -> Iterator[LabelledImage]:
         """Every record of a split, shard after shard; raises CorruptRecordError on a bad byte."""
         for shard in self.split(name).shards:
             for payload in iterate_records(self.path(shard.path)):
                 yield decode_example(payload)
-
-
-def _read_table(path: UPath, schema: pa.Schema) -> pa.Table:
-    if not path.is_file():
-        raise DatasetError(f"{path}: missing from the dataset; run preprocessing again")
-    try:
-        table = read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())  # Arrow's may have several lines.
-        raise DatasetError(f"{path}: not a readable Parquet file: {reason}") from error
-    if not table.schema.equals(schema):
-        raise DatasetError(
-            f"{path}: expected columns {schema.names}, received {table.schema.names}"
-        )
-    return table

@@ -27,3 +27,19 @@ class CorruptRecordError(DatasetError):
 
     def __str__(self) -> str:
         return f"{self.path or '<buffer>'}: corrupt record at byte {self.offset}: {self.detail}"
+
+
+class TableError(StorageError):
+    """A Parquet file is missing, damaged, or has other columns than expected."""
+
+
+class DocumentError(StorageError):
+    """A JSON document cannot be used."""
+
+
+class DamagedDocumentError(DocumentError):
+    """It is cut short, or its content makes no sense."""
+
+
+class OtherVersionError(DocumentError):
+    """An earlier or a later version of manylabel wrote it."""

@@ -1,22 +1,23 @@
 """The manifest of a dataset: everything that says what it is and how it was made."""
 
-from typing import Any
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from upath import UPath
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from manylabel.storage.errors import DatasetError
-
-FORMAT_VERSION = 1
-"""Raised whenever a change to the code changes what is written for the same settings."""
+from manylabel.storage.documents import Document
 
 MANIFEST_NAME = "manifest.json"
 LABELS_NAME = "labels.parquet"
 REJECTED_NAME = "rejected.parquet"
+HELDOUT_IMAGES_NAME = "heldout_images.parquet"
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RecordShard(_Stored):
@@ -45,10 +46,31 @@ class ImageCounts(_Stored):
     duplicates: int
 
 
-class Manifest(_Stored):
-    """Everything that says what a dataset is and how it was made."""
+class Manifest(Document):
+    """Everything that says what a dataset is and how it was made.
 
-    format_version: int
+    Attributes:
+        format_version: Of everything in the dataset's directory.
+        content_digest: What the dataset is, see `content_digest`: whatever was learnt from it or
+            measured on it holds for this content alone.
+        labels_digest: Of `labels.parquet`, see `labels_digest`.
+        fingerprint: What it was made from, see `preprocessing.fingerprint`; equal ones need not
+            mean equal pictures.
+        code_version: Of the code that finished it.
+        settings: Those of preprocessing but for the runner's.
+        counts: Images.
+        splits: By name.
+        num_classes: Rows of `labels.parquet`.
+    """
+
+    NOUN: ClassVar[str] = "a dataset manifest"
+    REMEDY: ClassVar[str] = (
+        "use the version of manylabel that wrote the dataset, or preprocess again with --overwrite"
+    )
+
+    format_version: Literal[2] = 2
+    content_digest: str
+    labels_digest: str
     fingerprint: str
     code_version: str
     settings: dict[str, Any]
@@ -56,21 +78,28 @@ class Manifest(_Stored):
     splits: dict[str, SplitShards]
     num_classes: int
 
+    @model_validator(mode="after")
+    def _digest_is_of_this_content(self) -> Self:
+        if self.content_digest != content_digest(self.splits, self.labels_digest):
+            raise ValueError("content_digest is not that of the shards and labels listed here")
+        return self
 
-def read_manifest(path: UPath) -> Manifest:
-    """Raises DatasetError when the file is not a manifest of this format version."""
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DatasetError(
-            f"{path}: not a dataset manifest ({place}: {first['msg']}); run preprocessing again"
-        ) from error
-    if manifest.format_version != FORMAT_VERSION:
-        raise DatasetError(
-            f"{path}: expected format version {FORMAT_VERSION}, received "
-            f"{manifest.format_version}; use the version of manylabel that wrote it "
-            f"({manifest.code_version}) or run preprocessing again"
-        )
-    return manifest
+
+def content_digest(splits: Mapping[str, SplitShards], labels: str) -> str:
+    """SHA-256, hexadecimal, of the digests of all shards in order and of the label table.
+
+    Equal for equal content wherever it lies and whatever it was made from.
+    """
+    shards = {split: [shard.sha256 for shard in splits[split].shards] for split in sorted(splits)}
+    return hashlib.sha256(json.dumps([shards, labels]).encode()).hexdigest()
+
+
+def labels_digest(labels: pa.Table) -> str:
+    """SHA-256, hexadecimal, of the rows of a label table (LABELS_SCHEMA).
+
+    Of the values and not of the file, whose bytes differ between versions of Parquet's writers.
+    """
+    digest = hashlib.sha256()
+    for row in labels.to_pylist():
+        digest.update(json.dumps(list(row.values())).encode())
+    return digest.hexdigest()

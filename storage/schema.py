@@ -24,30 +24,47 @@ LABEL_NEGATIVE_IDS = "label/negative_ids"
 
 INDEX_SCHEMA = pa.schema(
     [
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("length", pa.int64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("byte_offset", pa.int64(), nullable=False),
+        pa.field("byte_length", pa.int64(), nullable=False),
         pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label_ids", pa.list_(pa.int64()), nullable=False),
     ]
 )
-"""One row per record, in file order. `offset`: byte of the record's header; `length`: payload
-bytes, so the record ends (exclusive) at `offset + 12 + length + 4`."""
+"""One row per record, in file order. `shard`: name of its file without the suffix; `byte_offset`:
+of the record's header; `byte_length`: of the payload, so the record ends (exclusive) at
+`byte_offset + 12 + byte_length + 4`; `label_ids`: as in the record."""
 
 LABELS_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.int64(), nullable=False),
+        pa.field("class_id", pa.int64(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
         pa.field("train_count", pa.int64(), nullable=False),
         pa.field("heldout_count", pa.int64(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
+        pa.field("train_share", pa.float64(), nullable=False),
     ]
 )
-"""One row per class, `id` equal to the row number. Counts are images with the label (verified
-absences not counted) in each split's shards. `weight`: the share of all training labels,
-`train_count` over its sum; the metric's weights are made by its own settings."""
+"""One row per class, `class_id` equal to the row number. Counts are images with the label (verified
+absences not counted) in each split's shards. `train_share`: of all training labels, `train_count`
+over its sum."""
+
+HELDOUT_IMAGES_SCHEMA = pa.schema(
+    [
+        pa.field("image_row", pa.int64(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("near_duplicate_group", pa.int64(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("place", pa.int64(), nullable=False),
+    ]
+)
+"""One row per held-out image in ascending order of `image_id`, `image_row` counting them from 0.
+`near_duplicate_group`: equal for images that look alike or share a value of the group column, from
+0 in the order of their first images; `place`: the image's row in its shard's index."""
 
 REJECTED_SCHEMA = pa.schema(
     [
-        pa.field("image", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
     ]

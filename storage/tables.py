@@ -1,6 +1,7 @@
 """Reading and writing small Parquet files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -9,33 +10,53 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from manylabel.storage.atomic import replacing
+from manylabel.storage.errors import TableError
+from manylabel.storage.locations import Location
 
 
-def read_table(path: UPath) -> pa.Table:
+def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
     """A whole file.
 
     Without threads, because those that `pyarrow.parquet.read_table` leaves behind on an open file
     aborted one in seven short processes at its exit (pyarrow 25, measured).
 
+    Args:
+        schema: what its columns must be; None for any.
+
     Raises:
-        pyarrow.ArrowException, OSError: not Parquet, or a page does not match its checksum.
+        TableError: it is missing, not Parquet, damaged (pages have checksums), or has others.
     """
-    with path.open("rb") as file:
-        return pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
+    with _opened(path) as file:
+        table = file.read(use_threads=False)
+    if schema is not None and not table.schema.equals(schema):
+        raise TableError(f"{path}: expected columns {schema.names}, received {table.schema.names}")
+    return table
 
 
-def count_rows(path: UPath) -> int:
+def count_rows(path: Location) -> int:
     """As the file's footer says; raises as `read_table` does."""
-    with path.open("rb") as file:
-        return int(pq.ParquetFile(file).metadata.num_rows)
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
-def write_table(path: UPath, table: pa.Table) -> None:
+@contextmanager
+def _opened(path: Location) -> Iterator[pq.ParquetFile]:
+    try:
+        with UPath(path).open("rb") as file:
+            yield pq.ParquetFile(file, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file; make again what it belongs to") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
+
+
+def write_table(path: Location, table: pa.Table) -> None:
     """Replaces the file at once; its pages have checksums."""
     with replacing(path) as file:
         pq.write_table(table, file, write_page_checksum=True)
 
 
-def write_rows(path: UPath, rows: Iterable[Any], schema: pa.Schema) -> None:
+def write_rows(path: Location, rows: Iterable[Any], schema: pa.Schema) -> None:
     """Dataclasses, a column for each field of the schema's name."""
     write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema))

@@ -18,10 +18,10 @@ from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.program.cluster import ray_cluster
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
-from manylabel.trainer.program.plan import TrainingPlan, total_records
+from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
 from manylabel.trainer.runs.checkpoint import read_manifest
-from manylabel.trainer.runs.directory import describe_run, sole_training_job
+from manylabel.trainer.runs.directory import check_run, describe_run, sole_training_job
 from manylabel.trainer.runs.metrics_log import MetricsLog
 from manylabel.trainer.runs.resume import checkpoint_to_resume
 
@@ -99,7 +99,11 @@ def train(
         raise TrainingError(f"{dataset_root}: the training split is empty")
     with sole_training_job(run):
         stored = settings or {"trainer": config.model_dump(mode="json")}
+        # All that may be wrong is found before anything of the run is changed.
+        check_run(run, dataset, config)
         checkpoint = checkpoint_to_resume(run)
+        if checkpoint is not None:
+            check_stream(checkpoint, read_manifest(checkpoint).stream, dataset, config.input)
         describe_run(run, dataset, config, stored)
         if checkpoint is None:
             checkpoint = make_initial_checkpoint(run, dataset, config)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.records.batches import evaluation_batches
 from manylabel.trainer.runs.checkpoint import checkpoint_path, load_weights
-from manylabel.trainer.runs.directory import RunDescription, open_run
+from manylabel.trainer.runs.directory import RunDescription, check_dataset, open_run
 
 
 class TopK(NamedTuple):
@@ -45,11 +44,7 @@ class Predictor:
 
     def __init__(self, run: Path, dataset: Dataset, *, k: int, averaged: bool = True) -> None:
         description = open_run(run)
-        if description.dataset_fingerprint != dataset.fingerprint:
-            raise TrainingError(
-                f"{run} was trained on dataset {description.dataset_fingerprint[:12]}, received "
-                f"{dataset.root} ({dataset.fingerprint[:12]}); class ids mean other labels there"
-            )
+        check_dataset(run, description, dataset)
         self._run = run
         self._dataset = dataset
         self._config = config = description.trainer
@@ -100,16 +95,27 @@ def load_checkpoint(model: keras.Model, checkpoint: Path, *, averaged: bool) -> 
 def top_classes(logits: tf.Tensor, kind: LossKind, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The k most probable classes of each image, ranked on the device.
 
+    Ranked by logit and not by probability: in float32 the sigmoids of 17, 18 and 25 are all 1, and
+    the order of class ids would decide between them.
+
     Args:
         logits: [B, C].
         k: as many as there are classes, at most.
 
     Returns:
-        Probabilities float32 [B, min(k, C)], highest first, and class ids int32 of that shape;
-        equal probabilities are ordered by class id.
+        Scores float32 [B, min(k, C)], highest first, and class ids int32 of that shape; equal
+        logits are ordered by class id. A score is the logit for a sigmoid loss, and the logarithm
+        of the probability for softmax, whose logits mean nothing beside those of other images.
     """
     logits = tf.cast(logits, tf.float32)
-    probabilities = tf.nn.softmax(logits) if kind is LossKind.SOFTMAX else tf.sigmoid(logits)
     # tf.math.top_k puts the lower index first among equals.
-    best = tf.math.top_k(probabilities, tf.minimum(k, tf.shape(logits)[1]))
-    return best.values, best.indices
+    best = tf.math.top_k(logits, tf.minimum(k, tf.shape(logits)[1]))
+    scores = best.values
+    if kind is LossKind.SOFTMAX:
+        scores -= tf.reduce_logsumexp(logits, axis=1, keepdims=True)
+    return scores, best.indices
+
+
+def probabilities(scores: tf.Tensor, kind: LossKind) -> tf.Tensor:
+    """The probabilities, float32, that scores of `top_classes` stand for."""
+    return tf.exp(scores) if kind is LossKind.SOFTMAX else tf.sigmoid(scores)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.build import build_model, decayed_variables
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.optimizers import DecayBlocks
@@ -22,6 +23,7 @@ from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
 from manylabel.trainer.program.in_process import LocalShards
 from manylabel.trainer.program.plan import stream_identity
 from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import describe_run, open_run
 from manylabel.trainer.runs.writer import CheckpointWriter
 
@@ -74,14 +76,18 @@ def classify(exported):
 
 @pytest.fixture(scope="module")
 def predicted(run, dataset):
-    """Image id to the label names and the scores of the evaluation, best first."""
+    """Image id to the label names and the probabilities of the evaluation, best first."""
     names = dataset.label_names()
     predictor = Predictor(run, dataset, k=5)
     return {
-        image_id: ([names[class_id] for class_id in class_ids], scores)
+        image_id: ([names[class_id] for class_id in class_ids], sigmoid(scores))
         for batch in predictor.predict(STEPS[-1], batch_size=4)
         for image_id, class_ids, scores in zip(*batch, strict=True)
     }
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-logits))
 
 
 def answers(classify, images):
@@ -161,7 +167,9 @@ def test_the_labels_and_the_origin_are_beside_it(exported, run, dataset):
     origin = json.loads((exported / "export.json").read_text())
     assert origin["step"] == STEPS[-1]
     assert origin["samples"] == 32 * STEPS[-1]
-    assert origin["dataset_fingerprint"] == dataset.fingerprint
+    assert origin["dataset_digest"] == dataset.content_digest
+    (checkpoint,) = list_checkpoints(run)[-1:]
+    assert origin["checkpoint_digest"] == checkpoint.digest
     assert origin["top_k"] == 5
 
 
@@ -176,7 +184,7 @@ def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(run, dataset, sto
     ours = answers(classify, [stored[image_id] for image_id in image_ids])
     for (labels, probabilities), ids, expected in zip(ours, class_ids, scores, strict=True):
         assert labels == [names[class_id] for class_id in ids]
-        np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
+        np.testing.assert_allclose(probabilities, sigmoid(expected), rtol=1e-5)
     assert json.loads((tmp_path / "model" / "export.json").read_text())["step"] == STEPS[0]
 
 
@@ -195,10 +203,18 @@ def test_a_run_without_checkpoints_is_an_error(dataset, tmp_path):
 def test_a_run_that_does_not_say_how_images_were_stored_is_an_error(run, tmp_path):
     old = Path(shutil.copytree(run, tmp_path / "run"))
     description = json.loads((old / "run.json").read_text())
-    del description["dataset_settings"]
-    (old / "run.json").write_text(json.dumps(description))
-    with pytest.raises(DeploymentError, match="start `manylabel train` on this run again"):
+    (old / "run.json").write_text(json.dumps(description | {"dataset_settings": {}}))
+    with pytest.raises(DeploymentError, match=r"run\.json: expected how the dataset stores images"):
         export(old, tmp_path / "model")
+
+
+def test_a_checkpoint_of_another_run_is_not_exported_with_this_ones_labels(run, tmp_path):
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    description = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(description | {"dataset_digest": "d" * 64}))
+    with pytest.raises(TrainingError, match="was it copied from another run"):
+        export(other, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("kind", ["directory", "file"])

@@ -1,7 +1,6 @@
 """Small datasets on disk, made with the project's own record writer."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.eval.predictions import PredictionOrigin, ScoreKind
 from manylabel.eval.summary import Provenance
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.manifest import FORMAT_VERSION
+from manylabel.storage.manifest import (
+    ImageCounts,
+    Manifest,
+    RecordShard,
+    SplitShards,
+    content_digest,
+    labels_digest,
+)
 from manylabel.storage.schema import LABELS_SCHEMA, LabelledImage, encode_example
 from manylabel.storage.tfrecord import write_record
 
@@ -24,11 +31,28 @@ def provenance() -> Provenance:
     return Provenance(
         run="run-a",
         checkpoint="runs/run-a/checkpoints/00000020",
+        checkpoint_digest="c" * 64,
         step=20,
         samples=640,
         code_version="0.1.0",
         evaluated_at=datetime(2025, 1, 2, tzinfo=UTC),
     )
+
+
+@pytest.fixture
+def origin_of(provenance: Provenance) -> Callable[..., PredictionOrigin]:
+    """origin_of(dataset): of predictions of the checkpoint above."""
+
+    def origin(dataset: Dataset, **changes: object) -> PredictionOrigin:
+        fields: dict[str, object] = {
+            "dataset_digest": dataset.content_digest,
+            "checkpoint_digest": provenance.checkpoint_digest,
+            "score_kind": ScoreKind.LOGIT,
+            "k": 8,
+        }
+        return PredictionOrigin.model_validate(fields | changes)
+
+    return origin
 
 
 @pytest.fixture
@@ -53,35 +77,37 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
                 write_record(file, encode_example(image))
         classes = len(train_counts)
         columns = {
-            "id": range(classes),
+            "class_id": range(classes),
             "name": names or [f"label {c}" for c in range(classes)],
             "train_count": train_counts,
             "heldout_count": [sum(c in ids for _, ids in images) for c in range(classes)],
-            "weight": [1.0] * classes,
+            "train_share": [1.0] * classes,
         }
         columns = {name: list(values) for name, values in columns.items()}
-        pq.write_table(pa.table(columns, schema=LABELS_SCHEMA), root / "labels.parquet")
-        file_entry = {
-            "path": "heldout/heldout-00000-of-00001.tfrecord",
-            "index_path": "heldout/heldout-00000-of-00001.index.parquet",
-            "records": len(images),
-            "bytes": shard.stat().st_size,
-            "sha256": "",
-        }
+        labels = pa.table(columns, schema=LABELS_SCHEMA)
+        pq.write_table(labels, root / "labels.parquet")
         count = len(images)
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "fingerprint": fingerprint,
-            "code_version": "0.1.0",
-            "settings": {},
-            "counts": {"listed": count, "written": count, "rejected": 0, "duplicates": 0},
-            "splits": {
-                "train": {"shards": [], "records": 0},
-                "heldout": {"shards": [file_entry], "records": count},
-            },
-            "num_classes": classes,
+        file_entry = RecordShard(
+            path="heldout/heldout-00000-of-00001.tfrecord",
+            index_path="heldout/heldout-00000-of-00001.index.parquet",
+            records=count,
+            bytes=shard.stat().st_size,
+            sha256=hashlib.sha256(shard.read_bytes()).hexdigest(),
+        )
+        splits = {
+            "train": SplitShards(shards=(), records=0),
+            "heldout": SplitShards(shards=(file_entry,), records=count),
         }
-        (root / "manifest.json").write_text(json.dumps(manifest))
+        Manifest(
+            content_digest=content_digest(splits, labels_digest(labels)),
+            labels_digest=labels_digest(labels),
+            fingerprint=fingerprint,
+            code_version="0.1.0",
+            settings={},
+            counts=ImageCounts(listed=count, written=count, rejected=0, duplicates=0),
+            splits=splits,
+            num_classes=classes,
+        ).write(root / "manifest.json")
         return Dataset.open(root)
 
     return make

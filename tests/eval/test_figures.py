@@ -19,7 +19,14 @@ from manylabel.eval.figures import (
     training_profile,
 )
 from manylabel.eval.samples import Sample
-from manylabel.eval.summary import DatasetReference, EvaluationSummary, ScoredCounts, Scores
+from manylabel.eval.settings import settings_key
+from manylabel.eval.summary import (
+    DatasetReference,
+    EvaluationSummary,
+    Headline,
+    ScoredCounts,
+    Scores,
+)
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def evaluation(provenance):
 
         fields = {
             "provenance": provenance.model_copy(update={"samples": samples, "step": samples}),
-            "dataset": DatasetReference(root="dataset", fingerprint="0123"),
+            "dataset": DatasetReference(root="dataset", content_digest="0123"),
             "config": EvalConfig(),
             "counts": ScoredCounts(
                 images=1044,
@@ -50,7 +57,13 @@ def evaluation(provenance):
             "scores": scores(value),
             "baseline": scores(baseline),
         }
-        return EvaluationSummary(**(fields | changes))
+        fields |= changes
+        terms = [fields[name] for name in ("config", "scores", "baseline")]
+        return EvaluationSummary(
+            **fields,
+            headline=Headline.of(*terms),
+            settings=settings_key(fields["config"], np.ones(1)),
+        )
 
     return make
 
@@ -121,7 +134,7 @@ def test_the_profile_shows_values_ratio_and_baseline(evaluation, values, baselin
 @pytest.mark.parametrize(
     "change",
     [
-        {"dataset": DatasetReference(root="dataset", fingerprint="4567")},
+        {"dataset": DatasetReference(root="dataset", content_digest="4567")},
         {"config": EvalConfig(k=50)},
         {"config": EvalConfig(form="class")},
         {"config": EvalConfig.model_validate({"weights": {"kind": "uniform"}})},
@@ -133,7 +146,7 @@ def test_evaluations_on_other_terms_are_not_drawn_together(evaluation, change):
 
 
 def test_a_moved_dataset_and_another_batch_size_are_the_same_terms(evaluation):
-    moved = DatasetReference(root="s3://elsewhere", fingerprint="0123")
+    moved = DatasetReference(root="s3://elsewhere", content_digest="0123")
     other = evaluation(1, 0.1, dataset=moved, config=EvalConfig(batch_size=1))
     assert build_training_profile([other, evaluation(2, 0.2)]).axes, "they are drawn"
 

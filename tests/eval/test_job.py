@@ -48,13 +48,15 @@ def dataset(make_dataset):
 def test_the_summary_leads_back_to_its_sources(dataset, provenance):
     summary = evaluate(predict(), dataset, CONFIG, provenance).summary
     assert summary.provenance == provenance
-    assert summary.dataset.fingerprint == dataset.fingerprint
+    assert summary.dataset.content_digest == dataset.content_digest
     assert summary.config == CONFIG
     counts = summary.counts
     assert (counts.images, counts.images_without_labels, counts.images_without_weight) == (4, 1, 0)
     assert (counts.labels, counts.classes, counts.classes_with_images) == (8, 8, 6)
-    assert summary.headline_name == "weighted MAP@5 (image form)"
-    assert summary.ratio_to_baseline == summary.headline / summary.baseline_headline
+    assert summary.headline.name == "weighted MAP@5 (image form)"
+    assert summary.headline.ratio_to_baseline == (
+        summary.headline.value / summary.headline.baseline
+    )
 
 
 def test_the_baseline_is_what_the_constant_ranking_scores(dataset, provenance):
@@ -62,7 +64,7 @@ def test_the_baseline_is_what_the_constant_ranking_scores(dataset, provenance):
     constant = frequency_predictions(list(HELDOUT), np.array(COUNTS), 5, 2)
     of_constant = evaluate(constant, dataset, CONFIG, provenance).summary
     assert summary.baseline == of_constant.scores == of_constant.baseline
-    assert of_constant.ratio_to_baseline == 1
+    assert of_constant.headline.ratio_to_baseline == 1
     # Ranking 0 1 2 3 4; images {0, 3}, {1}, {0, 1, 6}, {2, 7}.
     by_hand = [(1 + 2 / 4) / 2, 1 / 2, 2 / 3, (1 / 3) / 2]
     assert summary.baseline.map_image == pytest.approx(np.mean(by_hand))
@@ -72,7 +74,11 @@ def test_a_baseline_of_zero_has_no_ratio(make_dataset, provenance):
     dataset = make_dataset({"a.jpg": [7]}, COUNTS)
     constant = frequency_predictions(["a.jpg"], np.array(COUNTS), 5, 2)
     summary = evaluate(constant, dataset, CONFIG, provenance).summary
-    assert (summary.headline, summary.baseline_headline, summary.ratio_to_baseline) == (0, 0, None)
+    assert summary.headline.model_dump(exclude={"name"}) == {
+        "value": 0,
+        "baseline": 0,
+        "ratio_to_baseline": None,
+    }
 
 
 def test_neither_order_nor_batches_of_the_predictions_count(make_dataset, dataset, provenance):
@@ -115,8 +121,8 @@ def test_each_setting_changes_what_it_says(dataset, provenance, tmp_path):
     assert list(headline(precision_at=[2]).scores.precision) == [2]
     by_class = headline(form="class")
     assert by_class.scores == default.scores
-    assert by_class.headline == default.scores.weighted_map_class != default.headline
-    assert by_class.headline_name == "weighted MAP@5 (class form)"
+    assert by_class.headline.value == default.scores.weighted_map_class != default.headline.value
+    assert by_class.headline.name == "weighted MAP@5 (class form)"
 
     table = tmp_path / "weights.csv"
     table.write_text("label,weight\nlabel 0,1\n")
@@ -128,12 +134,14 @@ def test_each_setting_changes_what_it_says(dataset, provenance, tmp_path):
         csv | {"missing": 0},
         csv | {"missing": 5},
     ]
-    values = [headline(weights=each).headline for each in weights]
+    values = [headline(weights=each).headline.value for each in weights]
     assert len(set(values)) == len(values)
     assert values[0] == pytest.approx(default.scores.map_image)
 
 
-def test_the_batch_size_bounds_what_is_read_at_once(dataset, provenance, tmp_path, monkeypatch):
+def test_the_batch_size_bounds_what_is_read_at_once(
+    dataset, provenance, tmp_path, monkeypatch, origin_of
+):
     sizes = []
     original = PredictionBatch.__post_init__
 
@@ -142,7 +150,7 @@ def test_the_batch_size_bounds_what_is_read_at_once(dataset, provenance, tmp_pat
         original(self)
 
     path = predictions_path(tmp_path, provenance.step)
-    write_predictions(path, predict(batch_size=5), dataset.fingerprint)
+    write_predictions(path, predict(batch_size=5), origin_of(dataset))
     monkeypatch.setattr(PredictionBatch, "__post_init__", recording)
     evaluate_files(tmp_path, dataset, CONFIG.model_copy(update={"batch_size": 2}), provenance)
     assert sizes == [2, 2, 1] * 2  # The baseline, then the predictions.
@@ -200,38 +208,39 @@ def test_labels_that_all_weigh_nothing_are_refused(make_dataset, provenance):
         evaluate(predict(("a.jpg",)), dataset, CONFIG, provenance)
 
 
-def test_files_of_a_run_are_evaluated_and_read_back(dataset, provenance, tmp_path):
+def test_files_of_a_run_are_evaluated_and_read_back(dataset, provenance, tmp_path, origin_of):
     run = tmp_path / "run"
     for step in (20, 5):
-        write_predictions(predictions_path(run, step), predict(seed=step), dataset.fingerprint)
+        write_predictions(predictions_path(run, step), predict(seed=step), origin_of(dataset))
         at = provenance.model_copy(update={"step": step})
         summary = evaluate_files(run, dataset, CONFIG, at)
-        assert read_summary(run, step) == summary
+        assert read_summary(run, step, summary.settings) == summary
     assert [each.provenance.step for each in read_summaries(run)] == [5, 20]
-    classes = read_classes(run, 20)
-    assert classes.column("id").to_pylist() == list(range(8))
+    classes = read_classes(run, 20, summary.settings)
+    assert classes.column("class_id").to_pylist() == list(range(8))
     assert classes.column("heldout_count").to_pylist() == [2, 2, 1, 1, 0, 0, 1, 1]
     assert classes.column("average_precision").to_pylist()[4] is None
     assert sum(classes.column("weight").to_pylist()) == pytest.approx(1)
     expected = evaluate(predict(seed=20), dataset, CONFIG, provenance).classes
     assert classes.equals(expected)
     assert sorted(entry.name for entry in (run / "evals" / "00000020").iterdir()) == [
-        "classes.parquet",
         "predictions.parquet",
-        "summary.json",
+        summary.settings,
     ]
 
 
-def test_a_file_without_predictions_is_refused(dataset, provenance, tmp_path):
-    write_predictions(predictions_path(tmp_path, 20), [], dataset.fingerprint)
+def test_a_file_without_predictions_is_refused(dataset, provenance, tmp_path, origin_of):
+    write_predictions(predictions_path(tmp_path, 20), [], origin_of(dataset))
     with pytest.raises(EvaluationError, match="received none for 5"):
         evaluate_files(tmp_path, dataset, CONFIG, provenance)
     assert read_summaries(tmp_path) == []
 
 
-def test_predictions_of_another_dataset_are_refused(dataset, provenance, tmp_path):
-    write_predictions(predictions_path(tmp_path, 20), predict(), "0123")
-    with pytest.raises(EvaluationError, match="made for the dataset 0123"):
+@pytest.mark.parametrize("what", ["dataset", "checkpoint"])
+def test_predictions_of_another_origin_are_refused(dataset, provenance, tmp_path, origin_of, what):
+    origin = origin_of(dataset, **{f"{what}_digest": "0123"})
+    write_predictions(predictions_path(tmp_path, 20), predict(), origin)
+    with pytest.raises(EvaluationError, match=rf"for the {what} of content .*, received .* 0123;"):
         evaluate_files(tmp_path, dataset, CONFIG, provenance)
 
 

@@ -7,9 +7,15 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.predictions import (
     PREDICTIONS_SCHEMA,
     PredictionBatch,
-    predicted_dataset,
+    PredictionOrigin,
+    ScoreKind,
+    read_origin,
     read_predictions,
     write_predictions,
+)
+
+ORIGIN = PredictionOrigin(
+    dataset_digest="abc", checkpoint_digest="def", score_kind=ScoreKind.LOGIT, k=4
 )
 
 
@@ -61,9 +67,9 @@ def test_what_is_written_is_read_in_batches_of_any_size(tmp_path):
         batch(class_ids[at : at + 10], scores[at : at + 10], image_ids[at : at + 10])
         for at in (0, 10, 20)
     )
-    assert write_predictions(path, batches, "abc") == 25
+    assert write_predictions(path, batches, ORIGIN) == 25
     assert pq.read_schema(path).equals(PREDICTIONS_SCHEMA)
-    assert predicted_dataset(path) == "abc"
+    assert read_origin(path) == ORIGIN
     for size in (1, 7, 100):
         read = list(read_predictions(path, size))
         assert max(len(part.image_ids) for part in read) == min(size, 25)
@@ -74,15 +80,15 @@ def test_what_is_written_is_read_in_batches_of_any_size(tmp_path):
 
 def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path):
     path = tmp_path / "predictions.parquet"
-    write_predictions(path, [batch([[0]], [[1]])], "old")
+    write_predictions(path, [batch([[0]], [[1]])], ORIGIN)
 
     def interrupted():
         yield batch([[1]], [[1]])
         raise RuntimeError("the device is gone")
 
     with pytest.raises(RuntimeError, match="the device is gone"):
-        write_predictions(path, interrupted(), "new")
-    assert predicted_dataset(path) == "old"
+        write_predictions(path, interrupted(), ORIGIN.model_copy(update={"k": 9}))
+    assert read_origin(path) == ORIGIN
     assert [entry.name for entry in tmp_path.iterdir()] == ["predictions.parquet"]
 
 
@@ -99,7 +105,7 @@ def test_wider_types_of_another_tool_are_read(tmp_path):
     path = tmp_path / "other.parquet"
     write_table(path, ["a"], [[4, 2]], [[0.1, 0.7]])
     (read,) = read_predictions(path, 8)
-    assert predicted_dataset(path) is None
+    assert read_origin(path) is None
     assert read.class_ids.dtype == np.int32
     assert read.class_ids.tolist() == [[2, 4]]
 
@@ -125,7 +131,7 @@ def test_bad_files_are_refused_by_name(tmp_path, columns, message):
 def test_files_that_are_no_predictions_are_refused(tmp_path):
     path = tmp_path / "predictions.parquet"
     with pytest.raises(EvaluationError, match="no such file of predictions"):
-        predicted_dataset(path)
+        read_origin(path)
     path.write_text("image_id\n")
     with pytest.raises(EvaluationError, match="not a readable Parquet file"):
         list(read_predictions(path, 8))
@@ -140,14 +146,17 @@ def test_a_damaged_file_is_refused_by_name_wherever_the_damage_is(tmp_path):
     class_ids = np.arange(100, dtype=np.int32).reshape(50, 2)
     scores = (-class_ids / 7).astype(np.float32)
     write_predictions(
-        path, [PredictionBatch([f"{n}.jpg" for n in range(50)], class_ids, scores)], "f"
+        path, [PredictionBatch([f"{n}.jpg" for n in range(50)], class_ids, scores)], ORIGIN
     )
     data = path.read_bytes()
     refused = 0
     for place in range(0, len(data), 5):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         try:
-            list(read_predictions(path, 8))
+            read = list(read_predictions(path, 8))
         except EvaluationError as error:
             refused += str(path) in str(error)
+        else:  # The damage is in what is not read: the origin, the checksums of other columns.
+            np.testing.assert_array_equal(np.concatenate([p.class_ids for p in read]), class_ids)
+            np.testing.assert_array_equal(np.concatenate([p.scores for p in read]), scores)
     assert refused > len(data) // 50

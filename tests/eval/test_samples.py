@@ -1,16 +1,22 @@
 import numpy as np
 import pytest
 
-from manylabel.eval.predictions import PredictionBatch, write_predictions
+from manylabel.eval.predictions import (
+    PredictionBatch,
+    PredictionOrigin,
+    ScoreKind,
+    write_predictions,
+)
 from manylabel.eval.samples import choose_samples
 
 HELDOUT = {f"{n}.jpg": [n % 3] for n in range(40)}
 
 
-def predictions_for(image_ids, path):
-    scores = np.tile(np.array([3, 2, 1], np.float32), (len(image_ids), 1))
+def predictions_for(image_ids, path, kind=ScoreKind.LOGIT):
+    origin = PredictionOrigin(dataset_digest="", checkpoint_digest="", score_kind=kind, k=3)
+    scores = np.tile(np.array([0, -2, -200], np.float32), (len(image_ids), 1))
     class_ids = np.tile(np.array([2, 0, 1], np.int32), (len(image_ids), 1))
-    write_predictions(path, [PredictionBatch(image_ids, class_ids, scores)], "")
+    write_predictions(path, [PredictionBatch(image_ids, class_ids, scores)], origin)
     return path
 
 
@@ -26,7 +32,9 @@ def test_samples_hold_names_and_best_predictions(dataset, tmp_path):
     for sample in samples:
         (label,) = HELDOUT[sample.image_id]
         assert sample.labels == (["sky", "dog", "sea"][label],)
-        assert sample.predictions == (("sea", 3.0), ("sky", 2.0))
+        # The sigmoids of 0 and -2.
+        assert [name for name, _ in sample.predictions] == ["sea", "sky"]
+        assert [value for _, value in sample.predictions] == pytest.approx([0.5, 0.11920292])
         assert sample.encoded == b"pixels"
 
 
@@ -44,3 +52,18 @@ def test_the_choice_depends_on_the_image_ids_alone(dataset, make_dataset, tmp_pa
 def test_fewer_images_than_wanted_are_all_taken(dataset, tmp_path):
     path = predictions_for(list(HELDOUT), tmp_path / "p.parquet")
     assert len(choose_samples(dataset, path, count=100)) == 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "score", "probability"),
+    [
+        (ScoreKind.LOGIT, 0.0, 0.5),
+        (ScoreKind.LOGIT, 1000.0, 1.0),
+        (ScoreKind.LOGIT, -1000.0, 0.0),
+        (ScoreKind.LOG_PROBABILITY, 0.0, 1.0),
+        (ScoreKind.LOG_PROBABILITY, -0.6931471805599453, 0.5),
+        (ScoreKind.LOG_PROBABILITY, -1000.0, 0.0),
+    ],
+)
+def test_a_score_stands_for_a_probability(kind, score, probability):
+    assert kind.probability(score) == pytest.approx(probability)

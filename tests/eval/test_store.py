@@ -8,13 +8,22 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store import (
     CLASSES_SCHEMA,
     evaluation_directory,
+    forget_others,
     read_classes,
     read_summaries,
     read_summary,
     write_evaluation,
 )
-from manylabel.eval.summary import DatasetReference, EvaluationSummary, ScoredCounts, Scores
+from manylabel.eval.summary import (
+    DatasetReference,
+    EvaluationSummary,
+    Headline,
+    ScoredCounts,
+    Scores,
+)
+from manylabel.storage.errors import DocumentError
 
+SETTINGS = "uniform-0123456789ab"
 NO_CLASSES = pa.table({name: [] for name in CLASSES_SCHEMA.names})
 
 
@@ -31,8 +40,10 @@ def summary(provenance):
         )
 
     return EvaluationSummary(
+        headline=Headline.of(EvalConfig(), scores(0.1 + 0.2), scores(1 / 3)),
+        settings=SETTINGS,
         provenance=provenance,
-        dataset=DatasetReference(root="s3://bucket/dataset", fingerprint="0123"),
+        dataset=DatasetReference(root="s3://bucket/dataset", content_digest="0123"),
         config=EvalConfig(),
         counts=ScoredCounts(
             images=3,
@@ -49,7 +60,7 @@ def summary(provenance):
 
 def test_a_summary_comes_back_equal_to_the_last_bit(tmp_path, summary):
     write_evaluation(tmp_path, summary, NO_CLASSES)
-    assert read_summary(tmp_path, summary.provenance.step) == summary
+    assert read_summary(tmp_path, summary.provenance.step, SETTINGS) == summary
 
 
 def test_an_evaluation_without_its_summary_is_not_there(tmp_path, summary):
@@ -57,35 +68,50 @@ def test_an_evaluation_without_its_summary_is_not_there(tmp_path, summary):
     (directory / "summary.json").unlink()
     assert read_summaries(tmp_path) == []
     with pytest.raises(EvaluationError, match="no such evaluation; run `manylabel evaluate`"):
-        read_classes(tmp_path, 20)
+        read_classes(tmp_path, 20, SETTINGS)
     assert read_summaries(tmp_path / "no such run") == []
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "expected format version 1, received 2"),
+        (
+            {"format_version": 1},
+            "summary of format version 2, received version 1; evaluate",
+        ),
         ({"scores": {}}, r"not an evaluation summary \(scores.weighted_map_image"),
+        ({"config": {"form": "class"}}, "the headline is not that of the scores"),
     ],
 )
 def test_a_damaged_summary_is_named(tmp_path, summary, change, message):
     write_evaluation(tmp_path, summary, NO_CLASSES)
-    path = evaluation_directory(tmp_path, 20) / "summary.json"
+    path = evaluation_directory(tmp_path, 20, SETTINGS) / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(EvaluationError, match=message) as caught:
+    with pytest.raises(DocumentError, match=message) as caught:
         read_summaries(tmp_path)
     assert str(path) in str(caught.value)
 
 
 def test_a_summary_cut_short_is_named(tmp_path, summary):
     write_evaluation(tmp_path, summary, NO_CLASSES)
-    path = evaluation_directory(tmp_path, 20) / "summary.json"
+    path = evaluation_directory(tmp_path, 20, SETTINGS) / "summary.json"
     path.write_text(path.read_text()[:100])
-    with pytest.raises(EvaluationError, match=r"not an evaluation summary \(the file"):
-        read_summary(tmp_path, 20)
+    with pytest.raises(DocumentError, match=r"not an evaluation summary \(the file"):
+        read_summary(tmp_path, 20, SETTINGS)
 
 
 def test_other_columns_are_not_written(tmp_path, summary):
     with pytest.raises(ValueError, match="schema"):
         write_evaluation(tmp_path, summary, pa.table({"id": [1]}))
-    assert list(evaluation_directory(tmp_path, 20).iterdir()) == []
+    assert not evaluation_directory(tmp_path, 20, SETTINGS).exists()
+
+
+def test_settings_stand_side_by_side_and_another_checkpoint_takes_the_place(tmp_path, summary):
+    other = summary.model_copy(update={"settings": "csv-0123456789ab"})
+    for each in (summary, other):
+        write_evaluation(tmp_path, each, NO_CLASSES)
+    assert read_summaries(tmp_path) == [summary, other]
+    forget_others(tmp_path, 20, summary.provenance.checkpoint_digest)
+    assert read_summaries(tmp_path) == [summary, other]
+    forget_others(tmp_path, 20, "d" * 64)
+    assert read_summaries(tmp_path) == []

@@ -6,10 +6,14 @@ import pytest
 
 from manylabel.eval.config import WeightKind, WeightsConfig
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.weights import class_weights
+from manylabel.eval.weights import normalised, raw_weights
 
 NAMES = ["dog", 'a, "b"', "café"]
 LABELS = pa.table({"name": NAMES, "train_count": [6, 3, 1]})
+
+
+def class_weights(config, labels):
+    return normalised(raw_weights(config, labels))
 
 
 def from_csv(tmp_path, text, **settings):

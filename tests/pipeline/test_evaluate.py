@@ -3,31 +3,34 @@
 import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from manylabel.eval.config import EvalConfig
-from manylabel.eval.store import CLASSES_SCHEMA, summary_path, write_evaluation
+from manylabel.eval.settings import settings_key
+from manylabel.eval.store import CLASSES_SCHEMA, write_evaluation
 from manylabel.eval.summary import (
     DatasetReference,
     EvaluationSummary,
+    Headline,
     Provenance,
     ScoredCounts,
     Scores,
 )
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.evaluate import choose_checkpoints, evaluate_run, evaluated_before
-from manylabel.pipeline.events import EvaluatedBefore, EvaluationUnreadable, Event
+from manylabel.pipeline.evaluate import choose_checkpoints
 from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.terminal import Terminal
-from manylabel.storage.manifest import FORMAT_VERSION, Manifest, SplitShards
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
-from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, RunDescription
+from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
-CHECKPOINTS = [CheckpointInfo(step, step * 32, Path(str(step))) for step in (0, 100, 250)]
+CHECKPOINTS = [
+    CheckpointInfo(step, step * 32, Path(str(step)), f"{step}", "d" * 64) for step in (0, 100, 250)
+]
 
 
 def scores(value):
@@ -42,17 +45,21 @@ def scores(value):
 
 
 def summary(step, value, baseline=0.2):
+    config = EvalConfig(precision_at=(1, 5))
     return EvaluationSummary(
+        headline=Headline.of(config, scores(value), scores(baseline)),
+        settings=settings_key(config, np.ones(7)),
         provenance=Provenance(
             run="run",
             checkpoint=f"run/checkpoints/{step}",
+            checkpoint_digest=f"{step}",
             step=step,
             samples=step * 32,
             code_version="1",
             evaluated_at=NOON,
         ),
-        dataset=DatasetReference(root="dataset", fingerprint="f" * 64),
-        config=EvalConfig(precision_at=(1, 5)),
+        dataset=DatasetReference(root="dataset", content_digest="d" * 64),
+        config=config,
         counts=ScoredCounts(
             images=1234,
             images_without_labels=0,
@@ -106,17 +113,19 @@ def test_a_baseline_of_zero_has_no_ratio():
     assert "–" in printed(evaluation_table([summary(0, 0.05, baseline=0.0)]))
 
 
-def make_run(path, day=0, dataset="dataset", fingerprint="f" * 64):
+def make_run(path, day=0, dataset="dataset", digest="d" * 64):
     description = RunDescription(
         dataset=dataset,
-        dataset_fingerprint=fingerprint,
+        dataset_digest=digest,
+        dataset_settings={},
+        labels_digest="",
         num_classes=17_000,
         code_version="1",
         created=NOON + datetime.timedelta(days=day),
         trainer=TrainerConfig(),
     )
     path.mkdir()
-    (path / DESCRIPTION).write_text(description.model_dump_json())
+    description.write(path / DESCRIPTION)
 
 
 def listed(root):
@@ -150,8 +159,10 @@ def test_a_broken_run_hides_no_other(tmp_path):
         make_run(tmp_path / name)
     (tmp_path / "cut-short" / DESCRIPTION).write_text("{")
     write_evaluation(tmp_path / "sound", summary(100, 0.1), CLASSES_SCHEMA.empty_table())
-    write_evaluation(tmp_path / "cut-short", summary(100, 0.1), CLASSES_SCHEMA.empty_table())
-    summary_path(tmp_path / "cut-short", 100).write_text("{}")
+    directory = write_evaluation(
+        tmp_path / "cut-short", summary(100, 0.1), CLASSES_SCHEMA.empty_table()
+    )
+    (directory / "summary.json").write_text('{"format_version": 2}')
     manifest = checkpoint_path(tmp_path / "newer", 100) / MANIFEST
     manifest.parent.mkdir(parents=True)
     manifest.write_text('{"format_version": 99}')
@@ -163,63 +174,11 @@ def test_a_broken_run_hides_no_other(tmp_path):
     assert ["cut-short", "?", "?", "–", "?", "?", "?", "?"] in rows
     problems = [line for line in text.splitlines() if line.startswith("? ")]
     assert len(problems) == 3
-    assert "expected format version 1, found 99" in "".join(problems)
+    assert "manifest of format version 2, received version 99" in "".join(problems)
     assert "not a run description" in "".join(problems)
     assert "not an evaluation summary" in "".join(problems)
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"format_version": 0}'])
-def test_an_unreadable_summary_counts_as_no_evaluation(tmp_path, text):
-    evaluated = summary(100, 0.1)
-    write_evaluation(tmp_path, evaluated, CLASSES_SCHEMA.empty_table())
-    write_evaluation(tmp_path, summary(250, 0.3), CLASSES_SCHEMA.empty_table())
-    summary_path(tmp_path, 250).write_text(text)
-    events: list[Event] = []
-    found = [
-        evaluated_before(tmp_path, info, "f" * 64, evaluated.config, events.append)
-        for info in CHECKPOINTS
-    ]
-    assert found == [None, evaluated, None]
-    before, unreadable = events
-    assert before == EvaluatedBefore(100)
-    assert isinstance(unreadable, EvaluationUnreadable)
-    assert unreadable.step == 250
-    assert "not an evaluation summary" in unreadable.problem
 
 
 def test_names_are_shown_as_they_are(tmp_path):
     make_run(tmp_path / "a[lr=1]")
     assert rows_of(listed(tmp_path))[-2][0] == "a[lr=1]"
-
-
-def make_dataset(root, fingerprint):
-    root.mkdir()
-    split = SplitShards(shards=(), records=0)
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        fingerprint=fingerprint,
-        code_version="1",
-        settings={},
-        counts={"listed": 0, "written": 0, "rejected": 0, "duplicates": 0},
-        splits={"train": split, "heldout": split},
-        num_classes=0,
-    )
-    (root / "manifest.json").write_text(manifest.model_dump_json())
-
-
-def test_a_moved_dataset_is_named_and_must_be_the_same(tmp_path):
-    run, moved, other = tmp_path / "run", tmp_path / "moved", tmp_path / "other"
-    make_run(run, dataset=str(tmp_path / "gone"), fingerprint="a" * 64)
-    (run / SETTINGS).write_text("preprocessing: {catalog: {path: labels.csv}}\n")
-    make_dataset(moved, "a" * 64)
-    make_dataset(other, "b" * 64)
-
-    def evaluate(dataset):
-        evaluate_run(run, "latest", dataset, [], lambda event: None)
-
-    with pytest.raises(CommandError, match=r"gone: expected the dataset that .* with --dataset"):
-        evaluate(None)
-    with pytest.raises(CommandError, match=r"other: expected the dataset aaaa.*, received bbbb"):
-        evaluate(str(other))
-    with pytest.raises(CommandError, match="no intact checkpoint yet"):
-        evaluate(str(moved))

@@ -95,8 +95,8 @@ def test_everything_is_counted(tmp_path, images, catalog):
     rows = pq.read_table(tmp_path / "dataset" / "rejected.parquet").to_pylist()
     assert all(row["detail"] for row in rows)
     label_rows = [row for row in rows if row["reason"] in LABEL_REASONS]
-    assert {row["image"]: row["reason"] for row in rows if row not in label_rows} == REJECTED
-    assert sorted((row["image"], row["reason"]) for row in label_rows) == [
+    assert {row["image_id"]: row["reason"] for row in rows if row not in label_rows} == REJECTED
+    assert sorted((row["image_id"], row["reason"]) for row in label_rows) == [
         ("only-bad.png", RejectReason.BAD_CONFIDENCE),
         ("palette.png", RejectReason.BAD_CONFIDENCE),
         ("palette.png", RejectReason.BAD_CONFIDENCE),
@@ -106,8 +106,8 @@ def test_everything_is_counted(tmp_path, images, catalog):
 
     duplicates = pq.read_table(tmp_path / "dataset" / "duplicates.parquet").to_pylist()
     assert duplicates == [
-        {"image": "./twice.png", "kept": "twice.png"},
-        {"image": "twice.png", "kept": "copy-of-twice.png"},
+        {"image_id": "./twice.png", "kept_image_id": "twice.png"},
+        {"image_id": "twice.png", "kept_image_id": "copy-of-twice.png"},
     ]
 
     counts = report.counts

@@ -1,25 +1,19 @@
-"""Whose directory it is, and what may be deleted in it."""
+"""When a plan counts, and how shards are named."""
 
 import pytest
 from upath import UPath
 
 from manylabel.preprocessing.dataset_plan import (
-    LOCK_NAME,
-    OWNER_NAME,
+    PLAN_NAME,
+    TABLES,
     DatasetPlan,
-    Owner,
-    claim,
     plan_path,
     shard_count,
     shard_name,
     write_planned,
 )
-from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
 from manylabel.storage.tables import write_rows
-
-MINE = Owner(fingerprint="1", settings={"images": {"jpeg_quality": 90, "min_side": 8}})
-OTHER = Owner(fingerprint="2", settings={"images": {"jpeg_quality": 50, "min_side": 8}})
 
 
 @pytest.fixture
@@ -27,120 +21,15 @@ def root(tmp_path):
     return UPath(tmp_path / "dataset")
 
 
-def claimed(root, owner, *, overwrite=False):
-    with claim(root, owner, overwrite=overwrite):
-        pass
-
-
-def test_a_new_directory_is_claimed_and_found_again(root):
-    claimed(root, MINE)
-    claimed(root, MINE)
-    with pytest.raises(PreprocessingError, match=r"other input \(different images\.jpeg_quality\)"):
-        claimed(root, OTHER)
-    with pytest.raises(PreprocessingError, match="the catalog or the version"):
-        claimed(root, MINE.model_copy(update={"fingerprint": "3"}))
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("protocol", ["", "file://", "local://"])
-def test_one_job_at_a_time(root, protocol, overwrite):
-    root = UPath(f"{protocol}{root}")
-    with claim(root, MINE, overwrite=False):
-        (root / "manifest.json").touch()
-        with pytest.raises(PreprocessingError, match="another job is writing this dataset; wait"):
-            claimed(root, MINE, overwrite=overwrite)
-        assert (root / "manifest.json").exists()
-    claimed(root, MINE, overwrite=overwrite)
-
-
-def test_a_job_that_died_before_it_named_itself_is_no_obstacle(root):
-    (root / LOCK_NAME).parent.mkdir(parents=True)
-    (root / LOCK_NAME).touch()
-    claimed(root, MINE)
-    assert Owner.model_validate_json((root / OWNER_NAME).read_bytes()) == MINE
-
-
-def test_object_storage_is_claimed_without_a_lock():
-    root = UPath("memory://claimed/dataset")
-    claimed(root, MINE)
-    (root / "train").mkdir(exist_ok=True)
-    leftover = root / "train" / f"train-00000-of-00001.tfrecord.{32 * 'a'}.tmp"
-    leftover.write_bytes(b"half")
-    claimed(root, MINE)
-    assert not leftover.exists()
-    with pytest.raises(PreprocessingError, match="other input"):
-        claimed(root, OTHER)
-
-
-def test_a_damaged_owner_is_replaced_only_when_asked_for(root):
-    claimed(root, MINE)
-    (root / OWNER_NAME).write_text('{"fingerprint": ')
-    with pytest.raises(PreprocessingError, match=r"owner\.json: damaged.*--overwrite") as error:
-        claimed(root, MINE)
-    assert "\n" not in str(error.value)
-    claimed(root, MINE, overwrite=True)
-    claimed(root, MINE)
-
-
-def test_only_our_own_leftovers_are_swept(root):
-    claimed(root, MINE)
-    unique = 32 * "0"
-    ours = [f"manifest.json.{unique}.tmp", f"plan/plan.json.{unique}.tmp"]
-    ours += [f"{split}/{split}-00000-of-00001.tfrecord.{unique}.tmp" for split in SplitName]
-    theirs = ["notes.tmp", "train/notes.tmp", f"backup/manifest.json.{unique}.tmp"]
-    for name in ours + theirs:
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
-    claimed(root, MINE)
-    assert not any((root / name).exists() for name in ours)
-    assert all((root / name).exists() for name in theirs)
-
-
-def test_overwriting_deletes_the_dataset_and_nothing_else(root):
-    claimed(root, MINE)
-    ours = [
-        "manifest.json",
-        "labels.parquet",
-        "train/train-00000-of-00002.tfrecord",
-        "heldout/heldout-00000-of-00001.index.parquet",
-        "plan/train-00000-of-00002.parquet",
-        "plan/plan.json",
-        "train/train-00000-of-00002.tfrecord.0123456789abcdef0123456789abcdef.tmp",
-    ]
-    theirs = ["notes.txt", "train/notes.txt", "train-data/train-00000-of-00002.tfrecord"]
-    for name in ours + theirs:
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
-    claimed(root, OTHER, overwrite=True)
-    assert not any((root / name).exists() for name in ours)
-    assert all((root / name).exists() for name in theirs)
-    claimed(root, OTHER)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_foreign_directory_is_never_touched(root, overwrite):
-    root.mkdir()
-    (root / "thesis.tex").touch()
-    with pytest.raises(PreprocessingError, match="received other files"):
-        claimed(root, MINE, overwrite=overwrite)
-    assert [path.name for path in root.iterdir()] == ["thesis.tex"]
-
-
-def test_a_file_is_no_directory(root):
-    root.write_text("x")
-    with pytest.raises(PreprocessingError, match="expected a new or empty directory"):
-        claimed(root, MINE, overwrite=True)
-
-
-TABLES = ("labels.parquet", "rejected.parquet", "duplicates.parquet")
-
-
 def complete_plan(root):
     shard = shard_name(SplitName.TRAIN, 0, 1)
     plan = DatasetPlan(
-        fingerprint="1", listed=3, shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []}
+        fingerprint="1",
+        image_root="images",
+        listed=3,
+        shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []},
     )
-    plan.write(root)
+    plan.write(root / PLAN_NAME)
     write_planned(root, shard, [])
     for name in TABLES:
         write_rows(root / name, [], REJECTED_SCHEMA)
@@ -148,20 +37,20 @@ def complete_plan(root):
 
 
 def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):
-    assert DatasetPlan.read(root) is None
+    assert DatasetPlan.find(root) is None
     plan = complete_plan(root)
-    assert DatasetPlan.read(root) == plan
+    assert DatasetPlan.find(root) == plan
     parts = [root / name for name in TABLES]
-    parts += [root / "plan" / "plan.json", plan_path(root, plan.shards[SplitName.TRAIN][0])]
+    parts += [root / PLAN_NAME, plan_path(root, plan.shards[SplitName.TRAIN][0])]
     for part in parts:
         content = part.read_bytes()
         for damaged in (b"", content[:-9], b"\xff" * len(content)):
             part.write_bytes(damaged)
-            assert DatasetPlan.read(root) is None
+            assert DatasetPlan.find(root) is None
         part.unlink()
-        assert DatasetPlan.read(root) is None
+        assert DatasetPlan.find(root) is None
         part.write_bytes(content)
-        assert DatasetPlan.read(root) == plan
+        assert DatasetPlan.find(root) == plan
 
 
 def test_shard_counts_and_names():

@@ -18,6 +18,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.progress import Progress, Stage
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import DatasetError
 from manylabel.storage.schema import SplitName
 
 IMAGES = 40
@@ -84,12 +85,12 @@ def test_every_image_is_written_once_and_counts_are_exact(finished):
         for split, images in sides.items()
     }
     table = dataset.labels().to_pylist()
-    assert [row["id"] for row in table] == list(range(len(table)))
+    assert [row["class_id"] for row in table] == list(range(len(table)))
     for row in table:
-        assert row["train_count"] == counted[SplitName.TRAIN][row["id"]] > 0
-        assert row["heldout_count"] == counted[SplitName.HELDOUT][row["id"]]
+        assert row["train_count"] == counted[SplitName.TRAIN][row["class_id"]] > 0
+        assert row["heldout_count"] == counted[SplitName.HELDOUT][row["class_id"]]
         total = counted[SplitName.TRAIN].total()
-        assert row["weight"] == pytest.approx(row["train_count"] / total)
+        assert row["train_share"] == pytest.approx(row["train_count"] / total)
 
 
 def test_pictures_that_look_alike_stay_together(tmp_path, catalog):
@@ -171,7 +172,7 @@ def test_a_job_that_failed_between_shards_goes_on(
     monkeypatch.setattr(shards, "encode_example", fail_in_the_third_shard)
     with pytest.raises(PreprocessingError, match=r"the job failed: No space left .* run again"):
         preprocess(config_of(catalog), str(broken))
-    with pytest.raises(PreprocessingError, match="unfinished"):
+    with pytest.raises(DatasetError, match="unfinished"):
         Dataset.open(broken)
     assert not list(broken.rglob("*.tmp"))
     monkeypatch.undo()
@@ -204,7 +205,7 @@ def test_an_interrupted_repair_leaves_no_dataset_that_opens(output, catalog, mon
     monkeypatch.setattr(shards, "encode_example", fail)
     with pytest.raises(PreprocessingError, match="No space left"):
         preprocess(config_of(catalog), str(output))
-    with pytest.raises(PreprocessingError, match="unfinished"):
+    with pytest.raises(DatasetError, match="unfinished"):
         Dataset.open(output)
 
 
@@ -292,7 +293,7 @@ def test_rare_labels_and_images_without_others(tmp_path, picture, write_csv):
     }
     assert pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist() == [
         {
-            "image": "3.png",
+            "image_id": "3.png",
             "reason": "no label left",
             "detail": "none of its labels is on 2 images (labels.minimum_count)",
         }

@@ -40,7 +40,7 @@ def test_paths_that_leave_the_root_are_rejected(raw):
     assert error.value.reason is RejectReason.BAD_PATH
     (rejection,) = merge_rows(raw, [row(raw)])
     assert isinstance(rejection, Rejection)
-    assert (rejection.image, rejection.reason) == (raw, RejectReason.BAD_PATH)
+    assert (rejection.image_id, rejection.reason) == (raw, RejectReason.BAD_PATH)
 
 
 def test_labels_are_normalised_and_merged():

@@ -32,7 +32,7 @@ def images(tmp_path, picture):
 def root(tmp_path, images):
     root = UPath(tmp_path / "dataset")
     planned = [
-        PlannedImage(path.name, content_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1])
+        PlannedImage(path.name, content_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1], 7)
         for path in sorted(images.iterdir())
     ]
     write_planned(root, SHARD, planned)
@@ -49,14 +49,14 @@ def test_records_and_index(root, images):
     assert shard.sha256 == hashlib.sha256(data).hexdigest()
     rows = pq.read_table(root / index_path(SHARD)).to_pylist()
     for number, row in enumerate(rows):
-        payload = read_record(data, row["offset"])
-        assert len(payload) == row["length"]
+        payload = read_record(data, row["byte_offset"])
+        assert len(payload) == row["byte_length"]
         stored = store((images / f"{number}.png").read_bytes(), POLICY)
         assert decode_example(payload) == LabelledImage(
             row["image_id"], stored.encoded, stored.height, stored.width, (0, 2), (1.0, 0.5), (1,)
         )
     assert [row["image_id"] for row in rows] == ["0.png", "1.png", "2.png"]
-    assert rows[-1]["offset"] + 12 + rows[-1]["length"] + 4 == len(data)
+    assert rows[-1]["byte_offset"] + 12 + rows[-1]["byte_length"] + 4 == len(data)
 
 
 def test_a_shard_may_be_empty(root, images):

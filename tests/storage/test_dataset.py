@@ -10,10 +10,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import CorruptRecordError, DatasetError
-from manylabel.storage.manifest import FORMAT_VERSION
+from manylabel.storage.errors import (
+    CorruptRecordError,
+    DamagedDocumentError,
+    DatasetError,
+    OtherVersionError,
+    TableError,
+)
+from manylabel.storage.manifest import Manifest, SplitShards, content_digest, labels_digest
 from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.schema import (
+    INDEX_SCHEMA,
+    LABELS_SCHEMA,
+    LabelledImage,
+    decode_example,
+    encode_example,
+)
 from manylabel.storage.tfrecord import frame, read_record
 
 IMAGES = [LabelledImage(f"{i}.jpg", b"jpeg" * i, 4, 4, (i % 2,), (1.0,)) for i in range(3)]
@@ -30,7 +42,14 @@ def root(tmp_path):
         data = b"".join(map(frame, payloads))
         (tmp_path / f"{name}.tfrecord").write_bytes(data)
         offsets = [sum(len(p) + 16 for p in payloads[:i]) for i in range(len(payloads))]
-        columns = [offsets, [len(p) for p in payloads], [i.image_id for i in images]]
+        columns = [
+            ["train"] * len(images),
+            [name.partition("/")[2]] * len(images),
+            offsets,
+            [len(p) for p in payloads],
+            [i.image_id for i in images],
+            [list(i.label_ids) for i in images],
+        ]
         index = pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), schema=INDEX_SCHEMA)
         pq.write_table(index, tmp_path / f"{name}.index.parquet")
         shards.append(
@@ -42,21 +61,22 @@ def root(tmp_path):
                 "sha256": hashlib.sha256(data).hexdigest(),
             }
         )
-    labels = [[0, 1], ["cat", "dog"], [2, 1], [0, 0], [2 / 3, 1 / 3]]
-    pq.write_table(
-        pa.table(dict(zip(LABELS_SCHEMA.names, labels, strict=True)), schema=LABELS_SCHEMA),
-        tmp_path / "labels.parquet",
-    )
+    columns = [[0, 1], ["cat", "dog"], [2, 1], [0, 0], [2 / 3, 1 / 3]]
+    labels = pa.table(dict(zip(LABELS_SCHEMA.names, columns, strict=True)), schema=LABELS_SCHEMA)
+    pq.write_table(labels, tmp_path / "labels.parquet")
+    splits = {
+        "train": SplitShards(shards=shards, records=3),
+        "heldout": SplitShards(shards=(), records=0),
+    }
     manifest = {
-        "format_version": FORMAT_VERSION,
+        "format_version": Manifest.version(),
+        "content_digest": content_digest(splits, labels_digest(labels)),
+        "labels_digest": labels_digest(labels),
         "fingerprint": "f" * 64,
         "code_version": "0.1",
         "settings": {},
         "counts": {"listed": 3, "written": 3, "rejected": 0, "duplicates": 0},
-        "splits": {
-            "train": {"shards": shards, "records": 3},
-            "heldout": {"shards": [], "records": 0},
-        },
+        "splits": {name: split.model_dump() for name, split in splits.items()},
         "num_classes": 2,
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
@@ -70,7 +90,7 @@ def edit_manifest(root, **changes):
 
 def test_everything_is_readable(root):
     dataset = Dataset.open(root)
-    assert dataset.fingerprint == "f" * 64
+    assert dataset.content_digest == dataset.manifest.content_digest
     assert dataset.num_classes == 2
     assert dataset.label_names() == ["cat", "dog"]
     assert list(dataset.iterate("train")) == IMAGES
@@ -83,9 +103,11 @@ def test_the_index_leads_to_the_records(root):
     for shard in dataset.split("train").shards:
         data = dataset.path(shard.path).read_bytes()
         for row in dataset.read_index(shard).to_pylist():
-            payload = read_record(data, row["offset"])
-            assert len(payload) == row["length"]
-            assert row["image_id"].encode() in payload
+            payload = read_record(data, row["byte_offset"])
+            assert len(payload) == row["byte_length"]
+            assert decode_example(payload).image_id == row["image_id"]
+            assert decode_example(payload).label_ids == tuple(row["label_ids"])
+            assert shard.path == f"{row['split']}/{row['shard']}.tfrecord"
 
 
 def test_a_missing_directory_is_named(tmp_path):
@@ -100,14 +122,16 @@ def test_an_unfinished_dataset_is_refused(root):
 
 
 def test_another_format_is_refused(root):
-    edit_manifest(root, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(DatasetError, match="expected format version 1, received 2"):
+    edit_manifest(root, format_version=1)
+    message = "a dataset manifest of format version 2, received version 1; use the version"
+    with pytest.raises(OtherVersionError, match=message):
         Dataset.open(root)
 
 
 def test_a_manifest_with_nonsense_is_refused(root):
     edit_manifest(root, num_classes="many")
-    with pytest.raises(DatasetError, match=r"manifest\.json: not a dataset manifest \(num_classes"):
+    message = r"manifest\.json: not a dataset manifest \(num_classes"
+    with pytest.raises(DamagedDocumentError, match=message):
         Dataset.open(root)
 
 
@@ -116,9 +140,23 @@ def test_an_unknown_split_is_named(root):
         Dataset.open(root).split("validation")
 
 
-def test_a_label_table_of_another_length_is_refused(root):
-    edit_manifest(root, num_classes=3)
-    with pytest.raises(DatasetError, match="expected 3 rows"):
+def test_a_manifest_that_lists_other_shards_than_its_digest_says_is_refused(root):
+    splits = json.loads((root / "manifest.json").read_text())["splits"]
+    splits["train"]["shards"].reverse()
+    edit_manifest(root, splits=splits)
+    with pytest.raises(DamagedDocumentError, match="content_digest is not that of the shards"):
+        Dataset.open(root)
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": ["dog", "cat"]}, {"train_count": [1, 2]}, {"name": ["cat", "Dog"]}]
+)
+def test_another_label_table_is_refused(root, change):
+    table = pq.read_table(root / "labels.parquet").to_pydict() | change
+    pq.write_table(pa.table(table, schema=LABELS_SCHEMA), root / "labels.parquet")
+    with pytest.raises(
+        DatasetError, match=r"expected the 2 labels that manifest\.json was .* 2 others"
+    ):
         Dataset.open(root).labels()
 
 
@@ -131,7 +169,7 @@ def test_a_damaged_label_table_is_refused(root, damage):
         path.write_text("not parquet")
     else:
         pq.write_table(pa.table({"id": [0, 1]}), path)
-    with pytest.raises(DatasetError, match=r"labels\.parquet: "):
+    with pytest.raises(TableError, match=r"labels\.parquet: "):
         Dataset.open(root).labels()
 
 

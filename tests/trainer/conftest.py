@@ -1,5 +1,6 @@
 """A small dataset on disk, written by TensorFlow's own writer."""
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ from PIL import Image
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.manifest import (
-    FORMAT_VERSION,
     ImageCounts,
     Manifest,
     RecordShard,
     SplitShards,
+    content_digest,
+    labels_digest,
 )
-from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
 
 DatasetWriter = Callable[..., Dataset]
 
@@ -32,6 +34,7 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
         train: Sequence[Sequence[LabelledImage | bytes]] = (),
         heldout: Sequence[Sequence[LabelledImage | bytes]] = (),
         classes: int = 10,
+        names: Sequence[str] = (),
     ) -> Dataset:
         root = tmp_path / "dataset"
         splits = {
@@ -39,16 +42,27 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
             for name, shards in (("train", train), ("heldout", heldout))
         }
         written = sum(split.records for split in splits.values())
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
+        labels = pa.table(
+            {
+                "class_id": range(classes),
+                "name": names or [f"label {number}" for number in range(classes)],
+                "train_count": [1] * classes,
+                "heldout_count": [0] * classes,
+                "train_share": [1 / classes] * classes,
+            },
+            schema=LABELS_SCHEMA,
+        )
+        pq.write_table(labels, root / "labels.parquet")
+        Manifest(
+            content_digest=content_digest(splits, labels_digest(labels)),
+            labels_digest=labels_digest(labels),
             fingerprint="0" * 16,
             code_version="test",
             settings={},
             counts=ImageCounts(listed=written, written=written, rejected=0, duplicates=0),
             splits=splits,
             num_classes=classes,
-        )
-        (root / "manifest.json").write_text(manifest.model_dump_json())
+        ).write(root / "manifest.json")
         return Dataset.open(root)
 
     return write
@@ -86,7 +100,17 @@ def _write_split(
                 payload = record if isinstance(record, bytes) else encode_example(record)
                 image_id = f"raw{place}" if isinstance(record, bytes) else record.image_id
                 writer.write(payload)
-                rows.append({"offset": offset, "length": len(payload), "image_id": image_id})
+                label_ids = [] if isinstance(record, bytes) else list(record.label_ids)
+                rows.append(
+                    {
+                        "split": name,
+                        "shard": path.partition("/")[2],
+                        "byte_offset": offset,
+                        "byte_length": len(payload),
+                        "image_id": image_id,
+                        "label_ids": label_ids,
+                    }
+                )
                 offset += len(payload) + 16
         pq.write_table(
             pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), root / f"{path}.index.parquet"
@@ -97,7 +121,7 @@ def _write_split(
                 index_path=f"{path}.index.parquet",
                 records=len(records),
                 bytes=offset,
-                sha256="",
+                sha256=hashlib.sha256((root / f"{path}.tfrecord").read_bytes()).hexdigest(),
             )
         )
     return SplitShards(shards=tuple(files), records=sum(map(len, shards)))

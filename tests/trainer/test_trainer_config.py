@@ -303,7 +303,7 @@ def test_a_shard_uses_as_many_threads_as_set(new_plan):
 def test_threads_and_precision_of_a_worker_are_as_set():
     """In a process of its own: TensorFlow takes both before its first operation only."""
     code = """if True:
-        from manylabel.trainer.device import configure_device
+        from manylabel.trainer.program.device import configure_device
         from manylabel.trainer.config import Precision
         assert configure_device(1, Precision.BFLOAT16) is False
         import keras, tensorflow as tf

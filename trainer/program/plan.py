@@ -73,12 +73,7 @@ class TrainingPlan:
         """
         config, manifest = self.config, read_manifest(self.checkpoint)
         dataset = Dataset.open(self.dataset_root)
-        stream = stream_identity(dataset, config.input)
-        if manifest.stream != stream:
-            raise TrainingError(
-                f"{self.checkpoint}: expected positions in {stream}, received {manifest.stream}; "
-                "go on with the dataset and seed that the run began with"
-            )
+        check_stream(self.checkpoint, manifest.stream, dataset, config.input)
         return Coordinator(
             shards,
             RecordLedger.restore(
@@ -89,7 +84,7 @@ class TrainingPlan:
             CheckpointWriter(
                 self.run,
                 manifest.layout,
-                stream,
+                manifest.stream,
                 shards,
                 shard_count=config.topology.parameter_shards,
                 keep=config.checkpoints.keep,
@@ -157,11 +152,23 @@ def record_order(dataset: Dataset, config: InputConfig) -> RecordOrder:
 def stream_identity(dataset: Dataset, config: InputConfig) -> StreamIdentity:
     """What the run's stream positions mean."""
     return StreamIdentity(
-        dataset_fingerprint=dataset.fingerprint,
+        dataset_digest=dataset.content_digest,
         seed=config.seed,
         shuffle_block=config.shuffle_block,
         shuffle_mix=config.shuffle_mix,
     )
+
+
+def check_stream(
+    checkpoint: Path, received: StreamIdentity, dataset: Dataset, config: InputConfig
+) -> None:
+    """Raises TrainingError when a checkpoint's record positions mean other records here."""
+    expected = stream_identity(dataset, config)
+    if received != expected:
+        raise TrainingError(
+            f"{checkpoint}: expected positions in {expected}, received {received}; go on with the "
+            "dataset and seed that the run began with"
+        )
 
 
 def total_records(dataset: Dataset, config: TrainerConfig) -> int:

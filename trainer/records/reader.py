@@ -111,7 +111,10 @@ class RecordReader:
                 f"{path}: missing from the dataset; run preprocessing again"
             ) from error
         return _OpenShard(
-            str(path), file, index.column("offset").to_numpy(), index.column("length").to_numpy()
+            str(path),
+            file,
+            index.column("byte_offset").to_numpy(),
+            index.column("byte_length").to_numpy(),
         )
 
     def _close_oldest(self) -> None:

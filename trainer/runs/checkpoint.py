@@ -10,20 +10,24 @@ a number for a name is a finished one.
 import errno
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from manylabel.storage.documents import Document, sha256_of
+from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.locks import shared
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import FloatVector
 from manylabel.trainer.plane.shard import STATISTICS_VECTORS, ShardState
 from manylabel.trainer.records.ledger import LedgerState
 
-FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 DIRECTORY = "checkpoints"
 
@@ -36,29 +40,27 @@ class StreamIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset_fingerprint: str
+    dataset_digest: str
     seed: int
     shuffle_block: int
     shuffle_mix: int
 
 
 class StateFile(BaseModel):
-    """One file of a checkpoint: its length and the names of its vectors."""
+    """One file of a checkpoint: its length, and its vectors with the CRC-32 of each.
+
+    The checksums are those that the file holds itself. Here as well, they tie the file to its
+    manifest, whose digest is then that of the whole checkpoint.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     bytes: int
-    vectors: tuple[str, ...]
+    vectors: dict[str, int]
 
 
-class _Version(BaseModel):
-    """What manifests of every format version have."""
-
-    format_version: int
-
-
-class CheckpointManifest(BaseModel):
+class CheckpointManifest(Document):
     """A checkpoint's description.
 
     Attributes:
@@ -67,9 +69,10 @@ class CheckpointManifest(BaseModel):
         shards: the files, in the order of their ranges.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    NOUN: ClassVar[str] = "a checkpoint's manifest"
+    REMEDY: ClassVar[str] = "use the version of manylabel that wrote the checkpoint"
 
-    format_version: int
+    format_version: Literal[2] = 2
     step: int
     samples: int
     layout: ParameterLayout
@@ -80,11 +83,18 @@ class CheckpointManifest(BaseModel):
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """A finished checkpoint."""
+    """A finished checkpoint.
+
+    Attributes:
+        digest: equal for equal content only.
+        dataset_digest: content digest of the dataset that it learnt from.
+    """
 
     step: int
     samples: int
     path: Path
+    digest: str
+    dataset_digest: str
 
 
 @dataclass(frozen=True)
@@ -125,11 +135,38 @@ def list_checkpoints(run: Path) -> list[CheckpointInfo]:
     found = []
     for path in finished_checkpoints(run):
         try:
-            manifest = read_manifest(path)
+            found.append(describe_checkpoint(path))
         except DamagedCheckpointError:
             continue  # not intact: what this function leaves out
-        found.append(CheckpointInfo(manifest.step, manifest.samples, path))
     return found
+
+
+@contextmanager
+def kept(checkpoints: Iterable[CheckpointInfo]) -> Iterator[list[CheckpointInfo]]:
+    """Keeps retention from removing checkpoints while the block reads them.
+
+    Yields:
+        Those of them that were still there.
+    """
+    with ExitStack() as stack:
+        found = []
+        for info in checkpoints:
+            with suppress(FileNotFoundError, BlockingIOError):  # removed, or about to be
+                stack.enter_context(shared(info.path / MANIFEST))
+                found.append(info)
+        yield found
+
+
+def describe_checkpoint(path: Path) -> CheckpointInfo:
+    """Of the checkpoint at `path`; raises as `read_manifest`."""
+    manifest = read_manifest(path)
+    return CheckpointInfo(
+        manifest.step,
+        manifest.samples,
+        path,
+        digest=sha256_of(manifest.to_bytes()),
+        dataset_digest=manifest.stream.dataset_digest,
+    )
 
 
 def read_manifest(path: Path) -> CheckpointManifest:
@@ -140,21 +177,12 @@ def read_manifest(path: Path) -> CheckpointManifest:
         CheckpointError: it is of another format version, or storage does not answer.
     """
     try:
-        text = (path / MANIFEST).read_bytes()
-        version = _Version.model_validate_json(text).format_version
-        if version != FORMAT_VERSION:  # asked first: another version may have other keys
-            raise CheckpointError(
-                f"{path}: expected format version {FORMAT_VERSION}, found {version}; "
-                "read it with the version of manylabel that wrote it"
-            )
-        manifest = CheckpointManifest.model_validate_json(text)
+        manifest = CheckpointManifest.read(path / MANIFEST)
         sizes = {file.name: (path / file.name).stat().st_size for file in manifest.shards}
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DamagedCheckpointError(
-            f"{path / MANIFEST} is damaged ({place}: {first['msg']})"
-        ) from error
+    except OtherVersionError as error:
+        raise CheckpointError(str(error)) from error
+    except DamagedDocumentError as error:
+        raise DamagedCheckpointError(str(error)) from error
     except FileNotFoundError as error:
         raise DamagedCheckpointError(f"{path} is not an intact checkpoint: {error}") from error
     except OSError as error:
@@ -175,7 +203,7 @@ def verify(path: Path) -> None:
         CheckpointError: it is of another format version, or cannot be read here and now.
     """
     for file, held in _files(read_manifest(path)):
-        _read_vectors(path / file.name, held, file.vectors)
+        _read_vectors(path, file, held, list(file.vectors))
 
 
 def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
@@ -186,7 +214,7 @@ def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
     """
     manifest = read_manifest(path)
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
-    parts = [_read_vectors(path / file.name, held, names) for file, held in _files(manifest)]
+    parts = [_read_vectors(path, file, held, names) for file, held in _files(manifest)]
     parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)
     return FlatWeights(manifest.layout, parameters, statistics)
 
@@ -208,7 +236,7 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     ]
     parts: dict[str, list[FloatVector]] = {}
     for file, held in needed or files[:1]:  # a shard that holds nothing has its vectors as well
-        for name, vector in _read_vectors(path / file.name, held, file.vectors).items():
+        for name, vector in _read_vectors(path, file, held, list(file.vectors)).items():
             kind = _kind(name)
             parts.setdefault(name, []).append(vector[_overlap(held[kind], wanted[kind])])
     return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
@@ -236,14 +264,18 @@ def _is_empty(part: slice) -> bool:
     return part.start >= part.stop
 
 
-def _read_vectors(path: Path, held: _Held, names: Sequence[str]) -> dict[str, FloatVector]:
+def _read_vectors(
+    checkpoint: Path, file: StateFile, held: _Held, names: Sequence[str]
+) -> dict[str, FloatVector]:
     """The vectors of these names.
 
     Not by np.load: it stops reading where a vector's header says so, and then the CRC-32 of the
     whole is not compared, that of a damaged header included.
     """
+    path = checkpoint / file.name
     try:
         with zipfile.ZipFile(path) as archive:
+            checksums = {name: archive.getinfo(f"{name}.npy").CRC for name in names}
             vectors = {
                 name: np.lib.format.read_array(
                     io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False
@@ -253,6 +285,10 @@ def _read_vectors(path: Path, held: _Held, names: Sequence[str]) -> dict[str, Fl
     except Exception as error:  # a damaged archive makes zipfile and NumPy raise almost anything
         raise _unreadable(path, error) from error
     for name, vector in vectors.items():
+        if checksums[name] != file.vectors.get(name):
+            raise DamagedCheckpointError(
+                f"{path}: expected the {name} that {MANIFEST} was written with, received others"
+            )
         start, stop = held[_kind(name)]
         if vector.shape != (stop - start,):
             raise DamagedCheckpointError(

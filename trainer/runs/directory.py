@@ -1,21 +1,25 @@
 """What a run keeps beside its checkpoints, so that each result leads back to its origin."""
 
 import datetime
-import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manylabel.storage.atomic import replace_text
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.documents import Document
+from manylabel.storage.locks import sole_holder
+from manylabel.storage.manifest import labels_digest
 from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import LABELS_SCHEMA
+from manylabel.storage.tables import read_table, write_table
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.runs.checkpoint import CheckpointInfo
 
 DESCRIPTION = "run.json"
 SETTINGS = "config.yaml"
@@ -35,21 +39,27 @@ _FIXED_SETTINGS = (
 )
 
 
-class RunDescription(BaseModel):
+class RunDescription(Document):
     """What a run was made from.
 
     Attributes:
         dataset: the dataset's root, absolute where it is a local path.
-        dataset_settings: preprocessing's settings, as in the dataset's manifest; {} in a run of
-            an earlier version.
+        dataset_digest: its content digest.
+        dataset_settings: preprocessing's settings, as in the dataset's manifest.
+        labels_digest: of the dataset's label table, which the run keeps a copy of.
         trainer: the resolved settings of the run's last start.
     """
 
-    model_config = ConfigDict(frozen=True)
+    NOUN: ClassVar[str] = "a run description"
+    REMEDY: ClassVar[str] = (
+        "use the version of manylabel that made the run, or train another run with --run"
+    )
 
+    format_version: Literal[1] = 1
     dataset: str
-    dataset_fingerprint: str
-    dataset_settings: dict[str, Any] = {}
+    dataset_digest: str
+    dataset_settings: dict[str, Any]
+    labels_digest: str
     num_classes: int
     code_version: str
     created: datetime.datetime
@@ -61,19 +71,50 @@ def open_run(run: Path) -> RunDescription:
 
     Raises:
         TrainingError: there is no run.
+        DocumentError: its description is damaged or of another format version.
     """
-    path = run / DESCRIPTION
     try:
-        return RunDescription.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+        return RunDescription.read(run / DESCRIPTION)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainingError(
             f"{run}: expected a run directory, found no {DESCRIPTION}; "
             "`manylabel runs` lists the runs, `manylabel train` makes one"
         ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise TrainingError(f"{path}: not a run description ({place}: {first['msg']})") from error
+
+
+def check_run(run: Path, dataset: Dataset, config: TrainerConfig) -> None:
+    """Whether a run that is there can go on with a dataset and settings; writes nothing.
+
+    Raises:
+        TrainingError: the run was made from another dataset, or with settings that do not allow
+            going on with these.
+        DocumentError: the run's description cannot be read.
+    """
+    if (run / DESCRIPTION).exists():
+        description = open_run(run)
+        check_dataset(run, description, dataset)
+        _check_settings(run, description, config)
+
+
+def check_dataset(run: Path, description: RunDescription, dataset: Dataset) -> None:
+    """Raises TrainingError when the run was made from a dataset of other content."""
+    if description.dataset_digest != dataset.content_digest:
+        raise TrainingError(
+            f"{run}: expected the dataset that it was trained on (content "
+            f"{description.dataset_digest[:12]}), received {dataset.root} (content "
+            f"{dataset.content_digest[:12]}), whose images or class ids are others; put that "
+            "dataset back, name where it is, or train another run on this one"
+        )
+
+
+def check_origin(checkpoint: CheckpointInfo, description: RunDescription) -> None:
+    """Raises TrainingError when a checkpoint learnt from another dataset than its run did."""
+    if checkpoint.dataset_digest != description.dataset_digest:
+        raise TrainingError(
+            f"{checkpoint.path}: expected a checkpoint that learnt from the run's dataset (content "
+            f"{description.dataset_digest[:12]}), received one of content "
+            f"{checkpoint.dataset_digest[:12]}; was it copied from another run?"
+        )
 
 
 def describe_run(
@@ -82,28 +123,45 @@ def describe_run(
     """Writes, or on a resumed run checks and renews, the description and the settings.
 
     Raises:
-        TrainingError: the run was made from another dataset, or with settings that do not allow
-            going on with these.
+        Whatever `check_run` or reading the dataset's labels raises; nothing is written then.
     """
+    check_run(run, dataset, config)
+    labels = dataset.labels()
     created = datetime.datetime.now(datetime.UTC)
     if (run / DESCRIPTION).exists():
-        earlier = open_run(run)
-        _check_resumable(run, earlier, dataset, config)
-        created = earlier.created
+        created = open_run(run).created
     description = RunDescription(
         dataset=str(dataset.root.absolute()),
-        dataset_fingerprint=dataset.fingerprint,
+        dataset_digest=dataset.content_digest,
         dataset_settings=dataset.manifest.settings,
+        labels_digest=dataset.manifest.labels_digest,
         num_classes=dataset.num_classes,
         code_version=code_version(),
         created=created,
         trainer=config,
     )
     run.mkdir(parents=True, exist_ok=True)
-    pq.write_table(dataset.labels(), run / LABELS)
+    write_table(run / LABELS, labels)
     replace_text(run / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
-    replace_text(run / DESCRIPTION, description.model_dump_json(indent=2))
+    description.write(run / DESCRIPTION)
     return description
+
+
+def read_labels(run: Path, description: RunDescription) -> pa.Table:
+    """The run's own label table (LABELS_SCHEMA).
+
+    Raises:
+        TableError: it is missing or damaged.
+        TrainingError: it is not the one that the run was trained with.
+    """
+    labels = read_table(run / LABELS, LABELS_SCHEMA)
+    if labels_digest(labels) != description.labels_digest:
+        raise TrainingError(
+            f"{run / LABELS}: expected the {description.num_classes} labels that the run was "
+            f"trained with, received {labels.num_rows} others; copy the label table of its dataset "
+            f"({description.dataset}) here"
+        )
+    return labels
 
 
 @contextmanager
@@ -115,9 +173,7 @@ def sole_training_job(run: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            run.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((run / _LOCK).open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(sole_holder(run / _LOCK))
         except BlockingIOError as error:
             raise TrainingError(
                 f"{run}: another job is training in this run; wait for it or use another --run"
@@ -129,15 +185,7 @@ def sole_training_job(run: Path) -> Iterator[None]:
         yield
 
 
-def _check_resumable(
-    run: Path, earlier: RunDescription, dataset: Dataset, config: TrainerConfig
-) -> None:
-    if earlier.dataset_fingerprint != dataset.fingerprint:
-        raise TrainingError(
-            f"{run}: this run was trained on dataset {earlier.dataset} "
-            f"({earlier.dataset_fingerprint[:12]}), received {dataset.root} "
-            f"({dataset.fingerprint[:12]}); use another --run"
-        )
+def _check_settings(run: Path, earlier: RunDescription, config: TrainerConfig) -> None:
     before, now = earlier.trainer.model_dump(mode="json"), config.model_dump(mode="json")
     for setting in _FIXED_SETTINGS:
         old, new = _get(before, setting), _get(now, setting)

@@ -1,17 +1,18 @@
 """The metrics of a run on disk: metrics.jsonl for programs, TensorBoard events for people."""
 
 import dataclasses
-import json
 import os
 import socket
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
+from pydantic import ConfigDict, model_validator
 from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from manylabel.storage.atomic import replace_text
+from manylabel.storage.documents import Document
 from manylabel.storage.tfrecord import write_record
 from manylabel.trainer.plane.metrics import MetricsRow
 
@@ -74,13 +75,42 @@ class MetricsLog:
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:
-    """The rows of a run's metrics.jsonl; a last line cut short by a killed job is left out."""
+    """The rows of a run's metrics.jsonl; a last line cut short by a killed job is left out.
+
+    Raises:
+        DocumentError: a line is damaged, or of another format version.
+    """
     path = run / JSON_LINES
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [MetricsRow(**json.loads(line)) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [
+        _Line.parse(line, f"{path}, line {number}").row()
+        for number, line in enumerate(lines, start=1)
+        if line.endswith(b"\n")
+    ]
+
+
+class _Line(Document):
+    """A row as it is stored: its fields, and the format version before them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    NOUN: ClassVar[str] = "a row of metrics"
+    REMEDY: ClassVar[str] = "move the file away, or use the version of manylabel that wrote it"
+
+    format_version: Literal[1] = 1
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_a_row(self) -> Self:
+        names = {field.name for field in dataclasses.fields(MetricsRow)}
+        if names != (self.model_extra or {}).keys():
+            raise ValueError(f"expected {sorted(names)}, received {sorted(self.model_extra or {})}")
+        return self
+
+    def row(self) -> MetricsRow:
+        return MetricsRow(**(self.model_extra or {}))
 
 
 def _line(row: MetricsRow) -> str:
-    return json.dumps(dataclasses.asdict(row)) + "\n"
+    return _Line(**dataclasses.asdict(row)).model_dump_json() + "\n"

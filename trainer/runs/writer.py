@@ -13,13 +13,13 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+from manylabel.storage.locks import sole_holder
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.protocols import Answers, CoordinatorShards
 from manylabel.trainer.records.ledger import LedgerState
 from manylabel.trainer.runs.checkpoint import (
     DIRECTORY,
-    FORMAT_VERSION,
     MANIFEST,
     CheckpointInfo,
     CheckpointManifest,
@@ -76,11 +76,10 @@ class CheckpointWriter:
         except (OSError, NonFiniteStateError) as error:
             raise self._failed(step, error) from error
         manifest = CheckpointManifest(
-            format_version=FORMAT_VERSION,
             step=step,
             samples=samples,
             layout=self._layout,
-            shards=tuple(StateFile(name=name, bytes=0, vectors=()) for name in self._names),
+            shards=tuple(StateFile(name=name, bytes=0, vectors={}) for name in self._names),
             ledger=ledger,
             stream=self._stream,
         )
@@ -116,9 +115,8 @@ class CheckpointWriter:
     def _publish(self, manifest: CheckpointManifest) -> None:
         directory = self._directory(_UNFINISHED, manifest.step)
         files = tuple(_describe(directory / name) for name in self._names)
-        text = manifest.model_copy(update={"shards": files}).model_dump_json()
-        with (directory / MANIFEST).open("w", encoding="utf-8") as file:
-            file.write(text)
+        with (directory / MANIFEST).open("wb") as file:
+            file.write(manifest.model_copy(update={"shards": files}).to_bytes())
             file.flush()
             os.fsync(file.fileno())  # as the shards do: the checkpoint before may be removed next
         final = checkpoint_path(self._run, manifest.step)
@@ -129,11 +127,15 @@ class CheckpointWriter:
         shutil.rmtree(replaced, ignore_errors=True)  # the next start tries again
 
     def _remove(self, checkpoint: CheckpointInfo) -> None:
-        # Under another name first: half a checkpoint must not look like a damaged one.
+        """Unless somebody reads it: then its turn comes with the next checkpoint."""
         removed = self._directory(_REMOVED, checkpoint.step)
         try:
-            checkpoint.path.rename(removed)
-            shutil.rmtree(removed)
+            with sole_holder(checkpoint.path / MANIFEST):
+                # Under another name first: half a checkpoint must not look like a damaged one.
+                checkpoint.path.rename(removed)
+                shutil.rmtree(removed)
+        except BlockingIOError:
+            return
         except OSError as error:
             raise CheckpointError(
                 f"the old checkpoint {checkpoint.path} could not be removed: {error}"
@@ -176,5 +178,7 @@ def clear_left_overs(run: Path) -> None:
 
 def _describe(path: Path) -> StateFile:
     with zipfile.ZipFile(path) as archive:
-        vectors = tuple(member.removesuffix(".npy") for member in archive.namelist())
+        vectors = {
+            member.filename.removesuffix(".npy"): member.CRC for member in archive.infolist()
+        }
     return StateFile(name=path.name, bytes=path.stat().st_size, vectors=vectors)

@@ -30,7 +30,7 @@ LAYOUT = ParameterLayout(
     parameters=(VariableSlot(path="kernel", shape=(PARAMETERS,), offset=0),),
     statistics=(VariableSlot(path="mean", shape=(STATISTICS,), offset=0),),
 )
-STREAM = StreamIdentity(dataset_fingerprint="f", seed=0, shuffle_block=1, shuffle_mix=1)
+STREAM = StreamIdentity(dataset_digest="f", seed=0, shuffle_block=1, shuffle_mix=1)
 BATCH, LEASE = 4, 8
 MOMENTUM = 0.5  # of the statistics
 

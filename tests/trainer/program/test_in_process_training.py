@@ -157,7 +157,7 @@ def flip_a_byte(dataset: Dataset, shard: int, record: int) -> tuple[Path, int]:
     """Damages the payload of a record; its file and where the record begins."""
     entry = dataset.split("train").shards[shard]
     path = Path(str(dataset.path(entry.path)))
-    offset = dataset.read_index(entry).column("offset")[record].as_py()
+    offset = dataset.read_index(entry).column("byte_offset")[record].as_py()
     data = bytearray(path.read_bytes())
     data[offset + 100] ^= 0xFF
     path.write_bytes(data)

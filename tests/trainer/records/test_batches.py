@@ -94,7 +94,7 @@ def test_the_pipeline_may_start_at_every_position(write_dataset, images):
 def test_a_corrupt_record_is_reported_in_its_place_and_the_rest_comes_out(write_dataset, images):
     dataset = write_dataset(train=images)
     shard = dataset.split("train").shards[2]
-    offset = dataset.read_index(shard)["offset"][1].as_py()
+    offset = dataset.read_index(shard)["byte_offset"][1].as_py()
     flip_byte(dataset.path(shard.path), offset + 100)
     batches, bad = run(dataset, [(0, 11)])
     _, shards, records = order_of(dataset, config()).locate(0, 11)

@@ -18,6 +18,7 @@ from manylabel.trainer.records.ledger import LedgerState, Settlement
 from manylabel.trainer.runs.checkpoint import (
     StreamIdentity,
     checkpoint_path,
+    kept,
     list_checkpoints,
     load_shard,
     load_weights,
@@ -26,7 +27,7 @@ from manylabel.trainer.runs.checkpoint import (
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
 
-STREAM = StreamIdentity(dataset_fingerprint="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
+STREAM = StreamIdentity(dataset_digest="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
 LEDGER = LedgerState(next_position=90, undone=((3, 5), (80, 90)), settled={Settlement.APPLIED: 78})
 
 # (parameters, statistics): one shorter than the shards' alignment, one with no statistics.
@@ -248,10 +249,11 @@ def test_another_format_version_is_not_damage(tmp_path):
     """It may have keys that this version does not know."""
     path = write(tmp_path, 7)
     content = json.loads((path / "manifest.json").read_text())
-    content |= {"format_version": 2, "novelty": 1}
+    content |= {"format_version": 3, "novelty": 1}
     (path / "manifest.json").write_text(json.dumps(content))
     for read in (*READERS, lambda path: list_checkpoints(tmp_path)):
-        with pytest.raises(CheckpointError, match=r"00000007: .* version 1, found 2") as caught:
+        message = r"00000007.* version 2, received version 3"
+        with pytest.raises(CheckpointError, match=message) as caught:
             read(path)
         assert not isinstance(caught.value, DamagedCheckpointError)
 
@@ -421,6 +423,42 @@ def non_finite_shards(vector, value):
     state = whole_state((100, 40), RMSprop())
     state.vectors()[vector][-1] = value
     return shards_of(state, RMSprop(), 2, 4)
+
+
+def test_a_checkpoint_that_is_being_read_is_kept_until_it_was(tmp_path):
+    write(tmp_path, 3)
+    with kept(list_checkpoints(tmp_path)) as found:
+        assert [info.step for info in found] == [3]
+        write(tmp_path, 4, keep=1)
+        write(tmp_path, 5, keep=1)
+        verify(found[0].path)
+        assert [info.step for info in list_checkpoints(tmp_path)] == [3, 5]
+    listed = list_checkpoints(tmp_path)
+    write(tmp_path, 6, keep=1)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [6]
+    with kept(listed) as found:
+        assert found == []
+
+
+def test_the_digest_is_of_the_content(tmp_path):
+    write(tmp_path / "one", 3)
+    write(tmp_path / "same", 3)
+    write(tmp_path / "other", 3, sizes=(100, 41))
+    digests = [
+        info.digest for run in ("one", "same", "other") for info in list_checkpoints(tmp_path / run)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_file_of_another_checkpoint_is_damage(tmp_path):
+    """Of the same size and names, sound in itself."""
+    path, other = write(tmp_path, 3), write(tmp_path, 4)
+    name = "shard-00001-of-00002.npz"
+    assert (path / name).stat().st_size == (other / name).stat().st_size
+    shutil.copyfile(other / name, path / name)
+    for read in (verify, lambda p: load_weights(p, averaged=True)):
+        with pytest.raises(DamagedCheckpointError, match=r"that manifest\.json was written with"):
+            read(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,34 +1,28 @@
 """A run's description leads back to its origin, and keeps other data and settings out."""
 
-import json
+import shutil
 import signal
 import subprocess
 import sys
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
 from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import LABELS_SCHEMA
+from manylabel.storage.tables import write_table
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.runs.directory import describe_run, open_run, sole_training_job
+from manylabel.trainer.runs.directory import describe_run, open_run, read_labels, sole_training_job
 
 CONFIG = TrainerConfig()
 
 
 @pytest.fixture
 def dataset(write_dataset, labelled_image):
-    dataset = write_dataset([[labelled_image(0)]], classes=2)
-    rows = [
-        {"id": i, "name": name, "train_count": 1, "heldout_count": 0, "weight": 0.5}
-        for i, name in enumerate(["cat", "perro 🐕"])
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, LABELS_SCHEMA), dataset.root / "labels.parquet")
-    return dataset
+    return write_dataset([[labelled_image(0)]], classes=2, names=["cat", "perro 🐕"])
 
 
 def changed(config, path, value):
@@ -48,7 +42,8 @@ def test_the_description_leads_back_to_dataset_settings_and_code(tmp_path, datas
     read = open_run(run)
     assert read == written
     assert read.dataset == str(dataset.root)
-    assert read.dataset_fingerprint == dataset.fingerprint
+    assert read.dataset_digest == dataset.content_digest
+    assert read.labels_digest == dataset.manifest.labels_digest
     assert read.num_classes == 2
     assert read.trainer == CONFIG
     assert read.code_version == code_version()
@@ -115,13 +110,32 @@ def test_other_settings_may_change_between_starts(tmp_path, dataset, path, value
     assert describe_run(tmp_path, dataset, config, {}).trainer == config
 
 
-def test_another_dataset_is_refused(tmp_path, dataset):
-    describe_run(tmp_path, dataset, CONFIG, {})
-    manifest = json.loads((dataset.root / "manifest.json").read_text())
-    manifest["fingerprint"] = "e" * 16
-    (dataset.root / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(TrainingError, match=r"trained on dataset .*000000.*eeeeee.*--run"):
-        describe_run(tmp_path, Dataset.open(dataset.root), CONFIG, {})
+@pytest.mark.parametrize("names", [["perro 🐕", "cat"], ["cat", "perro 🐕", "zebra"]])
+def test_another_dataset_is_refused_and_the_run_is_as_it_was(
+    tmp_path, dataset, write_dataset, labelled_image, names
+):
+    """Renumbered labels, as many as before or not; the fingerprint of the input is the same."""
+    run = tmp_path / "run"
+    describe_run(run, dataset, CONFIG, {})
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    shutil.rmtree(dataset.root)
+    other = write_dataset([[labelled_image(0)]], classes=len(names), names=names)
+    assert other.manifest.fingerprint == dataset.manifest.fingerprint
+    with pytest.raises(
+        TrainingError, match=r"expected the dataset that it was .*train another run"
+    ):
+        describe_run(run, other, CONFIG, {"after": 1})
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_label_table_of_another_dataset_is_noticed(tmp_path, dataset):
+    description = describe_run(tmp_path, dataset, CONFIG, {})
+    assert read_labels(tmp_path, description).equals(dataset.labels())
+    table = dataset.labels()
+    swapped = table.set_column(1, "name", table.column("name").take([1, 0]))
+    write_table(tmp_path / "labels.parquet", swapped.cast(table.schema))
+    with pytest.raises(TrainingError, match=r"expected the 2 labels .* received 2 others; copy"):
+        read_labels(tmp_path, description)
 
 
 def test_a_moved_dataset_is_the_same(tmp_path, dataset):
@@ -138,15 +152,16 @@ def test_a_directory_that_is_no_run_says_what_to_do(tmp_path):
         open_run(tmp_path / "missing")
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [("", "the file"), ("{}", "dataset"), ('{"dataset": 3}', "dataset"), ("[1]", "the file")],
-)
-def test_a_damaged_description_is_one_clear_line(tmp_path, text, place):
-    (tmp_path / "run.json").write_text(text)
-    with pytest.raises(TrainingError, match=rf"not a run description \({place}") as caught:
-        open_run(tmp_path)
-    assert "\n" not in str(caught.value)
+def test_a_description_that_cannot_be_read_is_one_clear_line(tmp_path):
+    for text, error, message in (
+        ("", DamagedDocumentError, r"run\.json: not a run description \(the file"),
+        ('{"format_version": 1, "dataset": 3}', DamagedDocumentError, "description \\(dataset"),
+        ('{"dataset": "d"}', OtherVersionError, "of format version 1, received none; use the ver"),
+    ):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(error, match=message) as caught:
+            open_run(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_two_jobs_do_not_train_in_one_run(tmp_path):
@@ -183,7 +198,7 @@ def test_what_fails_inside_a_job_is_not_its_locks_error(tmp_path):
 def test_a_killed_job_leaves_no_lock(tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from manylabel.trainer.run_directory import sole_training_job\n"
+        "from manylabel.trainer.runs.directory import sole_training_job\n"
         "with sole_training_job(Path(sys.argv[1])):\n"
         "    print('locked', flush=True); time.sleep(100)\n"
     )

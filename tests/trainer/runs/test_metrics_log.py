@@ -6,6 +6,7 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.runs.metrics_log import MetricsLog, read_metrics
 
@@ -39,7 +40,25 @@ def test_rows_come_back_as_they_were_written(tmp_path):
     log(tmp_path, 0, rows)
     assert read_metrics(tmp_path) == rows
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == list(map(dataclasses.asdict, rows))
+    stored = [{"format_version": 1} | dataclasses.asdict(row) for row in rows]
+    assert [json.loads(line) for line in lines] == stored
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ('{"format_version": 2, "step": 3}', OtherVersionError, "version 1, received version 2"),
+        ('{"step": 3}', OtherVersionError, "version 1, received none"),
+        ('{"format_version": 1, "step": 3}', DamagedDocumentError, "not a row of metrics"),
+        ('{"format_version": 1, "st', DamagedDocumentError, "not a row of metrics"),
+    ],
+)
+def test_a_line_that_is_no_row_is_named(tmp_path, line, error, message):
+    log(tmp_path, 0, [row(20)])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(error, match=rf"metrics\.jsonl, line 2: .*{message}"):
+        read_metrics(tmp_path)
 
 
 def test_a_run_without_metrics_has_none(tmp_path):

@@ -23,7 +23,7 @@ from manylabel.trainer.runs.checkpoint import (
 from manylabel.trainer.runs.resume import checkpoint_to_resume
 from manylabel.trainer.runs.writer import CheckpointWriter
 
-STREAM = StreamIdentity(dataset_fingerprint="f", seed=0, shuffle_block=1, shuffle_mix=1)
+STREAM = StreamIdentity(dataset_digest="f", seed=0, shuffle_block=1, shuffle_mix=1)
 LAYOUT = ParameterLayout(
     parameters=(VariableSlot(path="kernel", shape=(9,), offset=0),), statistics=()
 )
@@ -121,7 +121,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path, d
 
 def raise_format(path):
     content = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(content | {"format_version": 2}))
+    (path / "manifest.json").write_text(json.dumps(content | {"format_version": 3}))
 
 
 def loop_links(path):
@@ -131,7 +131,8 @@ def loop_links(path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(raise_format, "version 1, found 2"), (loop_links, "cannot be read")]
+    ("change", "told"),
+    [(raise_format, "version 2, received version 3"), (loop_links, "cannot be read")],
 )
 def test_one_that_another_try_may_read_is_not_given_up(tmp_path, change, told):
     write(tmp_path, 3)

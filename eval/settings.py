@@ -1,0 +1,27 @@
+"""What tells evaluations of one checkpoint apart."""
+
+import hashlib
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manylabel.eval.config import EvalConfig, WeightKind
+
+_DIGITS = 12
+
+
+def settings_key(config: EvalConfig, raw_weights: NDArray[np.float64]) -> str:
+    """A name for settings, equal for those that give equal results: "uniform-1f0c…".
+
+    Args:
+        config: Its batch size does not count, and neither does where a CSV lies.
+        raw_weights: `weights.raw_weights` of it. Those of a CSV count by value: the same file name
+            may hold other weights tomorrow. Those of other kinds follow from the dataset.
+    """
+    weights: dict[str, str] = {"kind": config.weights.kind}
+    if config.weights.kind is WeightKind.CSV:
+        weights["values"] = hashlib.sha256(raw_weights.astype("<f8").tobytes()).hexdigest()
+    parts = config.model_dump(mode="json", exclude={"batch_size", "weights"}) | {"weights": weights}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{config.weights.kind}-{digest[:_DIGITS]}"

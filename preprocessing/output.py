@@ -1,0 +1,121 @@
+"""The directory that a dataset is written to: whose it is, and one job in it at a time.
+
+plan/owner.json     first: whose directory this is
+plan/lock           locked while a job writes
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from upath import UPath
+
+from manylabel.preprocessing.dataset_plan import PLAN_DIRECTORY, TABLES, remove_plan
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.atomic import TEMPORARY_PATTERN
+from manylabel.storage.documents import Document
+from manylabel.storage.locations import is_local
+from manylabel.storage.locks import sole_holder
+from manylabel.storage.manifest import MANIFEST_NAME
+from manylabel.storage.schema import SplitName
+
+OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
+LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
+
+
+class Owner(Document):
+    """Marks a directory as a dataset's, from the first second of the first run."""
+
+    NOUN: ClassVar[str] = "the mark of whose dataset a directory is"
+    REMEDY: ClassVar[str] = "choose another output directory, or --overwrite to delete that dataset"
+
+    format_version: Literal[1] = 1
+    fingerprint: str
+    settings: dict[str, Any]
+
+
+@contextmanager
+def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
+    """Makes `root` the directory of this dataset, or finds that it is, and locks it for the block.
+
+    Raises:
+        PreprocessingError: it holds another dataset (and `overwrite` is off), or other files, or
+            another job is writing there.
+    """
+    _refuse_other_files(root)
+    with _locked(root):
+        if (root / OWNER_NAME).is_file():
+            if overwrite:
+                remove_dataset(root)
+            else:
+                _refuse_other_dataset(root, owner)
+        owner.write(root / OWNER_NAME)
+        for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
+            for leftover in directory.glob(TEMPORARY_PATTERN):
+                leftover.unlink(missing_ok=True)
+        yield
+
+
+def _refuse_other_files(root: UPath) -> None:
+    if not root.exists() or (root / OWNER_NAME).is_file():
+        return
+    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)  # A job may have died between lock and owner.
+    if not root.is_dir() or any(path not in ours for path in root.rglob("*")):
+        raise PreprocessingError(
+            f"{root}: expected a new or empty directory, or one that preprocessing wrote, "
+            "received other files; choose another output directory"
+        )
+
+
+def _refuse_other_dataset(root: UPath, owner: Owner) -> None:
+    present = Owner.read(root / OWNER_NAME)
+    if present.fingerprint != owner.fingerprint:
+        raise PreprocessingError(
+            f"{root}: holds a dataset of other input ({_difference(present, owner)}); choose "
+            "another output directory, or --overwrite to delete that dataset"
+        )
+
+
+@contextmanager
+def _locked(root: UPath) -> Iterator[None]:
+    """Only one job at a time; the system frees the lock of a job that dies.
+
+    Object storage has no locks, so there the user has to see to it.
+    """
+    if not is_local(root):
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sole_holder(Path(root.path) / LOCK_NAME))
+        except BlockingIOError as error:
+            raise PreprocessingError(
+                f"{root}: another job is writing this dataset; wait until it has ended, or choose "
+                "another output directory"
+            ) from error
+        yield
+
+
+def remove_dataset(root: UPath) -> None:
+    """Deletes what preprocessing writes, the manifest first, and nothing else."""
+    for name in (MANIFEST_NAME, *TABLES):
+        (root / name).unlink(missing_ok=True)
+    for split in SplitName:
+        for suffix in ("tfrecord", "index.parquet"):
+            for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
+                path.unlink()
+    remove_plan(root)
+
+
+def _difference(present: Owner, wanted: Owner) -> str:
+    """Names the settings that differ, or else what settings do not show."""
+    differing = [
+        f"{section}.{key}"
+        for section, values in wanted.settings.items()
+        for key, value in values.items()
+        if present.settings.get(section, {}).get(key) != value
+    ]
+    if differing:
+        return f"different {', '.join(differing)}"
+    return "the catalog or the version of the code changed"

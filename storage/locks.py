@@ -1,0 +1,41 @@
+"""Locks on local files, which the system frees when the process that holds them dies."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def sole_holder(path: Path) -> Iterator[None]:
+    """Holds the lock of a file for the block; the file is made if need be.
+
+    Raises:
+        BlockingIOError: another process holds it, or readers do (see `shared`).
+        OSError: the file cannot be made or locked.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Holds the lock of an existing file for the block, together with any number of others.
+
+    The file need not be writable.
+
+    Raises:
+        BlockingIOError: a `sole_holder` has it.
+        FileNotFoundError: there is no such file, or none any more.
+        OSError: it cannot be locked.
+    """
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # It may have been removed between the two calls above.
+        if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        yield
