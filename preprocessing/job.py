@@ -254,6 +254,7 @@ def _write_missing_shards(
     with watching_files(indexes, Stage.WRITE_SHARDS, listener):
         run_pipeline(write_shards, config.runner.processes)
     outcomes = _Outcomes.read(root / OUTCOMES_NAME)
+    (root / OUTCOMES_NAME).unlink()
     if outcomes.problems:
         raise PreprocessingError(
             f"{outcomes.problems[0]} ({len(outcomes.problems)} of {len(missing)} shards were "

@@ -153,7 +153,7 @@ def test_a_second_run_does_nothing_and_damaged_shards_are_written_alone(finished
         *(path.with_suffix(".index.parquet") for path in (deleted, damaged)),
     }
     for path, (content, time) in before.items():
-        assert path.read_bytes() == content or path.name in ("owner.json", "outcomes.json")
+        assert path.read_bytes() == content or path.name == "owner.json"
         if path.parent.name != "plan":
             assert (path.stat().st_mtime_ns == time) == (path not in rewritten)
 
