@@ -95,11 +95,8 @@ def content_digest(splits: Mapping[str, SplitShards], labels: str) -> str:
 
 
 def labels_digest(labels: pa.Table) -> str:
-    """SHA-256, hexadecimal, of the rows of a label table (LABELS_SCHEMA).
+    """SHA-256, hexadecimal, of the columns of a label table (LABELS_SCHEMA).
 
     Of the values and not of the file, whose bytes differ between versions of Parquet's writers.
     """
-    digest = hashlib.sha256()
-    for row in labels.to_pylist():
-        digest.update(json.dumps(list(row.values())).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(labels.to_pydict()).encode()).hexdigest()
