@@ -23,7 +23,12 @@ from manylabel.trainer.plane.shard import ParameterShard
 from manylabel.trainer.records.config import InputConfig
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.order import RecordOrder
-from manylabel.trainer.runs.checkpoint import StreamIdentity, load_shard, read_manifest
+from manylabel.trainer.runs.checkpoint import (
+    CheckpointManifest,
+    StreamIdentity,
+    load_shard,
+    read_manifest,
+)
 from manylabel.trainer.runs.writer import CheckpointWriter
 
 if TYPE_CHECKING:  # loads TensorFlow, which only workers need
@@ -72,8 +77,7 @@ class TrainingPlan:
             TrainingError: the checkpoint's record positions are of another order or dataset.
         """
         config, manifest = self.config, read_manifest(self.checkpoint)
-        dataset = Dataset.open(self.dataset_root)
-        check_stream(self.checkpoint, manifest.stream, dataset, config.input)
+        dataset = self._dataset(manifest)
         return Coordinator(
             shards,
             RecordLedger.restore(
@@ -109,6 +113,9 @@ class TrainingPlan:
 
         Args:
             jit_compile: see ModelReplica.
+
+        Raises:
+            TrainingError: the dataset is another one by now.
         """
         import keras
 
@@ -118,9 +125,8 @@ class TrainingPlan:
         from manylabel.trainer.program.worker import GradientWorker
         from manylabel.trainer.records.batches import training_batches
 
-        config = self.config
-        dataset = Dataset.open(self.dataset_root)
-        manifest = read_manifest(self.checkpoint)
+        config, manifest = self.config, read_manifest(self.checkpoint)
+        dataset = self._dataset(manifest)
         # For dropout: other units on each worker, and after each restart. The first weights come
         # with the checkpoint.
         keras.utils.set_random_seed(crc32(f"{config.seed} {manifest.step} {name}".encode()))
@@ -141,6 +147,16 @@ class TrainingPlan:
             partial(coordinator.report_bad_record, name),
         )
         return GradientWorker(name, batches, replica, shards, coordinator)
+
+    def _dataset(self, manifest: CheckpointManifest) -> Dataset:
+        """The dataset, which may have been made anew since the plan was: workers start at any time.
+
+        Raises:
+            TrainingError: it is not the one that the checkpoint's record positions are of.
+        """
+        dataset = Dataset.open(self.dataset_root)
+        check_stream(self.checkpoint, manifest.stream, dataset, self.config.input)
+        return dataset
 
 
 def record_order(dataset: Dataset, config: InputConfig) -> RecordOrder:
