@@ -98,6 +98,16 @@ def test_overrides_are_yaml_and_the_last_one_wins(settings_file):
         ("trainer.optimizer={name: adam}", "expected 'name' 'rmsprop' or 'sgd', received 'adam'"),
         ("trainer.optimizer={rho: 0.5}", "expected its 'name', received none"),
         ("trainer.epochs.x=1", "--set trainer.epochs.x=1: trainer.epochs is 3, which holds no"),
+        (
+            "trainer.model.head_bias=priro",
+            "trainer.model.head_bias: expected prior, zero or a number from -100 to 100, received "
+            "'priro'",
+        ),
+        ("trainer.model.head_bias=off", "prior, zero or a number from -100 to 100, received False"),
+        ("trainer.model.head_bias=.nan", "zero or a number from -100 to 100, received nan"),
+        ("trainer.model.head_bias=1e39", "zero or a number from -100 to 100, received '1e39'"),
+        ("trainer.model.head_bias=", "zero or a number from -100 to 100, received None"),
+        ("trainer.model.head_bias={prior: 1}", "-100 to 100, received {'prior': 1}"),
         ("trainer.model.fully_connected=[8, -1]", "fully_connected.1: expected greater than 0"),
         ("preprocessing.heldout.size=abc", "heldout.size: expected a valid number, received"),
         ("preprocessing.catalog={}", "preprocessing.catalog.path: expected a value, received none"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,17 +43,7 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
             for name, shards in (("train", train), ("heldout", heldout))
         }
         written = sum(split.records for split in splits.values())
-        labels = pa.table(
-            {
-                "class_id": range(classes),
-                "name": names or [f"label {number}" for number in range(classes)],
-                "train_count": [1] * classes,
-                "heldout_count": [0] * classes,
-                "train_share": [1 / classes] * classes,
-            },
-            schema=LABELS_SCHEMA,
-        )
-        pq.write_table(labels, root / "labels.parquet")
+        labels = _write_labels(root, train, heldout, names or _names(classes))
         Manifest(
             content_digest=content_digest(splits, labels_digest(labels)),
             labels_digest=labels_digest(labels),
@@ -125,3 +116,37 @@ def _write_split(
             )
         )
     return SplitShards(shards=tuple(files), records=sum(map(len, shards)))
+
+
+def _names(classes: int) -> list[str]:
+    return [f"label{label}" for label in range(classes)]
+
+
+def _write_labels(
+    root: Path,
+    train: Sequence[Sequence[LabelledImage | bytes]],
+    heldout: Sequence[Sequence[LabelledImage | bytes]],
+    names: Sequence[str],
+) -> pa.Table:
+    """labels.parquet; a raw payload counts for no class."""
+    in_train, in_heldout = (
+        Counter(
+            label
+            for shard in shards
+            for record in shard
+            if isinstance(record, LabelledImage)
+            for label in record.label_ids
+        )
+        for shards in (train, heldout)
+    )
+    classes = range(len(names))
+    columns = {
+        "class_id": classes,
+        "name": names,
+        "train_count": [in_train[label] for label in classes],
+        "heldout_count": [in_heldout[label] for label in classes],
+        "train_share": [in_train[label] / max(in_train.total(), 1) for label in classes],
+    }
+    table = pa.table(columns, schema=LABELS_SCHEMA)
+    pq.write_table(table, root / "labels.parquet")
+    return table

@@ -1,16 +1,18 @@
 """The one door to every network."""
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from manylabel.trainer.networks.config import ModelConfig, Network
-from manylabel.trainer.networks.xception import xception
+from manylabel.trainer.networks.xception import CLASSIFIER, xception
 
 _BUILDERS = {Network.XCEPTION: xception}
 
 
 def build_model(config: ModelConfig, classes: int) -> keras.Model:
-    """Build the network with fresh random weights.
+    """Build the network with fresh random weights; all biases are 0.
 
     Input: float32 images [B, S, S, 3] in [-1, 1], with S = config.input_size.
     Output: float32 logits [B, classes], no activation.
@@ -21,6 +23,11 @@ def build_model(config: ModelConfig, classes: int) -> keras.Model:
     if classes < 1:
         raise ValueError(f"A model needs at least 1 class. Received: classes={classes}")
     return _BUILDERS[config.name](config, classes)
+
+
+def set_head_biases(model: keras.Model, biases: NDArray[np.float32]) -> None:
+    """Puts the classifier's biases, float32 [C], into a model of `build_model`."""
+    model.get_layer(CLASSIFIER).bias.assign(biases)
 
 
 def decayed_variables(model: keras.Model) -> frozenset[str]:

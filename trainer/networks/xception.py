@@ -10,6 +10,9 @@ from keras import layers
 
 from manylabel.trainer.networks.config import Activation, ModelConfig
 
+CLASSIFIER = "predictions"
+"""Name of the last layer, the logistic regression."""
+
 
 def xception(config: ModelConfig, classes: int) -> keras.Model:
     """Xception without an activation at its end.
@@ -119,7 +122,7 @@ def _classifier(x: keras.KerasTensor, config: ModelConfig, classes: int) -> kera
     if config.dropout > 0:
         x = layers.Dropout(config.dropout, name="dropout")(x)
     # float32 under every policy: thousands of logits are ranked, and bfloat16 keeps 8 bits.
-    return layers.Dense(classes, dtype="float32", name="predictions")(x)
+    return layers.Dense(classes, dtype="float32", name=CLASSIFIER)(x)
 
 
 def _batch_norm(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras.KerasTensor:

@@ -9,8 +9,13 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.networks.head_bias import initial_biases
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
@@ -41,15 +46,20 @@ def _be_quiet_on_the_cpu() -> None:
 def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """Builds the model with random weights of `config.seed` and writes its state; the path.
 
+    Its classifier's biases begin as `config.model.head_bias` says.
+
     Raises:
         CheckpointError: it cannot be written.
+        DatasetError, TableError: the dataset's label table is not as its manifest says.
     """
     import keras
 
-    from manylabel.trainer.networks.build import build_model, decayed_variables
+    from manylabel.trainer.networks.build import build_model, decayed_variables, set_head_biases
 
+    biases = _head_biases(dataset, config)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, dataset.num_classes)
+    set_head_biases(model, biases)
     layout = ParameterLayout.of(model, decayed_variables(model))
     parameters, statistics = layout.read(model)
     count = config.topology.parameter_shards
@@ -70,3 +80,9 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     writer.begin(0, 0, RecordLedger(total=0, lease_size=1).state())
     writer.poll(wait=True)
     return checkpoint_path(run, 0)
+
+
+def _head_biases(dataset: Dataset, config: TrainerConfig) -> NDArray[np.float32]:
+    counts = dataset.labels().column("train_count").to_numpy()
+    images = dataset.records(SplitName.TRAIN)
+    return initial_biases(config.model.head_bias, config.loss.kind, counts, images)

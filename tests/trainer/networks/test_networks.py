@@ -268,6 +268,7 @@ def test_the_seed_makes_the_weights():
         {"batch_norm_momentum": 1.0},
         {"batch_norm_epsilon": 0},
         {"intermediate_activation": "tanh"},
+        {"head_bias": "priro"},
         {"classes": 5},
     ],
 )

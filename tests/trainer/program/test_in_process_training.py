@@ -36,7 +36,7 @@ L2 = 1e-4
 
 def settings(**changes) -> TrainerConfig:
     tree = {
-        "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1},
+        "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1, "head_bias": "zero"},
         "input": {"batch_size": BATCH, "augmentation": {"view": {"name": "shift"}}},
         "optimizer": {"name": "sgd", "momentum": 0.9},
         "schedule": {"learning_rate": 1e-3, "decay_rate": 0.5, "decay_every": 10 * BATCH},

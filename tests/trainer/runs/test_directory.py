@@ -70,6 +70,7 @@ def test_a_resumed_run_keeps_its_birthday_and_takes_the_new_settings(tmp_path, d
     [
         ("model.width", 0.5, "model.width = 1.0, received 0.5;"),
         ("model.intermediate_activation", "elu", "activation = none, received elu;"),
+        ("model.head_bias", "zero", "head_bias = prior, received zero;"),
         ("loss.kind", "softmax", "loss.kind = sigmoid, received softmax;"),
         ("loss.class_reduction", "mean", "loss.class_reduction = sum, received mean;"),
         ("precision", "mixed_bfloat16", "precision = float32, received mixed_bfloat16;"),
