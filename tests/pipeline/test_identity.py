@@ -146,6 +146,9 @@ def test_the_same_inputs_with_other_content_are_another_dataset(own, change):
     run, root = own / "trained" / "run", own / "trained" / "dataset"
     before = Dataset.open(root)
     names = before.label_names()
+    left_over = run / "checkpoints" / ".unfinished-00000009" / "shard"
+    left_over.parent.mkdir()
+    left_over.write_text("of a job that was killed")
     change(own / "pictures")
     after = make_dataset(own / "pictures", root, overwrite=True)
     assert after.manifest.fingerprint == before.manifest.fingerprint
