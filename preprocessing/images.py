@@ -5,6 +5,7 @@ bounded; only then are pixels decoded.
 """
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import ImageConfig
@@ -40,6 +42,9 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image of each EXIF orientation upright (Exif 2.32, tag 0x0112)."""
+
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Grey PNGs of 2 and 4 bits: how many levels of 255 one of theirs is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,12 @@ def _draft(image: Image.Image, short_side: int) -> None:
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     """Decodes; applies the EXIF orientation, composites alpha on white, converts to RGB."""
+    # Of the tile, which loading discards.
+    layout = image.tile[0].args if isinstance(image, PngImageFile) else None
     image.load()
+    if isinstance(layout, str) and layout in _GREY_STEPS and "transparency" in image.info:
+        # Pillow scales the samples to 8 bits, and not the transparent one beside them.
+        image.info["transparency"] *= _GREY_STEPS[layout]
     turn = _TRANSPOSE.get(_orientation(image))  # The image made from 16 bits has no EXIF.
     if image.mode.startswith("I"):
         image = _grey_from_16_bits(image)
@@ -181,7 +191,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) when there is none or it cannot be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, OSError, KeyError):
+    except (SyntaxError, ValueError, OSError, KeyError, struct.error):
         # Damaged metadata beside sound pixels: show them as they are.
         return 1
     return orientation if orientation in _TRANSPOSE else 1

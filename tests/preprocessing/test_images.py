@@ -107,8 +107,10 @@ def test_a_turned_image_is_reduced_by_its_upright_sides(orientation):
     assert pixels.shape == ((32, 64, 3) if orientation == 1 else (64, 32, 3))
 
 
-def test_damaged_exif_does_not_cost_the_image():
-    data = encoded(photo(), "JPEG", exif=b"Exif\x00\x00 not a TIFF header at all")
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"not a TIFF header at all", b"MM\0*\0\0"])
+def test_damaged_exif_does_not_cost_the_image(format_, exif):
+    data = encoded(photo(), format_, exif=b"Exif\0\0" + exif)
     assert stored_pixels(data).shape == (32, 38, 3)
 
 
@@ -154,11 +156,33 @@ def test_16_bit_grey_is_scaled():
 
 def test_16_bit_grey_with_a_transparent_colour():
     image = Image.fromarray(np.full((32, 32), 1000, dtype=np.uint16))
-    data = bytearray(encoded(image, "PNG"))
-    chunk = b"tRNS" + struct.pack(">H", 1000)
-    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    assert stored_pixels(with_transparent_grey(encoded(image, "PNG"), 1000)).min() == 255
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_of_few_bits_with_a_transparent_colour(bits):
+    """The colour is written as a sample of these bits, not as a grey of 255."""
+    most = (1 << bits) - 1
+    samples = np.repeat(np.repeat([[0, most - 1, most]], 32, axis=0), 16, axis=1)
+    header = struct.pack(">IIBBBBB", samples.shape[1], 32, bits, 0, 0, 0, 0)
+    digits = np.unpackbits(samples.astype(np.uint8)[..., np.newaxis], axis=2)[..., 8 - bits :]
+    lines = np.packbits(digits.reshape(32, -1), axis=1)
+    pixels = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    chunks = (png_chunk(b"IHDR", header), png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    shown = stored_pixels(with_transparent_grey(data, most - 1))[16, 8::16, 0]
+    expected = [255 if bits == 1 else 0, 255, 255]
+    assert np.abs(shown - expected).max() <= 6
+
+
+def png_chunk(name, body):
+    checksum = zlib.crc32(name + body)
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+def with_transparent_grey(data, sample):
     at = data.index(b"IDAT") - 4
-    assert stored_pixels(bytes(data[:at] + chunk + data[at:])).min() == 255
+    return data[:at] + png_chunk(b"tRNS", struct.pack(">H", sample)) + data[at:]
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "L", "RGB"])
