@@ -14,14 +14,13 @@ from typing import ClassVar, Literal
 import keras
 import tensorflow as tf
 
+from manylabel.deploy.batch import network_inputs
 from manylabel.deploy.errors import DeploymentError
-from manylabel.deploy.stored import stored_jpeg
 from manylabel.storage.documents import Document
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.provenance import code_version
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.predict import load_checkpoint, new_model, probabilities, top_classes
-from manylabel.trainer.records.augment import evaluation_image
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, kept, list_checkpoints
 from manylabel.trainer.runs.directory import (
     DESCRIPTION,
@@ -33,9 +32,6 @@ from manylabel.trainer.runs.directory import (
 )
 
 SAVED_MODEL = "saved_model"
-# Images of a batch that are decoded at the same time; each can take the memory of an image of
-# `images.max_pixels`, at its default 650 MB.
-_DECODED_AT_ONCE = 4
 
 
 def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) -> Path:
@@ -138,28 +134,24 @@ class ImageClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best labels of encoded images; one bad image fails the batch, see stored_jpeg.
+        """The best labels of encoded images; a bad image has a fault instead and fails no other.
 
         Args:
             images: string [B], JPEG or PNG files' bytes.
 
         Returns:
             labels: string [B, k], best first; scores: float32 [B, k], probabilities. k is smaller
-            than asked for where there are fewer classes.
+            than asked for where there are fewer classes. faults: string [B], "" or why the image
+            is refused; its labels are then "" and its scores 0.
         """
-        pixels = tf.map_fn(
-            lambda encoded: evaluation_image(
-                stored_jpeg(encoded, self._policy), self._size, self._framing
-            ),
-            images,
-            fn_output_signature=tf.TensorSpec([self._size, self._size, 3], tf.float32),
-            parallel_iterations=_DECODED_AT_ONCE,
-        )
+        pixels, faults = network_inputs(images, self._policy, self._size, self._framing)
         logits = self._network(pixels, training=False)
         scores, class_ids = top_classes(logits, self._kind, self._top_k)
+        is_seen = (faults == "")[:, tf.newaxis]
         return {
-            "labels": tf.gather(self._labels, class_ids),
-            "scores": probabilities(scores, self._kind),
+            "labels": tf.where(is_seen, tf.gather(self._labels, class_ids), ""),
+            "scores": tf.where(is_seen, probabilities(scores, self._kind), 0.0),
+            "faults": faults,
         }
 
 

@@ -6,112 +6,157 @@ exported model must see the same.
 
 import tensorflow as tf
 
+from manylabel.deploy.byte_strings import ALL, begins_with, length_of, part
+from manylabel.deploy.file_header import FileHeader, first_fault, no_header, said
+from manylabel.deploy.jpeg_header import jpeg_header
+from manylabel.deploy.orientation import orientation_of
+from manylabel.deploy.png_header import png_header
 from manylabel.storage.image_policy import ImageConfig
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_EXIF_SIGNATURE = b"Exif\0\0"
-_APP0, _APP1 = 0xE0, 0xE1
-_ORIENTATION_TAG = 0x0112
-# The orientation stands among the first entries of the first directory of the first segment, some
-# 30 to 300 bytes into the file.
-_HEAD_BYTES = 4096
-_MOST_ENTRIES = 64
+# "Adobe" with transform 0. A later marker of the file's own, with its transform, overrules it.
+_ADOBE_SEGMENT = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+# Pixels; libjpeg's JPEG_MAX_DIMENSION, as in preprocessing.
+_JPEG_SIDE_LIMIT = 65_500
 
 
-def stored_jpeg(encoded: tf.Tensor, policy: ImageConfig) -> tf.Tensor:
+def stored_jpeg(encoded: tf.Tensor, policy: ImageConfig) -> tuple[tf.Tensor, tf.Tensor]:
     """A JPEG or PNG file (string []) to a JPEG: upright, opaque, its short side within the limit.
 
-    A JPEG that is upright and within the limit is returned as it is; preprocessing encodes it
-    again where it is progressive or CMYK. Other images are decoded, put on white, reduced, turned
-    upright and encoded again.
+    A baseline JPEG, grey or RGB, that is upright and within the limit is returned as it is. Other
+    images are decoded, put on white, reduced, turned upright and encoded again.
 
     `policy.max_bytes` and `policy.max_pixels` are tested before anything is decoded. They bound
     memory, of which a JPEG takes 4 to 5 bytes a pixel and a PNG 13 (measured on 20 megapixels).
 
-    Evaluating the result raises InvalidArgumentError for an image beyond these bounds, for
-    damaged bytes, and for other formats, of which TensorFlow has no decoder for WebP. An
-    orientation in a PNG is not looked for.
+    Returns:
+        The JPEG, string [], and its fault, string []: "" or, with "" for the JPEG, why the file
+        is refused. Refused are files beyond these bounds, other formats, of which TensorFlow has
+        no decoder for all, and what would be shown otherwise than in preprocessing.
+
+    Evaluating the result raises InvalidArgumentError where the decoder finds damage.
     """
-    head = tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=_HEAD_BYTES), tf.int32)
-    is_png = _starts_with(head, _PNG_SIGNATURE)
-    with tf.control_dependencies(_check_file(encoded, head, policy)):
-        sides = tf.cond(
-            is_png,
-            lambda: _png_sides(head),
-            lambda: tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64),
+    is_png = begins_with(encoded, _PNG_SIGNATURE)
+    unknown = _fault_of_file(encoded, is_png, policy)
+    header = FileHeader(
+        *tf.case(
+            [
+                (unknown != "", no_header),
+                (is_png, lambda: png_header(encoded)),
+            ],
+            default=lambda: jpeg_header(encoded),
         )
-    with tf.control_dependencies([_check_sides(sides, policy)]):
-        encoded = tf.identity(encoded)
-    orientation = _orientation(head)
-    is_final = (orientation == 1) & (tf.reduce_min(sides) <= policy.short_side_limit)
-    return tf.case(
+    )
+    orientation, orientation_fault = orientation_of(header.exif, header.xmp)
+    fault = first_fault(
+        (unknown != "", unknown),
+        (header.fault != "", header.fault),
+        *_faults_of_sides(header.sides, policy),
+        (orientation_fault != "", orientation_fault),
+    )
+    is_final = (
+        (orientation == 1)
+        & (header.channels < 4)
+        & ~header.is_progressive
+        & (tf.reduce_min(header.sides) <= policy.short_side_limit)
+    )
+
+    def recoded() -> tf.Tensor:
+        pixels = tf.cond(
+            is_png,
+            lambda: _decode_png(encoded, header.channels),
+            lambda: _decode_jpeg(encoded, header.channels),
+        )
+        return _encode(_turned(_reduced(pixels, policy), orientation), policy)
+
+    stored = tf.case(
         [
-            (is_png, lambda: _encode(_reduced(_png_on_white(encoded), policy), policy)),
-            (is_final, lambda: encoded),
+            (fault != "", lambda: tf.constant("")),
+            (is_final & ~is_png, lambda: encoded),
         ],
-        default=lambda: _encode(_turned(_reduced(_decode(encoded), policy), orientation), policy),
+        default=recoded,
+    )
+    return stored, fault
+
+
+def _fault_of_file(encoded: tf.Tensor, is_png: tf.Tensor, policy: ImageConfig) -> tf.Tensor:
+    size = length_of(encoded)
+    return first_fault(
+        (
+            ~is_png & ~begins_with(encoded, _JPEG_SIGNATURE),
+            # As numbers: many programs cannot show a message that is no UTF-8.
+            said(
+                "expected the bytes of a JPEG or PNG file (convert other formats first), "
+                "received bytes that begin with",
+                tf.io.decode_raw(part(encoded, 0, 8), tf.uint8),
+            ),
+        ),
+        (
+            size > policy.max_bytes,
+            said(f"expected a file of at most {policy.max_bytes} bytes, received", size),
+        ),
     )
 
 
-def _check_file(encoded: tf.Tensor, head: tf.Tensor, policy: ImageConfig) -> list[tf.Operation]:
-    is_known = _starts_with(head, _JPEG_SIGNATURE) | _starts_with(head, _PNG_SIGNATURE)
-    size = tf.strings.length(encoded)
+def _faults_of_sides(
+    sides: tf.Tensor, policy: ImageConfig
+) -> list[tuple[tf.Tensor, tf.Tensor | str]]:
+    # Of the sides first: the product of two sides of a PNG can overflow.
+    is_too_long = tf.reduce_any(sides > _JPEG_SIDE_LIMIT)
+    pixels = tf.reduce_prod(sides)
     return [
-        tf.debugging.Assert(
-            is_known,
-            [
-                "expected the bytes of a JPEG or PNG file (convert other formats first), "
-                "received bytes that begin with",
-                head[:8],  # As numbers: Python cannot show a message that is no UTF-8.
-            ],
-            summarize=8,
+        (
+            ~is_too_long & ((pixels < 1) | (pixels > policy.max_pixels)),
+            said(f"expected 1 to {policy.max_pixels} pixels, received height and width", sides),
         ),
-        tf.debugging.Assert(
-            size <= policy.max_bytes,
-            [f"expected a file of at most {policy.max_bytes} bytes, received", size],
+        (
+            is_too_long,
+            said(
+                f"expected sides of at most {_JPEG_SIDE_LIMIT} pixels, received height and width",
+                sides,
+            ),
         ),
     ]
 
 
-def _check_sides(sides: tf.Tensor, policy: ImageConfig) -> tf.Operation:
-    pixels = tf.reduce_prod(sides)
-    return tf.debugging.Assert(
-        (pixels > 0) & (pixels <= policy.max_pixels),
-        [f"expected 1 to {policy.max_pixels} pixels, received height and width", sides],
-    )
+def _decode_jpeg(encoded: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+    """JPEG to uint8 [h, w, 3], as trainer.records.augment decodes.
 
-
-def _starts_with(numbers: tf.Tensor, signature: bytes) -> tf.Tensor:
-    return tf.reduce_all(numbers[: len(signature)] == list(signature))
-
-
-def _png_sides(head: tf.Tensor) -> tf.Tensor:
-    """Height and width, int64 [2]: bytes 16 to 24 are the width and height, big-endian."""
-    digits = tf.cast(tf.reshape(head[16:24], [2, 4]), tf.int64)
-    return tf.reduce_sum(digits * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)[::-1]
-
-
-def _orientation(head: tf.Tensor) -> tf.Tensor:
-    """The EXIF orientation, int32 []: 1 to 8; 1 (upright) where there is none.
-
-    It is looked for where the Exif standard puts it, in the first segment, or in the second after
-    a JFIF header.
+    Four inks are taken for Adobe's, in which 255 is none, whether or not the file says so, as in
+    preprocessing; TensorFlow wants to be told.
     """
-    after_jfif = 4 + 256 * head[4] + head[5]
-    # Rolling instead of slicing: an offset beyond the end is no error.
-    segment = tf.roll(head, -tf.where(head[3] == _APP0, after_jfif, 2), 0)
-    has_exif = (segment[1] == _APP1) & _starts_with(segment[4:], _EXIF_SIGNATURE)
-    # TIFF: byte order, 42, the directory's offset; there, the number of entries, then 12 bytes
-    # each: tag, type, count (4 bytes), value (4 bytes, of which a short takes the first 2).
-    tiff = segment[4 + len(_EXIF_SIGNATURE) :]
-    is_little = tiff[0] == ord("I")
-    shorts = tf.reduce_sum(tf.reshape(tiff, [-1, 2]) * tf.where(is_little, [1, 256], [256, 1]), 1)
-    directory = tf.roll(shorts, -tf.where(is_little, shorts[2], shorts[3]) // 2, 0)
-    entries = tf.reshape(directory[1 : 1 + 6 * _MOST_ENTRIES], [-1, 6])
-    is_orientation = (entries[:, 0] == _ORIENTATION_TAG) & (tf.range(_MOST_ENTRIES) < directory[0])
-    orientation = tf.reduce_max(tf.where(is_orientation, entries[:, 4], 0))
-    return tf.where(has_exif & (orientation >= 1) & (orientation <= 8), orientation, 1)
+
+    def with_adobe() -> tf.Tensor:
+        return tf.strings.join([part(encoded, 0, 2), _ADOBE_SEGMENT, part(encoded, 2, ALL)])
+
+    encoded = tf.cond(channels == 4, with_adobe, lambda: encoded)
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_png(encoded: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+    """PNG to uint8 [h, w, 3].
+
+    Alpha is asked for only where there is some: to opaque pictures of 1, 2 or 4 bits TensorFlow
+    adds one of 1, 3 or 15 of 255.
+    """
+
+    def on_white() -> tf.Tensor:
+        pixels = tf.io.decode_png(encoded, channels=4)
+        alpha = pixels[..., 3]
+        # So it does where it finds the transparency damaged, which is the file's fault.
+        is_added = tf.reduce_any([tf.reduce_all(alpha == added) for added in (1, 3, 15)])
+        with tf.control_dependencies([tf.debugging.Assert(~is_added, ["damaged transparency"])]):
+            return _on_white(pixels)
+
+    return tf.cond(channels == 4, on_white, lambda: tf.io.decode_png(encoded, channels=3))
+
+
+def _on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 [h, w, 4] to [h, w, 3]. In 16-bit integers, which take half of the memory of floats."""
+    below_white = tf.cast(255 - pixels[..., :3], tf.uint16)
+    opaque_part = below_white * tf.cast(pixels[..., 3:], tf.uint16)  # at most 255²: fits
+    return 255 - tf.cast((opaque_part + 127) // 255, tf.uint8)
 
 
 def _turned(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -123,19 +168,6 @@ def _turned(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     pixels = tf.cond(is_one_of(3, 4, 6, 7), lambda: pixels[::-1], lambda: pixels)
     pixels = tf.cond(is_one_of(2, 3, 7, 8), lambda: pixels[:, ::-1], lambda: pixels)
     return tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-
-
-def _decode(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG to uint8 [h, w, 3], as trainer.records.augment decodes."""
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-
-
-def _png_on_white(encoded: tf.Tensor) -> tf.Tensor:
-    """PNG to uint8 [h, w, 3]. In 16-bit integers, which take half of the memory of floats."""
-    pixels = tf.io.decode_png(encoded, channels=4)
-    below_white = tf.cast(255 - pixels[..., :3], tf.uint16)
-    opaque_part = below_white * tf.cast(pixels[..., 3:], tf.uint16)  # at most 255²: fits
-    return 255 - tf.cast((opaque_part + 127) // 255, tf.uint8)
 
 
 def _reduced(pixels: tf.Tensor, policy: ImageConfig) -> tf.Tensor:

@@ -2,15 +2,23 @@
 
 import io
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
 from PIL import Image
 
+from manylabel.deploy.batch import network_inputs
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.images import store
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.image_policy import ImageConfig
+from manylabel.trainer.records.augment import evaluation_image
+from manylabel.trainer.records.config import FramingConfig
 
 SMALL = [f"small{number}.jpg" for number in range(14)]
 
@@ -51,6 +59,58 @@ def policy() -> ImageConfig:
     return ImageConfig(short_side_limit=64, max_pixels=400_000, max_bytes=400_000)
 
 
+class Seen(NamedTuple):
+    """A file on both ways to the network, in levels of 0 to 255, [48, 48, 3].
+
+    exported: zeros where the exported graph refuses the file. trained: None where preprocessing
+    rejects it.
+    """
+
+    exported: NDArray[np.float64]
+    trained: NDArray[np.float64] | None
+    fault: str
+
+    @property
+    def difference(self) -> float:
+        """Mean over the pixels of the absolute difference."""
+        assert self.trained is not None
+        return float(np.abs(self.exported - self.trained).mean())
+
+
+@pytest.fixture(scope="session")
+def see(policy: ImageConfig) -> Callable[[list[bytes]], list[Seen]]:
+    """see(files): each through preprocessing, and all as one batch through the graph."""
+    policy = policy.model_copy(update={"max_bytes": 2_000_000})
+    framing = FramingConfig(fit="pad", central_fraction=1.0)
+    exported = tf.function(
+        lambda images: network_inputs(images, policy, 48, framing),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    evaluated = tf.function(
+        lambda encoded: evaluation_image(encoded, 48, framing),
+        input_signature=[tf.TensorSpec([], tf.string)],
+    )
+
+    def levels(pixels: tf.Tensor) -> NDArray[np.float64]:
+        return (pixels.numpy().astype(np.float64) + 1) * 127.5
+
+    def trained(data: bytes) -> NDArray[np.float64] | None:
+        try:
+            return levels(evaluated(store(data, policy).encoded))
+        except (ImageRejectedError, tf.errors.InvalidArgumentError):
+            # `store` decodes no plain JPEG; in a job, hashing it has found damage before.
+            return None
+
+    def both(files: list[bytes]) -> list[Seen]:
+        pixels, faults = exported(tf.constant(files, tf.string))
+        return [
+            Seen(ours, trained(data), fault.decode())
+            for ours, data, fault in zip(levels(pixels), files, faults.numpy(), strict=True)
+        ]
+
+    return both
+
+
 @pytest.fixture(scope="session")
 def oriented() -> Callable[[int, str], bytes]:
     """oriented(orientation, byte_order): a JPEG that is to be turned."""
@@ -69,6 +129,7 @@ def originals() -> dict[str, bytes]:
         "translucent.png": file_bytes(translucent(photo(104)), "PNG"),
         "large translucent.png": file_bytes(translucent(photo(105, 640, 480)), "PNG"),
         "palette.png": file_bytes(photo(106).quantize(16), "PNG", transparency=3),
+        "opaque 4 bits.png": file_bytes(photo(111).quantize(16), "PNG", bits=4),
         "16 bits.png": file_bytes(Image.fromarray(grey), "PNG"),
         "grey.jpg": file_bytes(photo(108).convert("L"), "JPEG"),
         "progressive.jpg": file_bytes(photo(109), "JPEG", progressive=True, quality=95),

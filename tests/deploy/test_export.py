@@ -1,5 +1,6 @@
 """An exported run, alone in a fresh process, against the evaluation's predictions."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
@@ -96,6 +98,12 @@ def answers(classify, images):
     return list(zip(labels, answer["scores"].numpy(), strict=True))
 
 
+def file_bytes(image, **options):
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
 ALONE = """
 import pathlib, sys
 import keras, numpy as np, tensorflow as tf
@@ -106,7 +114,8 @@ files = [path.read_bytes() for path in sorted(images.iterdir())]
 best = classify(images=tf.constant(files))
 network = keras.models.load_model(model / "model.keras")
 pixels = np.linspace(-1, 1, 2 * 48 * 48 * 3, dtype=np.float32).reshape(2, 48, 48, 3)
-assert not {"pipeline", "preprocessing", "trainer", "eval", "deploy"} & set(sys.modules)
+assert "manylabel" not in sys.modules
+assert (best["faults"].numpy() == b"").all()
 labels = best["labels"].numpy().astype("U")
 np.savez(answer, labels=labels, scores=best["scores"], logits=network(pixels))
 """
@@ -147,15 +156,53 @@ def test_originals_get_the_answer_of_what_is_stored_of_them(classify, originals,
         np.testing.assert_allclose(scores, of_stored, rtol=0.05)
 
 
-def test_one_bad_image_is_named_as_the_reason(classify, originals):
-    images = tf.constant([originals["grey.jpg"], b"GIF89a"])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected the bytes of a JPEG or PNG"):
-        classify(images=images)
+def test_a_palette_of_4_bits_has_the_scores_of_its_other_forms(classify):
+    """TensorFlow's decoder gives it an alpha of 15 where none is asked for."""
+    colours = Image.radial_gradient("L").resize((48, 40)).convert("RGB").quantize(16)
+    forms = [
+        file_bytes(colours, bits=4),
+        file_bytes(colours, bits=8),
+        file_bytes(colours.convert("RGB")),
+    ]
+    assert [form[24:26] for form in forms] == [b"\x04\x03", b"\x08\x03", b"\x08\x02"]
+    of_4_bits, *others = answers(classify, forms)
+    white = answers(classify, [file_bytes(Image.new("RGB", (48, 40), "white"))])
+    for labels, scores in others:
+        assert labels == of_4_bits[0]
+        np.testing.assert_allclose(scores, of_4_bits[1], rtol=1e-6)
+    assert np.abs(white[0][1] - of_4_bits[1]).max() > 1e-3
+
+
+def test_a_bad_image_has_a_fault_and_fails_no_other(classify, originals):
+    good = ["small0.jpg", "large.png", "cmyk.jpg"]
+    damaged = originals["large.jpg"][:2000]
+    images = [damaged, originals[good[0]], b"GIF89a", originals[good[1]], originals[good[2]], b""]
+    answer = classify(images=tf.constant(images))
+    faults = [fault.decode() for fault in answer["faults"].numpy()]
+    assert faults[0].startswith("expected pixels that can be decoded, received a damaged file")
+    assert faults[2].endswith("received bytes that begin with 71 73 70 56 57 97")
+    assert faults[5].startswith("expected the bytes of a JPEG or PNG file")
+    assert [faults[place] for place in (1, 3, 4)] == ["", "", ""]
+    for place in (0, 2, 5):
+        assert (answer["labels"][place].numpy() == b"").all()
+        assert (answer["scores"][place].numpy() == 0).all()
+    among_bad = answers(classify, images)
+    alone = answers(classify, [originals[name] for name in good])
+    for place, (labels, scores) in zip((1, 3, 4), alone, strict=True):
+        assert among_bad[place][0] == labels
+        np.testing.assert_allclose(among_bad[place][1], scores, rtol=1e-5)
+
+
+def test_a_batch_of_bad_images_has_faults_alone(classify, originals):
+    answer = classify(images=tf.constant([b"GIF89a", originals["large.jpg"][:2000]]))
+    assert (answer["faults"].numpy() != b"").all()
+    assert (answer["labels"].numpy() == b"").all()
 
 
 def test_no_images_have_no_labels(classify):
     answer = classify(images=tf.constant([], tf.string))
-    assert answer["scores"].shape[0] == 0
+    assert answer["labels"].shape == answer["scores"].shape == (0, 5)
+    assert answer["faults"].shape == (0,)
 
 
 def test_the_graph_runs_on_any_device(classify):

@@ -16,16 +16,43 @@ RECODED = [
     "on its side.jpg",
     "translucent.png",
     "palette.png",
+    "opaque 4 bits.png",
     "16 bits.png",
+    "progressive.jpg",
+    "cmyk.jpg",
 ]
 
 
 @pytest.fixture(scope="module")
-def graph(policy):
+def traced(policy):
     return tf.function(
         lambda encoded: stored_jpeg(encoded, policy),
         input_signature=[tf.TensorSpec([], tf.string)],
     )
+
+
+@pytest.fixture(scope="module")
+def graph(traced):
+    """graph(file): the JPEG of a file that is not refused."""
+
+    def stored(data):
+        encoded, fault = traced(data)
+        assert fault.numpy() == b""
+        return encoded.numpy()
+
+    return stored
+
+
+@pytest.fixture(scope="module")
+def fault(traced):
+    """fault(file): why it is refused."""
+
+    def refused(data):
+        encoded, fault = traced(data)
+        assert encoded.numpy() == b""
+        return fault.numpy().decode()
+
+    return refused
 
 
 def pixels_of(encoded):
@@ -36,34 +63,26 @@ def test_what_is_stored_as_it_is_stays_as_it_is(graph, originals, stored):
     kept = [name for name, data in originals.items() if data == stored[name]]
     assert len(kept) >= 15
     for name in kept:
-        assert graph(originals[name]).numpy() == originals[name]
+        assert graph(originals[name]) == originals[name]
 
 
 def test_what_is_stored_stays_as_it_is(graph, stored):
     for encoded in stored.values():
-        assert graph(encoded).numpy() == encoded
+        assert graph(encoded) == encoded
 
 
 @pytest.mark.parametrize("name", RECODED)
 def test_what_only_changes_its_form_has_the_stored_pixels(graph, originals, stored, name):
-    np.testing.assert_array_equal(
-        pixels_of(graph(originals[name]).numpy()), pixels_of(stored[name])
-    )
+    np.testing.assert_array_equal(pixels_of(graph(originals[name])), pixels_of(stored[name]))
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_what_is_reduced_has_nearly_the_stored_pixels(graph, policy, originals, stored, name):
     """Pillow decodes a large JPEG, and shrinks a large picture, in two steps."""
-    ours, theirs = pixels_of(graph(originals[name]).numpy()), pixels_of(stored[name])
+    ours, theirs = pixels_of(graph(originals[name])), pixels_of(stored[name])
     assert ours.shape == theirs.shape
     assert min(ours.shape[:2]) == policy.short_side_limit
     assert np.abs(ours - theirs).mean() < 1.5
-
-
-@pytest.mark.parametrize("name", ["progressive.jpg", "cmyk.jpg"])
-def test_a_small_jpeg_of_another_kind_differs_by_one_encoding(graph, originals, stored, name):
-    ours, theirs = pixels_of(graph(originals[name]).numpy()), pixels_of(stored[name])
-    assert np.abs(ours - theirs).mean() < 3
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])
@@ -76,7 +95,7 @@ def test_every_exif_orientation_is_turned_upright(graph, oriented, byte_order, a
         if not after_jfif:  # as cameras write it
             encoded = encoded[:2] + encoded[4 + int.from_bytes(encoded[4:6], "big") :]
         upright = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))
-        ours = pixels_of(graph(encoded).numpy())
+        ours = pixels_of(graph(encoded))
         assert ours.shape == (upright.height, upright.width, 3)
         # The parts of the test picture differ by a hundred levels.
         assert np.abs(ours - np.asarray(upright, np.float64)).mean() < 4, orientation
@@ -88,7 +107,7 @@ def test_other_metadata_is_no_orientation(graph, originals):
     for body in (xmp, b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b""):
         segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
         encoded = plain[:2] + segment + plain[2:]
-        assert graph(encoded).numpy() == encoded
+        assert graph(encoded) == encoded
 
 
 def png_header(width, height):
@@ -108,40 +127,37 @@ def jpeg_header(width, height):
 
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header])
-def test_too_many_pixels_are_refused_before_they_are_decoded(graph, header):
-    message = r"expected 1 to 400000 pixels, received height and width.*\[1000 401\]"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        graph(header(401, 1000))
+def test_too_many_pixels_are_refused_before_they_are_decoded(graph, fault, header):
+    expected = "expected 1 to 400000 pixels, received height and width 1000 401"
+    assert fault(header(401, 1000)) == expected
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?i)invalid"):
         graph(header(400, 1000))
 
 
-def test_sides_whose_product_overflows_are_refused(graph):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected 1 to 400000 pixels"):
-        graph(png_header(2**31, 2**31))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected 1 to 400000 pixels"):
-        graph(png_header(2**32 - 1, 2**32 - 1))
+@pytest.mark.parametrize("side", [65_501, 2**31, 2**32 - 1])
+def test_sides_that_a_jpeg_cannot_have_are_refused(fault, side):
+    """Their product overflows, too."""
+    assert fault(png_header(side, side)) == (
+        f"expected sides of at most 65500 pixels, received height and width {side} {side}"
+    )
 
 
-def test_too_many_bytes_are_refused(graph, originals):
+def test_too_many_bytes_are_refused(graph, fault, originals):
     padded = originals["small0.jpg"].ljust(400_001, b"\0")
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 400000 bytes.*400001"):
-        graph(padded)
-    assert graph(padded[:-1]).numpy() == padded[:-1]
+    assert fault(padded) == "expected a file of at most 400000 bytes, received 400001"
+    assert graph(padded[:-1]) == padded[:-1]
 
 
 @pytest.mark.parametrize("format_", ["GIF", "BMP", "WEBP", "TIFF"])
-def test_another_format_is_refused_by_name_of_the_accepted_ones(graph, format_):
+def test_another_format_is_refused_by_name_of_the_accepted_ones(fault, format_):
     file = io.BytesIO()
     Image.new("RGB", (20, 20)).save(file, format_)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected the bytes of a JPEG or PNG"):
-        graph(file.getvalue())
+    assert fault(file.getvalue()).startswith("expected the bytes of a JPEG or PNG file")
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"<svg/>", "größer".encode()])
-def test_what_is_no_image_is_refused_by_name_of_the_accepted_ones(graph, data):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected the bytes of a JPEG or PNG"):
-        graph(data)
+def test_what_is_no_image_is_refused_by_name_of_the_accepted_ones(fault, data):
+    assert fault(data).startswith("expected the bytes of a JPEG or PNG file")
 
 
 @pytest.mark.parametrize("name", ["large.jpg", "large.png"])
