@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -59,9 +61,10 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], processes: int) -> No
         ) from error
 
 
+# What follows replaces names of Beam that are not public, so setup.cfg bounds Beam's version.
+#
 # Beam 2.77 waits for ever for a worker process that was killed, and for one that had not connected
-# when the job failed. What follows mends both; it replaces methods of Beam that are not public, so
-# setup.cfg bounds Beam's version.
+# when the job failed. These mend both.
 
 
 def _start_watched(handler: worker_handlers.SubprocessSdkWorkerHandler) -> None:
@@ -126,6 +129,27 @@ def _ending_quietly(read: Callable[..., None]) -> Callable[..., None]:
 
     return read_to_end
 
+
+# With worker processes, Beam listens at six ports on every interface of the machine, and unpickles,
+# that is executes, whatever anyone sends there. What follows leaves the loopback interface.
+
+
+_grpc = worker_handlers.grpc
+
+
+def _server_on_loopback(*arguments: Any, **options: Any) -> Any:
+    """As grpc.server, for servers that want to listen at any address."""
+    server = _grpc.server(*arguments, **options)
+    listen = server.add_insecure_port
+    # By name, because clients are told "localhost": where that is both 127.0.0.1 and ::1, no one
+    # else may listen at the one that is left.
+    server.add_insecure_port = lambda address: listen(address.replace("[::]", "localhost"))
+    return server
+
+
+_loopback_grpc = SimpleNamespace(**{**vars(_grpc), "server": _server_on_loopback})
+worker_handlers.grpc = _loopback_grpc
+local_job_service.grpc = _loopback_grpc
 
 _push = worker_handlers.ControlConnection.push
 _close = worker_handlers.ControlConnection.close

@@ -1,13 +1,15 @@
-"""What real processes made of pictures that the project ships: a dataset, a whole demo, a model."""
+"""What real processes made of pictures that the project ships: a dataset, a whole demo, a model;
+and who listens to the network."""
 
 import csv
+import ipaddress
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -119,3 +121,68 @@ def exported_demo(
         run = str(small_demo.output / "run")
         manylabel("export", run, "--output", str(model), stdout=nobody_reads)
     return model
+
+
+class Listener(NamedTuple):
+    """A TCP socket that waits for connections, and the process that has it."""
+
+    process: int
+    command: str
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+
+
+@pytest.fixture(scope="session")
+def listeners() -> Callable[[], set[Listener]]:
+    """listeners(): those of this process and of all that it started, directly or not."""
+    return _listeners
+
+
+@pytest.fixture(scope="session")
+def descendants() -> Callable[[int], list[int]]:
+    """descendants(process): the ids of the processes that it started, directly or not."""
+    return _descendants
+
+
+def _listeners() -> set[Listener]:
+    owners = {}
+    for process in [os.getpid(), *_descendants(os.getpid())]:
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            for descriptor in Path(f"/proc/{process}/fd").iterdir():
+                owners[os.readlink(descriptor)] = process, command.strip()
+        except OSError:
+            continue  # the process ended, or closed the file, while it was looked at
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            owner = owners.get(f"socket:[{inode}]")
+            if state == "0A" and owner is not None:
+                address, port = local.split(":")
+                found.add(Listener(*owner, _address(address), int(port, 16)))
+    return found
+
+
+def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """From the kernel's words of 32 bits, each in the machine's order of bytes."""
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    address = ipaddress.ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _descendants(parent: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended between the listing and the reading
+        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    found = []
+    waiting = [parent]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found

@@ -3,7 +3,9 @@
 import io
 import os
 import signal
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import apache_beam as beam
@@ -64,8 +66,37 @@ def all_files(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-def test_two_processes_write_the_same_bytes_as_one(catalog, report, tmp_path):
-    by_two = run(catalog, tmp_path / "dataset", processes=2)
+@pytest.fixture(scope="module")
+def by_two(catalog, tmp_path_factory, listeners):
+    """The report of a job of two processes, and who listened at many moments of it."""
+    seen, ended = [], threading.Event()
+
+    def watch():
+        while not ended.wait(0.25):
+            seen.append(listeners())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        report = run(catalog, tmp_path_factory.mktemp("two") / "dataset", processes=2)
+    finally:
+        ended.set()
+        watcher.join()
+    return report, seen
+
+
+def test_no_one_on_the_network_reaches_the_servers_of_two_processes(by_two):
+    """They execute what they are sent. Who is told to come to "localhost" finds them, whichever
+    address that is."""
+    _, seen = by_two
+    addresses = [Counter(listener.address for listener in moment) for moment in seen]
+    assert {address for found in addresses for address in found if not address.is_loopback} == set()
+    most = max(max(found.values(), default=0) for found in addresses)
+    assert most == 6, "docs/security.md says how many there are"
+
+
+def test_two_processes_write_the_same_bytes_as_one(by_two, report):
+    by_two, _ = by_two
     assert all_files(by_two.dataset) == all_files(report.dataset)
     assert by_two.counts == report.counts
     assert report.counts.model_dump() == {

@@ -25,8 +25,10 @@ DEADLINE = 150  # seconds
 
 
 @pytest.fixture
-def job(clipart_dataset: Dataset, tmp_path: Path) -> Iterator["Job"]:
-    job = Job(clipart_dataset, tmp_path)
+def job(
+    clipart_dataset: Dataset, tmp_path: Path, descendants: Callable[[int], list[int]]
+) -> Iterator["Job"]:
+    job = Job(clipart_dataset, tmp_path, descendants)
     yield job
     job.kill()
 
@@ -34,7 +36,10 @@ def job(clipart_dataset: Dataset, tmp_path: Path) -> Iterator["Job"]:
 class Job:
     """`manylabel train` in a process of its own, always the same command."""
 
-    def __init__(self, dataset: Dataset, folder: Path) -> None:
+    def __init__(
+        self, dataset: Dataset, folder: Path, descendants: Callable[[int], list[int]]
+    ) -> None:
+        self._descendants = descendants
         self.records = dataset.records(SplitName.TRAIN)
         self.run = folder / "run"
         self._log = folder / "log.txt"
@@ -95,7 +100,7 @@ class Job:
         assert self._process is not None
         return [
             process
-            for process in _descendants(self._process.pid)
+            for process in self._descendants(self._process.pid)
             if actor in Path(f"/proc/{process}/cmdline").read_bytes()
         ]
 
@@ -103,7 +108,7 @@ class Job:
         """Ends every process of the job, as a power cut would."""
         if self._process is None or self._process.poll() is not None:
             return
-        everything = [self._process.pid, *_descendants(self._process.pid)]
+        everything = [self._process.pid, *self._descendants(self._process.pid)]
         for process in everything:
             _kill(process)
         self._process.wait()
@@ -173,23 +178,6 @@ def test_a_killed_job_resumes_and_ends_with_the_same_number_of_samples(job: Job)
     job.assert_each_record_was_counted_once()
     steps = [json.loads(line)["step"] for line in (job.run / "metrics.jsonl").open()]
     assert steps == sorted(set(steps)), "lost updates leave no metrics behind"
-
-
-def _descendants(parent: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended between the listing and the reading
-        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found = []
-    waiting = [parent]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
 
 
 def _kill(process: int) -> None:
