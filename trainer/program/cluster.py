@@ -3,10 +3,12 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.job_config import JobConfig
 
 from manylabel.trainer.config import TopologyConfig
 from manylabel.trainer.errors import TrainingError
@@ -27,38 +29,56 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
     Raises:
         TrainingError: the cluster cannot be reached, or has no room for the workers.
     """
-    if ray.is_initialized():
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            if address is None:
+                _start_here(config, vector_bytes)
+            else:
+                _init(address, address=address)
+            stack.callback(ray.shutdown)
         yield _place_workers(config)
-        return
+
+
+def _start_here(config: TopologyConfig, vector_bytes: int) -> None:
     # A new page of the object store costs many times what a used one does; a store that holds
     # little more than what is under way comes back to its pages. One gradient and up to two
     # snapshots per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
     # Ray's processes listen on every interface; a cluster that ray.init starts has token
     # authentication on (unless RAY_AUTH_MODE says otherwise) and answers only to this user.
-    embedded = {
-        "address": "local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
-        "num_cpus": max(
+    _init(
+        None,
+        address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
+        num_cpus=max(
             len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1))
         ),
-        "object_store_memory": store,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
+        object_store_memory=store,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
         # Ray's own is 15: beside any other busy process, training would nearly stand still.
-        "_system_config": {"worker_niceness": 0},
-    }
+        _system_config={"worker_niceness": 0},
+    )
+
+
+def _init(where: str | None, **options: Any) -> None:
     try:
         ray.init(
-            **({"address": address} if address else embedded),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
+            **options, job_config=_InstalledCode(), log_to_driver=False, logging_level=logging.ERROR
         )
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise TrainingError(_cannot_join(address, error)) from error
-    try:
-        yield _place_workers(config)
-    finally:
-        ray.shutdown()
+        raise TrainingError(_cannot_join(where, error)) from error
+
+
+class _InstalledCode(JobConfig):
+    """Workers import what is installed on their node, and what PYTHONPATH there adds.
+
+    Ray would put the driver's current folder and the folder of its script before both, so that a
+    user's `trainer.py` or `random.py` would be executed; except where the job has a working
+    directory of its own, which Ray asks for by this method.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 def cpus_per_worker(config: TopologyConfig, nodes: Sequence[tuple[float, float]]) -> float | None:
