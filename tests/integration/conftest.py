@@ -1,13 +1,14 @@
-"""What real processes made of pictures that the project ships: a dataset, a whole demo, a model;
-and who listens to the network."""
+"""What real processes made of pictures that the project ships: a dataset, a whole demo, a model; a
+folder that nothing may be imported from; who listens to the network."""
 
 import csv
 import ipaddress
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -17,9 +18,11 @@ from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
 from manylabel.storage.dataset import Dataset
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES = 320
 DEMO_FOLDERS = ("animals", "food")
 DEMO_PICTURES = 64
+EXECUTED = "executed.txt"
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,31 @@ def clipart_dataset(openclipart: Path, tmp_path_factory: pytest.TempPathFactory)
     )
     preprocess(config, str(folder / "dataset"))
     return Dataset.open(folder / "dataset")
+
+
+@pytest.fixture(scope="session")
+def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a module of each name that Python, our dependencies or we import; none may be
+    executed."""
+    folder = tmp_path_factory.mktemp("hostile")
+    ours = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
+    assert {"trainer", "eval", "preprocessing", "pipeline", "deploy", "storage"} <= ours
+    for name in {"manylabel", *ours, *sys.stdlib_module_names, *packages_distributions()}:
+        (folder / f"{name}.py").write_text(
+            f"open({str(folder / EXECUTED)!r}, 'a').write(__file__ + chr(10))\n"
+            "raise ImportError(f'{__file__} was executed')\n"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def current_folder(hostile_folder: Path) -> Iterator[None]:
+    """Every test here runs where users keep a `trainer.py` or a `random.py` of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(hostile_folder)
+        yield
+    executed = hostile_folder / EXECUTED
+    assert not executed.exists(), executed.read_text()
 
 
 @dataclass(frozen=True)

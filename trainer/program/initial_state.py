@@ -6,7 +6,9 @@ memory nor a place on the GPUs that it would take.
 
 import multiprocessing
 import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,31 @@ from manylabel.trainer.runs.writer import CheckpointWriter
 
 def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """As `write_initial_checkpoint`, in a new process that sees no GPU."""
-    with ProcessPoolExecutor(
-        max_workers=1,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_be_quiet_on_the_cpu,
-    ) as process:
+    with (
+        _current_folder_off_path(),
+        ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_be_quiet_on_the_cpu,
+        ) as process,
+    ):
         return process.submit(write_initial_checkpoint, run, dataset, config).result()
+
+
+@contextmanager
+def _current_folder_off_path() -> Iterator[None]:
+    """For processes that are started meanwhile. multiprocessing starts them with `python -c`, which
+    would import a `random.py` of the user's current folder as Python's own."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _be_quiet_on_the_cpu() -> None:
