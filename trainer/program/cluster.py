@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
 from manylabel.trainer.config import TopologyConfig
@@ -65,7 +64,7 @@ def _init(where: str | None, **options: Any) -> None:
         ray.init(
             **options, job_config=_InstalledCode(), log_to_driver=False, logging_level=logging.ERROR
         )
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises just that when a busy machine is slow to start it
         raise TrainingError(_cannot_join(where, error)) from error
 
 
