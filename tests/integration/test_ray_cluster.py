@@ -1,16 +1,21 @@
 """The cluster that a job starts on this machine, with processes that are like workers."""
 
 import os
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import ray
 
 from manylabel.trainer.config import TopologyConfig
+from manylabel.trainer.program import topology
 from manylabel.trainer.program.cluster import ray_cluster
 
 pytestmark = pytest.mark.integration
+
+SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,37 @@ def start(cluster):
     yield start
     for actor in actors:
         ray.kill(actor)
+
+
+def documented_sockets():
+    """Name of a process -> how many sockets of it the documentation lists."""
+    rows = re.findall(r"^\| `([^`]+)`[^|]*\| (\d+) \|", SECURITY.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 8
+    return {name: int(count) for name, count in rows}
+
+
+def documented_name(listener):
+    if listener.process == os.getpid():
+        return "manylabel"
+    program, *arguments = listener.command.split()
+    name = Path(program).name
+    if name.startswith("python"):
+        name = next(Path(word).name for word in arguments if word.endswith(".py"))
+    agents = ("ray::RuntimeEnvAgent", "ray::DashboardAgent")
+    is_worker = name == "default_worker.py" or (name.startswith("ray::") and name not in agents)
+    return "ray::" if is_worker else name
+
+
+def test_only_the_sockets_that_the_documentation_lists_are_open(start, listeners):
+    kinds = (topology._ShardActor, topology._CoordinatorActor, topology._WorkerActor)
+    ray.get([start(kind).__ray_ready__.remote() for kind in kinds])
+    found = listeners()
+    assert [listener for listener in found if not listener.address.is_loopback] == []
+    documented = documented_sockets()
+    of_each = Counter((documented_name(listener), listener.process) for listener in found)
+    assert {"manylabel", "raylet", "gcs_server", "ray::"} <= {name for name, _ in of_each}
+    for (name, process), sockets in of_each.items():
+        assert sockets <= documented.get(name, 0), (name, process, sockets, found)
 
 
 def test_workers_search_neither_the_current_folder_nor_that_of_the_script(start):

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.job_config import JobConfig
 
 from manylabel.trainer.config import TopologyConfig
@@ -43,20 +44,18 @@ def _start_here(config: TopologyConfig, vector_bytes: int) -> None:
     # little more than what is under way comes back to its pages. One gradient and up to two
     # snapshots per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
-    # Ray's processes listen on every interface; a cluster that ray.init starts has token
-    # authentication on (unless RAY_AUTH_MODE says otherwise) and answers only to this user.
-    _init(
-        None,
-        address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
-        num_cpus=max(
-            len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1))
-        ),
-        object_store_memory=store,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        # Ray's own is 15: beside any other busy process, training would nearly stand still.
-        _system_config={"worker_niceness": 0},
-    )
+    with _loopback_only():
+        _init(
+            None,
+            address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
+            num_cpus=max(
+                len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1))
+            ),
+            object_store_memory=store,
+            include_dashboard=False,
+            # Ray's own is 15: beside any other busy process, training would nearly stand still.
+            _system_config={"worker_niceness": 0},
+        )
 
 
 def _init(where: str | None, **options: Any) -> None:
@@ -78,6 +77,21 @@ class _InstalledCode(JobConfig):
 
     def _runtime_env_has_working_dir(self) -> bool:
         return True
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Clusters that are started meanwhile listen on the loopback interface alone.
+
+    Ray does so on macOS and Windows, where it supports no clusters of several machines, as this
+    constant of it says. Its argument `_node_ip_address` cannot do it.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def cpus_per_worker(config: TopologyConfig, nodes: Sequence[tuple[float, float]]) -> float | None:
