@@ -22,7 +22,10 @@ SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 def cluster(tmp_path_factory):
     """A cluster that runs as long as these tests."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", "/dev/null")  # as in a container without one
         patch.setenv("PYTHONPATH", str(tmp_path_factory.mktemp("own")), prepend=os.pathsep)
+        for name in ("RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            patch.delenv(name, raising=False)
         with ray_cluster(None, TopologyConfig(workers=2), 0):
             yield
 
@@ -78,6 +81,13 @@ def test_only_the_sockets_that_the_documentation_lists_are_open(start, listeners
     assert {"manylabel", "raylet", "gcs_server", "ray::"} <= {name for name, _ in of_each}
     for (name, process), sockets in of_each.items():
         assert sockets <= documented.get(name, 0), (name, process, sockets, found)
+
+
+def test_the_token_and_the_folder_are_private(cluster):
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.parent.stat().st_mode & 0o777 == 0o700
+    assert Path(ray.get_runtime_context().get_temp_dir()).parent == token.parent
 
 
 def test_workers_search_neither_the_current_folder_nor_that_of_the_script(start):

@@ -12,6 +12,7 @@ from ray.job_config import JobConfig
 
 from manylabel.trainer.config import TopologyConfig
 from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.program.ray_files import private_ray_files
 
 
 @contextmanager
@@ -32,30 +33,35 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
     with ExitStack() as stack:
         if not ray.is_initialized():
             if address is None:
-                _start_here(config, vector_bytes)
+                stack.enter_context(_started_here(config, vector_bytes))
             else:
                 _init(address, address=address)
             stack.callback(ray.shutdown)
         yield _place_workers(config)
 
 
-def _start_here(config: TopologyConfig, vector_bytes: int) -> None:
+@contextmanager
+def _started_here(config: TopologyConfig, vector_bytes: int) -> Iterator[None]:
     # A new page of the object store costs many times what a used one does; a store that holds
     # little more than what is under way comes back to its pages. One gradient and up to two
     # snapshots per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
-    with _loopback_only():
-        _init(
-            None,
-            address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
-            num_cpus=max(
-                len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1))
-            ),
-            object_store_memory=store,
-            include_dashboard=False,
-            # Ray's own is 15: beside any other busy process, training would nearly stand still.
-            _system_config={"worker_niceness": 0},
-        )
+    with private_ray_files() as files:
+        with _loopback_only():
+            _init(
+                None,
+                address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
+                num_cpus=max(
+                    len(os.sched_getaffinity(0)),
+                    round(config.workers * (config.cpus_per_worker or 1)),
+                ),
+                object_store_memory=store,
+                include_dashboard=False,
+                # Ray's own is 15: beside any other busy process, training would nearly stand still.
+                _system_config={"worker_niceness": 0},
+                **files,
+            )
+        yield
 
 
 def _init(where: str | None, **options: Any) -> None:
