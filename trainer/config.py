@@ -2,7 +2,7 @@
 
 import enum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from manylabel.trainer.networks.config import ModelConfig
 from manylabel.trainer.networks.loss_config import LossConfig
@@ -31,13 +31,24 @@ class TopologyConfig(BaseModel):
         1, ge=1, description="processes that hold the parameters; open in the paper"
     )
     threads_per_shard: int = Field(1, ge=1, description="cores that one shard's update uses")
-    gpus_per_worker: float = Field(0, ge=0, description="GPUs; a fraction shares one")
+    gpus_per_worker: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs, whole ones or a fraction of one; none: one where there are GPUs",
+    )
     cpus_per_worker: float | None = Field(
         None, gt=0, description="cores a worker computes with; none: an equal share of all"
     )
     leased_batches: int = Field(
         4, ge=1, description="batches' worth of records that a worker takes at a time"
     )
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _of_one_gpu_or_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus % 1:
+            raise ValueError("expected a whole number of GPUs, or a fraction of one")
+        return gpus
 
 
 class CheckpointConfig(BaseModel):

@@ -111,11 +111,11 @@ def train(
         plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         with (
-            ray_cluster(address, config.topology, vector_bytes) as cpus_each,
+            ray_cluster(address, config.topology, vector_bytes) as share,
             MetricsLog(run, manifest.step) as metrics,
             _stop_signals() as stop,
         ):
-            topology = Topology(plan, cpus_each)
+            topology = Topology(plan, share)
             try:
                 monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
                 return monitor.watch(stop, manifest.step)

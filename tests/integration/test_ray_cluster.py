@@ -1,4 +1,4 @@
-"""The cluster that a job starts on this machine, with processes that are like workers."""
+"""The cluster that a job starts on this machine, with two GPUs that are not there."""
 
 import os
 import re
@@ -10,29 +10,37 @@ import pytest
 import ray
 
 from manylabel.trainer.config import TopologyConfig
-from manylabel.trainer.program import topology
+from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.program import room, topology
 from manylabel.trainer.program.cluster import ray_cluster
+from manylabel.trainer.program.room import Resources, room_for_workers
+from manylabel.trainer.program.topology import worker_options
 
 pytestmark = pytest.mark.integration
 
 SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
+WORKERS = 2
+CPUS = len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A cluster that runs as long as these tests."""
+def share(tmp_path_factory):
+    """What the room says of a cluster that runs as long as these tests."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as the command line sets it
         patch.setenv("HOME", "/dev/null")  # as in a container without one
         patch.setenv("PYTHONPATH", str(tmp_path_factory.mktemp("own")), prepend=os.pathsep)
         for name in ("RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
             patch.delenv(name, raising=False)
-        with ray_cluster(None, TopologyConfig(workers=2), 0):
-            yield
+        with ray_cluster(None, TopologyConfig(workers=WORKERS), 0) as share:
+            yield share
 
 
 @pytest.fixture
-def start(cluster):
-    """start(): the actor of a worker, which ends with the test."""
+def start(share):
+    """start(share): the actor of a worker, which ends with the test."""
 
     class Worker:  # in here, because the workers cannot import this module
         def environment(self, name):
@@ -43,8 +51,8 @@ def start(cluster):
 
     actors = []
 
-    def start(kind=Worker):
-        actors.append(ray.remote(kind).options(num_cpus=0).remote())
+    def start(share, kind=Worker):
+        actors.append(ray.remote(kind).options(**worker_options(share)).remote())
         return actors[-1]
 
     yield start
@@ -73,7 +81,7 @@ def documented_name(listener):
 
 def test_only_the_sockets_that_the_documentation_lists_are_open(start, listeners):
     kinds = (topology._ShardActor, topology._CoordinatorActor, topology._WorkerActor)
-    ray.get([start(kind).__ray_ready__.remote() for kind in kinds])
+    ray.get([start(Resources(0.1, 0), kind).__ray_ready__.remote() for kind in kinds])
     found = listeners()
     assert [listener for listener in found if not listener.address.is_loopback] == []
     documented = documented_sockets()
@@ -83,7 +91,7 @@ def test_only_the_sockets_that_the_documentation_lists_are_open(start, listeners
         assert sockets <= documented.get(name, 0), (name, process, sockets, found)
 
 
-def test_the_token_and_the_folder_are_private(cluster):
+def test_the_token_and_the_folder_are_private(share):
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert token.stat().st_mode & 0o777 == 0o600
     assert token.parent.stat().st_mode & 0o777 == 0o700
@@ -91,6 +99,34 @@ def test_the_token_and_the_folder_are_private(cluster):
 
 
 def test_workers_search_neither_the_current_folder_nor_that_of_the_script(start):
-    found = ray.get(start().search_path.remote())
+    found = ray.get(start(Resources(0.1, 0)).search_path.remote())
     assert os.environ["PYTHONPATH"].split(os.pathsep)[0] in found, "what the user adds is there"
     assert not {"", str(Path.cwd()), str(Path(sys.argv[0]).resolve().parent)} & set(found)
+
+
+def test_by_default_a_worker_sees_one_gpu_of_its_own(share, start):
+    assert share == Resources(max(1, CPUS // WORKERS), 1)
+    workers = [start(Resources(0.1, share.gpus)) for _ in range(WORKERS)]
+    seen = ray.get([worker.environment.remote("CUDA_VISIBLE_DEVICES") for worker in workers])
+    assert sorted(seen) == ["0", "1"]
+
+
+def test_room_is_counted_from_what_is_free(start, monkeypatch):
+    monkeypatch.setattr(room, "_PATIENCE_SECONDS", 0.5)
+    config = TopologyConfig(workers=WORKERS, cpus_per_worker=0.1)
+    other_job = start(Resources(CPUS - 0.5, 1))
+    ray.get(other_job.environment.remote(""))
+    expected = rf"workers with 0.1 cores and 1 GPUs .* 0.5 of {CPUS} cores and 1 of 2 GPUs; wait"
+    with pytest.raises(TrainingError, match=expected):
+        room_for_workers(config)
+    cores_only = config.model_copy(update={"gpus_per_worker": 0})
+    assert room_for_workers(cores_only) == Resources(0.1, 0)
+    ray.kill(other_job)
+    monkeypatch.undo()
+    assert room_for_workers(config) == Resources(0.1, 1), "what a job held is free when it ended"
+
+
+def test_what_no_idle_cluster_has_is_refused_at_once(share, monkeypatch):
+    monkeypatch.setattr(room, "_PATIENCE_SECONDS", 1e6)
+    with pytest.raises(TrainingError, match=r"3 workers .* 1 GPUs .*; lower .*gpus_per_worker"):
+        room_for_workers(TopologyConfig(workers=3, cpus_per_worker=0.1))

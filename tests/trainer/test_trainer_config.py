@@ -20,10 +20,10 @@ from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, RMSprop
 from manylabel.trainer.plane.protocols import GradientReport
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
-from manylabel.trainer.program.cluster import cpus_per_worker
 from manylabel.trainer.program.in_process import LocalCoordinator, LocalShards, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, stream_identity
+from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_share
 from manylabel.trainer.program.topology import _ShardActor
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.reader import BadRecordReport
@@ -273,20 +273,29 @@ def test_the_seed_decides_the_first_weights_and_dropout(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "nodes", "expected"),
     [
-        ({"workers": 1}, [(8, 0)], 8),
-        ({"workers": 3}, [(8, 0)], 2),
+        ({"workers": 1}, [(8, 0)], (8, 0)),
+        ({"workers": 3}, [(8, 0)], (2, 0)),
         ({"workers": 16}, [(8, 0)], None),
-        ({"workers": 3, "cpus_per_worker": 0.5}, [(8, 0)], 0.5),
-        ({"workers": 2}, [(4, 0)] * 3, 4),  # not a half of all 12: no node has 6
-        ({"workers": 5}, [(8, 0)] * 4, 4),
+        ({"workers": 3, "cpus_per_worker": 0.5}, [(8, 0)], (0.5, 0)),
+        ({"workers": 80, "cpus_per_worker": 0.1}, [(8, 0)], (0.1, 0)),
+        ({"workers": 2}, [(4, 0)] * 3, (4, 0)),  # not a half of all 12: no node has 6
+        ({"workers": 5}, [(8, 0)] * 4, (4, 0)),
         ({"workers": 2, "cpus_per_worker": 6}, [(4, 0)] * 3, None),
-        ({"workers": 4, "gpus_per_worker": 1}, [(8, 2), (8, 2)], 4),
-        ({"workers": 4, "gpus_per_worker": 0.5}, [(8, 0), (8, 2)], 2),
+        ({"workers": 4, "gpus_per_worker": 1}, [(8, 2), (8, 2)], (4, 1)),
+        ({"workers": 4, "gpus_per_worker": 0.5}, [(8, 0), (8, 2)], (2, 0.5)),
+        ({"workers": 3, "gpus_per_worker": 0.6}, [(8, 2)], None),  # not on what is left of two
+        ({"workers": 20, "gpus_per_worker": 0.1}, [(20, 2)], (1, 0.1)),
+        ({"workers": 3, "gpus_per_worker": 0.5}, [(8, 1.5)], (2, 0.5)),
         ({"workers": 3, "gpus_per_worker": 1}, [(8, 2), (8, 0)], None),
+        ({"workers": 2}, [(8, 2)], (4, 1)),  # one each where there are any
+        ({"workers": 3}, [(8, 2)], None),  # and not slowly without one
+        ({"workers": 3, "gpus_per_worker": 0}, [(8, 2)], (2, 0)),
+        ({"workers": 2, "gpus_per_worker": 2}, [(8, 2), (8, 3)], (8, 2)),
     ],
 )
-def test_workers_get_cores_on_nodes_that_have_them(settings, nodes, expected):
-    assert cpus_per_worker(TopologyConfig(**settings), nodes) == expected
+def test_workers_get_cores_and_gpus_on_nodes_that_have_them(settings, nodes, expected):
+    config, nodes = TopologyConfig(**settings), [Resources(*node) for node in nodes]
+    assert worker_share(config, nodes, gpus_per_worker(config, nodes)) == expected
 
 
 def test_a_shard_uses_as_many_threads_as_set(new_plan):
@@ -344,6 +353,7 @@ def test_the_defaults_are_the_papers_jft_recipe():
         ("topology.parameter_shards", 0),
         ("topology.threads_per_shard", 0),
         ("topology.gpus_per_worker", -1),
+        ("topology.gpus_per_worker", 1.5),  # Ray shares one GPU, or gives whole ones
         ("topology.cpus_per_worker", 0),
         ("topology.leased_batches", 0),
         ("checkpoints.every_samples", 0),

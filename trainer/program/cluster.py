@@ -1,8 +1,8 @@
-"""The Ray cluster that a job runs on: joined, or started on this machine; and its room."""
+"""The Ray cluster that a job runs on: joined, or started on this machine."""
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,10 +13,13 @@ from ray.job_config import JobConfig
 from manylabel.trainer.config import TopologyConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.program.ray_files import private_ray_files
+from manylabel.trainer.program.room import Resources, room_for_workers
 
 
 @contextmanager
-def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) -> Iterator[float]:
+def ray_cluster(
+    address: str | None, config: TopologyConfig, vector_bytes: int
+) -> Iterator[Resources]:
     """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
 
     A process that has called ray.init already stays in the cluster it is in.
@@ -25,7 +28,7 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
         vector_bytes: size of the model's flat vectors, which gradients and snapshots have.
 
     Yields:
-        Cores for each worker.
+        What each worker gets.
 
     Raises:
         TrainingError: the cluster cannot be reached, or has no room for the workers.
@@ -37,7 +40,7 @@ def ray_cluster(address: str | None, config: TopologyConfig, vector_bytes: int) 
             else:
                 _init(address, address=address)
             stack.callback(ray.shutdown)
-        yield _place_workers(config)
+        yield room_for_workers(config)
 
 
 @contextmanager
@@ -98,50 +101,6 @@ def _loopback_only() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def cpus_per_worker(config: TopologyConfig, nodes: Sequence[tuple[float, float]]) -> float | None:
-    """Cores for each worker: as set, or as many as let all workers have a place.
-
-    Args:
-        nodes: cores and GPUs of each node. A worker is on one node, so their sums do not decide.
-
-    Returns:
-        None when there is no place for all workers.
-    """
-    if config.cpus_per_worker is not None:
-        choices = [config.cpus_per_worker]
-    else:
-        shares = {cpus // count for cpus, _ in nodes for count in range(1, config.workers + 1)}
-        choices = sorted((share for share in shares if share >= 1), reverse=True)
-    for cpus_each in choices:
-        places = sum(_places(node, cpus_each, config.gpus_per_worker) for node in nodes)
-        if places >= config.workers:
-            return cpus_each
-    return None
-
-
-def _places(node: tuple[float, float], cpus_each: float, gpus_each: float) -> int:
-    cpus, gpus = node
-    places = int(cpus // cpus_each)
-    return min(places, int(gpus // gpus_each)) if gpus_each else places
-
-
-def _place_workers(config: TopologyConfig) -> float:
-    nodes = [
-        (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
-    cpus_each = cpus_per_worker(config, nodes)
-    if cpus_each is None:
-        found = ", ".join(f"{cpus:g} cores and {gpus:g} GPUs" for cpus, gpus in nodes)
-        raise TrainingError(
-            f"expected room for {config.workers} workers with {config.cpus_per_worker or 1:g} "
-            f"cores and {config.gpus_per_worker:g} GPUs each; the nodes have {found}; lower "
-            "trainer.topology.workers, cpus_per_worker or gpus_per_worker"
-        )
-    return cpus_each
 
 
 def _cannot_join(address: str | None, error: Exception) -> str:

@@ -4,8 +4,8 @@
             |                                    ^
             +--lease, commit--> Coordinator -----+ apply, publish, save
 
-Only this file and `cluster.py` know Ray. Handles implement `trainer.plane.protocols`, so that the
-classes behind them cannot tell actors from plain objects.
+Only this file, and those that find or start the cluster, know Ray. Handles implement
+`trainer.plane.protocols`, so that the classes behind them cannot tell actors from plain objects.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from manylabel.trainer.plane.optimizers import FloatVector
 from manylabel.trainer.plane.protocols import Answers, GradientReport, Snapshot
 from manylabel.trainer.plane.shard import UpdateId
 from manylabel.trainer.program.plan import TrainingPlan
+from manylabel.trainer.program.room import Resources
 from manylabel.trainer.records.reader import BadRecordReport
 
 
@@ -172,16 +173,16 @@ class Topology:
     """The running program of one plan: starts shards and coordinator, then workers as asked.
 
     Args:
-        cpus_per_worker: cores that a worker takes and computes with.
+        share: what a worker takes of its node and computes with.
 
     Raises:
         TrainingError: a part cannot be made from the plan.
     """
 
-    def __init__(self, plan: TrainingPlan, cpus_per_worker: float) -> None:
+    def __init__(self, plan: TrainingPlan, share: Resources) -> None:
         config = plan.config.topology
         self._plan = plan
-        self._cpus_per_worker = cpus_per_worker
+        self._share = share
         shard = ray.remote(_ShardActor).options(num_cpus=0, scheduling_strategy="SPREAD")
         self._shard_actors = [shard.remote() for _ in range(config.parameter_shards)]
         self._shards = RayShards(self._shard_actors)
@@ -200,11 +201,8 @@ class Topology:
         """Starts one more worker; its name."""
         name = f"worker-{self._started}"
         self._started += 1
-        gpus = self._plan.config.topology.gpus_per_worker
-        actor = (
-            ray.remote(_WorkerActor).options(num_cpus=self._cpus_per_worker, num_gpus=gpus).remote()
-        )
-        threads = max(1, int(self._cpus_per_worker))
+        actor = ray.remote(_WorkerActor).options(**worker_options(self._share)).remote()
+        threads = max(1, int(self._share.cpus))
         coordinator = RayCoordinator(self._coordinator)
         run = actor.run.remote(self._plan, name, threads, self._shards, coordinator)
         self._workers[run] = name, actor
@@ -249,6 +247,11 @@ class Topology:
         workers = [actor for _, actor in self._workers.values()]
         for actor in [*workers, self._coordinator, *self._shard_actors]:
             ray.kill(actor)
+
+
+def worker_options(share: Resources) -> dict[str, Any]:
+    """Ray's options of a worker's actor."""
+    return {"num_cpus": share.cpus, "num_gpus": share.gpus}
 
 
 def _get(answers: Any) -> Any:

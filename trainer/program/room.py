@@ -1,0 +1,116 @@
+"""Room for the workers on the nodes of a Ray cluster, and what each of them gets."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import ray
+from ray._private.state import available_resources_per_node
+
+from manylabel.trainer.config import TopologyConfig
+from manylabel.trainer.errors import TrainingError
+
+# What a job that has just ended held is free a moment later only.
+_PATIENCE_SECONDS = 10.0
+
+
+class Resources(NamedTuple):
+    """Of a node, or of a worker on it. A fraction of a GPU is shared with other workers."""
+
+    cpus: float
+    gpus: float
+
+
+def room_for_workers(config: TopologyConfig) -> Resources:
+    """What each worker gets on the cluster that this process has joined, of what is free there.
+
+    Raises:
+        TrainingError: there is no room for all workers.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        nodes = _nodes()
+        gpus = gpus_per_worker(config, [whole for whole, _ in nodes])
+        share = worker_share(config, [free for _, free in nodes], gpus)
+        if share is not None:
+            return share
+        if not worker_share(config, [whole for whole, _ in nodes], gpus):
+            advice = "lower trainer.topology.workers, cpus_per_worker or gpus_per_worker"
+            break
+        if time.monotonic() > deadline:
+            advice = "wait for the other jobs there, or lower trainer.topology.workers"
+            break
+        time.sleep(0.1)
+    found = ", ".join(
+        f"{free.cpus:g} of {whole.cpus:g} cores and {free.gpus:g} of {whole.gpus:g} GPUs"
+        for whole, free in nodes
+    )
+    raise TrainingError(
+        f"expected room for {config.workers} workers with {config.cpus_per_worker or 1:g} cores "
+        f"and {gpus:g} GPUs each; the nodes have free: {found}; {advice}"
+    )
+
+
+def gpus_per_worker(config: TopologyConfig, nodes: Sequence[Resources]) -> float:
+    """As set, or one where there are any, in use or not: beside other jobs, too, a worker must not
+    go as slowly as without a GPU and say nothing.
+
+    Args:
+        nodes: all that each node has.
+    """
+    if config.gpus_per_worker is not None:
+        return config.gpus_per_worker
+    return 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
+
+
+def worker_share(
+    config: TopologyConfig, nodes: Sequence[Resources], gpus: float
+) -> Resources | None:
+    """Cores as set, or as many as let all workers have a place, and GPUs as given.
+
+    Args:
+        nodes: what is free on each. A worker is on one node, so their sums do not decide.
+
+    Returns:
+        None when there is no place for all workers.
+    """
+    if config.cpus_per_worker is not None:
+        choices = [config.cpus_per_worker]
+    else:
+        shares = {node.cpus // count for node in nodes for count in range(1, config.workers + 1)}
+        choices = sorted((share for share in shares if share >= 1), reverse=True)
+    for cpus in choices:
+        share = Resources(cpus, gpus)
+        if sum(_places(node, share) for node in nodes) >= config.workers:
+            return share
+    return None
+
+
+def _places(node: Resources, share: Resources) -> int:
+    places = _times(share.cpus, node.cpus)
+    if share.gpus == 0:
+        return places
+    if share.gpus >= 1:
+        return min(places, _times(share.gpus, node.gpus))
+    whole, rest = divmod(node.gpus, 1)  # a fraction is of one GPU, not of what is left of two
+    return min(places, int(whole) * _times(share.gpus, 1) + _times(share.gpus, rest))
+
+
+def _times(part: float, whole: float) -> int:
+    """How often a part fits; 0.1 fits ten times into 1, which `1 // 0.1` denies."""
+    return int(whole / part + 1e-6)
+
+
+def _nodes() -> list[tuple[Resources, Resources]]:
+    """All that each node has, and what is free of it. ray.available_resources would say the latter
+    of the cluster only; a worker needs it of one node."""
+    free = available_resources_per_node()
+    return [
+        (_resources(node["Resources"]), _resources(free.get(node["NodeID"], {})))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def _resources(amounts: dict[str, float]) -> Resources:
+    return Resources(amounts.get("CPU", 0.0), amounts.get("GPU", 0.0))
