@@ -34,7 +34,8 @@ class TopologyConfig(BaseModel):
     gpus_per_worker: float | None = Field(
         None,
         ge=0,
-        description="GPUs, whole ones or a fraction of one; none: one where there are GPUs",
+        description="GPUs, whole ones or a fraction of one; none: one where there are GPUs, "
+        "0: the worker sees none",
     )
     cpus_per_worker: float | None = Field(
         None, gt=0, description="cores a worker computes with; none: an equal share of all"

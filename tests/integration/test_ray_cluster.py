@@ -111,6 +111,12 @@ def test_by_default_a_worker_sees_one_gpu_of_its_own(share, start):
     assert sorted(seen) == ["0", "1"]
 
 
+def test_a_worker_without_gpus_sees_none(start):
+    config = TopologyConfig(workers=WORKERS, gpus_per_worker=0)
+    worker = start(room_for_workers(config))
+    assert ray.get(worker.environment.remote("CUDA_VISIBLE_DEVICES")) == ""
+
+
 def test_room_is_counted_from_what_is_free(start, monkeypatch):
     monkeypatch.setattr(room, "_PATIENCE_SECONDS", 0.5)
     config = TopologyConfig(workers=WORKERS, cpus_per_worker=0.1)

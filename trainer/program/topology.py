@@ -251,7 +251,13 @@ class Topology:
 
 def worker_options(share: Resources) -> dict[str, Any]:
     """Ray's options of a worker's actor."""
-    return {"num_cpus": share.cpus, "num_gpus": share.gpus}
+    # Ray shows a worker the GPUs that it has, but to one that has none it leaves all to see.
+    environment = {} if share.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    return {
+        "num_cpus": share.cpus,
+        "num_gpus": share.gpus,
+        "runtime_env": {"env_vars": environment},
+    }
 
 
 def _get(answers: Any) -> Any:
