@@ -1,5 +1,6 @@
 """The cluster that a job starts on this machine, with two GPUs that are not there."""
 
+import importlib
 import os
 import re
 import sys
@@ -136,3 +137,26 @@ def test_what_no_idle_cluster_has_is_refused_at_once(share, monkeypatch):
     monkeypatch.setattr(room, "_PATIENCE_SECONDS", 1e6)
     with pytest.raises(TrainingError, match=r"3 workers .* 1 GPUs .*; lower .*gpus_per_worker"):
         room_for_workers(TopologyConfig(workers=3, cpus_per_worker=0.1))
+
+
+def test_an_actor_that_cannot_be_created_is_not_a_lost_one(start, tmp_path, monkeypatch):
+    """As on a node without our package: this module is found by the driver alone."""
+    (tmp_path / "only_here.py").write_text("class Actor:\n    def start(self): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+
+    answer = start(Resources(0.1, 0), only_here.Actor).start.remote()
+    with pytest.raises(
+        TrainingError, match=r"could not be created \(.*No module named 'only_here'"
+    ):
+        topology._get(answer)
+    end = topology._how_it_ended("worker-0", answer)
+    assert "only_here" in str(end.error), "the job ends with it; others would fare no better"
+
+
+def test_a_lost_actor_is_told_as_lost(start):
+    actor = start(Resources(0.1, 0))
+    ray.get(actor.environment.remote(""))
+    ray.kill(actor)
+    with pytest.raises(TrainingError, match=r"was lost \(.*\); run the same command again"):
+        topology._get(actor.environment.remote(""))

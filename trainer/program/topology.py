@@ -16,7 +16,13 @@ from typing import Any
 import numba
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+)
 
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
@@ -266,10 +272,10 @@ def _get(answers: Any) -> Any:
         return ray.get(answers)
     except RayTaskError as error:
         if isinstance(error.cause, RayError):
-            raise _lost(error.cause) from error
+            raise _what_became(error.cause) from error
         raise error.cause from None
     except RayError as error:
-        raise _lost(error) from error
+        raise _what_became(error) from error
 
 
 def _how_it_ended(worker: str, run: Any) -> WorkerEnd:
@@ -282,15 +288,31 @@ def _how_it_ended(worker: str, run: Any) -> WorkerEnd:
         ray.get(run)
     except RayTaskError as error:
         if isinstance(error.cause, RayError):
-            raise _lost(error.cause) from error
+            raise _what_became(error.cause) from error
         return WorkerEnd(worker, f"{type(error.cause).__name__}: {error.cause}", error.cause)
-    except RayError as error:  # its process or its node is gone
-        return WorkerEnd(worker, str(error).splitlines()[0])
+    except RayError as error:
+        if _never_was(error):
+            never_was = _what_became(error)
+            return WorkerEnd(worker, str(never_was), never_was)
+        return WorkerEnd(worker, str(error).splitlines()[0])  # its process or its node is gone
     return WorkerEnd(worker, None)
 
 
-def _lost(error: RayError) -> TrainingError:
+def _what_became(error: RayError) -> TrainingError:
+    """What to tell of an actor that does not answer: a lost one can be had again."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if _never_was(error):
+        return TrainingError(
+            f"a process of the program could not be created ({lines[-1]}); every node needs the "
+            "same manylabel, Python and Ray as this machine, installed or on its PYTHONPATH"
+        )
     return TrainingError(
-        f"a parameter shard or the coordinator was lost ({str(error).splitlines()[0]}); "
+        f"a parameter shard or the coordinator was lost ({lines[0]}); "
         "run the same command again to go on from the last checkpoint"
+    )
+
+
+def _never_was(error: RayError) -> bool:
+    return isinstance(error, ActorUnschedulableError | RuntimeEnvSetupError) or (
+        isinstance(error, RayActorError) and error.actor_init_failed
     )
