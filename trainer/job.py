@@ -20,8 +20,13 @@ from manylabel.trainer.program.cluster import ray_cluster
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
-from manylabel.trainer.runs.checkpoint import read_manifest
-from manylabel.trainer.runs.directory import check_run, describe_run, sole_training_job
+from manylabel.trainer.runs.checkpoint import checkpoint_path, read_manifest
+from manylabel.trainer.runs.directory import (
+    check_run,
+    describe_run,
+    is_described,
+    sole_training_job,
+)
 from manylabel.trainer.runs.metrics_log import MetricsLog
 from manylabel.trainer.runs.resume import checkpoint_to_resume
 
@@ -102,12 +107,10 @@ def train(
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
         checkpoint = checkpoint_to_resume(run)
-        if checkpoint is not None:
-            check_stream(checkpoint, read_manifest(checkpoint).stream, dataset, config.input)
-        describe_run(run, dataset, config, stored)
-        if checkpoint is None:
+        if checkpoint is None or _never_began(run, checkpoint):
             checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)
+        check_stream(checkpoint, manifest.stream, dataset, config.input)
         plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         with (
@@ -115,12 +118,19 @@ def train(
             MetricsLog(run, manifest.step) as metrics,
             _stop_signals() as stop,
         ):
+            describe_run(run, dataset, config, stored)
             topology = Topology(plan, share)
             try:
                 monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
                 return monitor.watch(stop, manifest.step)
             finally:
                 topology.close()
+
+
+def _never_began(run: Path, checkpoint: Path) -> bool:
+    """Whether this is the initial checkpoint of a job that found no cluster: it may be of other
+    settings, since none were written down."""
+    return checkpoint == checkpoint_path(run, 0) and not is_described(run)
 
 
 class _Monitor:

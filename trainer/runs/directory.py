@@ -19,7 +19,7 @@ from manylabel.storage.schema import LABELS_SCHEMA
 from manylabel.storage.tables import read_table, write_table
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.runs.checkpoint import CheckpointInfo
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, finished_checkpoints
 
 DESCRIPTION = "run.json"
 SETTINGS = "config.yaml"
@@ -82,18 +82,28 @@ def open_run(run: Path) -> RunDescription:
         ) from error
 
 
+def is_described(run: Path) -> bool:
+    """Whether a job has begun to train in this directory."""
+    return (run / DESCRIPTION).exists()
+
+
 def check_run(run: Path, dataset: Dataset, config: TrainerConfig) -> None:
     """Whether a run that is there can go on with a dataset and settings; writes nothing.
 
     Raises:
         TrainingError: the run was made from another dataset, or with settings that do not allow
-            going on with these.
-        DocumentError: the run's description cannot be read.
+            going on with these; or it has no description.
+        DocumentError: its description cannot be read.
     """
-    if (run / DESCRIPTION).exists():
+    if is_described(run):
         description = open_run(run)
         check_dataset(run, description, dataset)
         _check_settings(run, description, config)
+    elif any(int(path.name) > 0 for path in finished_checkpoints(run)):
+        raise TrainingError(
+            f"{run}: expected {DESCRIPTION} beside the checkpoints, found none, so what they were "
+            "made from cannot be said; put it back, or use another --run"
+        )
 
 
 def check_dataset(run: Path, description: RunDescription, dataset: Dataset) -> None:
@@ -128,7 +138,7 @@ def describe_run(
     check_run(run, dataset, config)
     labels = dataset.labels()
     created = datetime.datetime.now(datetime.UTC)
-    if (run / DESCRIPTION).exists():
+    if is_described(run):
         created = open_run(run).created
     description = RunDescription(
         dataset=str(dataset.root.absolute()),

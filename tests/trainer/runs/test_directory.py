@@ -15,7 +15,13 @@ from manylabel.storage.provenance import code_version
 from manylabel.storage.tables import write_table
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.runs.directory import describe_run, open_run, read_labels, sole_training_job
+from manylabel.trainer.runs.directory import (
+    check_run,
+    describe_run,
+    open_run,
+    read_labels,
+    sole_training_job,
+)
 
 CONFIG = TrainerConfig()
 
@@ -137,6 +143,14 @@ def test_a_label_table_of_another_dataset_is_noticed(tmp_path, dataset):
     write_table(tmp_path / "labels.parquet", swapped.cast(table.schema))
     with pytest.raises(TrainingError, match=r"expected the 2 labels .* received 2 others; copy"):
         read_labels(tmp_path, description)
+
+
+def test_checkpoints_without_a_description_are_not_gone_on_with(tmp_path, dataset):
+    (tmp_path / "checkpoints" / "00000000").mkdir(parents=True)  # of a job that found no cluster
+    check_run(tmp_path, dataset, CONFIG)
+    (tmp_path / "checkpoints" / "00000020").mkdir()
+    with pytest.raises(TrainingError, match=r"expected run\.json beside the checkpoints"):
+        check_run(tmp_path, dataset, CONFIG)
 
 
 def test_a_moved_dataset_is_the_same(tmp_path, dataset):
