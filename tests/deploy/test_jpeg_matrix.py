@@ -189,7 +189,9 @@ ODD = {
     "many segments": before(
         MODES["colours"], TABLES, segment(COMMENT, b"") * 900, segment(EXIF, oriented(6))
     ),
-    "segments without a length": before(MODES["colours"], TABLES, b"\xff\xe5\0\0\xff\xe5\0\1"),
+    "segments without a length": before(
+        MODES["colours"], TABLES, EXIF + b"\0\0" + oriented(6) + EXIF + b"\0\1"
+    ),
     "a marker without a segment": before(MODES["colours"], TABLES, b"\xff\xd0"),
     "another picture behind it": MODES["colours"] + jpeg(picture().rotate(180)),
     "arithmetic coding": ARITHMETIC,

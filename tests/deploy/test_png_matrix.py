@@ -167,7 +167,7 @@ ODD = {
     "a palette longer than its bits": png(PALETTE, 4, PALETTE_4, COLOURS_8),
     "a palette of an RGB picture": png(COLOUR, 8, RGB, COLOURS_8),
     "transparency of an RGBA picture": png(
-        COLOUR_ALPHA, 8, drawn(COLOUR_ALPHA, 8), [transparent(b"\0\7")]
+        COLOUR_ALPHA, 8, drawn(COLOUR_ALPHA, 8), [transparent(b"\0\7\1")]
     ),
     "transparency of nothing": png(PALETTE, 4, PALETTE_4, [*COLOURS_4, transparent(b"")]),
     "fewer significant bits": png(GREY, 4, GREY_4, [chunk(b"sBIT", b"\2")]),
