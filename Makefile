@@ -41,5 +41,5 @@ lock: setup ## Write requirements.lock anew from setup.cfg.
 	  --output-file requirements.lock setup.cfg
 
 clean: ## Remove results and caches; .venv stays.
-	rm -rf demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo-output build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

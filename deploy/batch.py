@@ -7,7 +7,11 @@ from manylabel.storage.image_policy import ImageConfig
 from manylabel.trainer.records.augment import evaluation_image
 from manylabel.trainer.records.config import FramingConfig
 
-_DAMAGED = "expected pixels that can be decoded, received a damaged file, or one cut short"
+# What else a decoder may fail of, it does not say here.
+_DAMAGED = (
+    "expected pixels that can be decoded, received a damaged file, one cut short, or one too large "
+    "for the memory there is"
+)
 # Images of a batch that are decoded at the same time; each can take the memory of an image of
 # `images.max_pixels`, at its default 650 MB.
 _DECODED_AT_ONCE = 4

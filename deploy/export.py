@@ -59,9 +59,11 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
     labels = read_labels(run, description).column("name").to_pylist()
     check_origin(checkpoint, description)
     # Not on a GPU, which may be full of a training job. The exported graph is bound to no device.
-    with tf.device("/CPU:0"), kept([checkpoint]):
+    with tf.device("/CPU:0"), kept([checkpoint]) as found:
+        if not found:
+            raise DeploymentError(f"{checkpoint.path}: was removed just now; export again")
         network = new_model(description)
-        load_checkpoint(network, checkpoint.path, averaged=True)
+        load_checkpoint(network, checkpoint, averaged=True)
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -11,14 +11,12 @@ from manylabel.deploy.file_header import FileHeader, first_fault, no_header, sai
 from manylabel.deploy.jpeg_header import jpeg_header
 from manylabel.deploy.orientation import orientation_of
 from manylabel.deploy.png_header import png_header
-from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # "Adobe" with transform 0. A later marker of the file's own, with its transform, overrules it.
 _ADOBE_SEGMENT = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
-# Pixels; libjpeg's JPEG_MAX_DIMENSION, as in preprocessing.
-_JPEG_SIDE_LIMIT = 65_500
 
 
 def stored_jpeg(encoded: tf.Tensor, policy: ImageConfig) -> tuple[tf.Tensor, tf.Tensor]:
@@ -103,7 +101,7 @@ def _faults_of_sides(
     sides: tf.Tensor, policy: ImageConfig
 ) -> list[tuple[tf.Tensor, tf.Tensor | str]]:
     # Of the sides first: the product of two sides of a PNG can overflow.
-    is_too_long = tf.reduce_any(sides > _JPEG_SIDE_LIMIT)
+    is_too_long = tf.reduce_any(sides > JPEG_SIDE_LIMIT)
     pixels = tf.reduce_prod(sides)
     return [
         (
@@ -113,7 +111,7 @@ def _faults_of_sides(
         (
             is_too_long,
             said(
-                f"expected sides of at most {_JPEG_SIDE_LIMIT} pixels, received height and width",
+                f"expected sides of at most {JPEG_SIDE_LIMIT} pixels, received height and width",
                 sides,
             ),
         ),

@@ -50,17 +50,24 @@ class Evaluator:
     Args:
         dataset: Gives held-out labels, label names and training counts.
         config: k, weights and ranks.
+        weights: `raw_weights` of both, where they have been read.
 
     Raises:
         EvaluationError: the held-out split cannot be scored; no label has a positive weight.
     """
 
-    def __init__(self, dataset: Dataset, config: EvalConfig) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: EvalConfig,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         self._dataset = dataset
         self._config = config
         self._heldout = heldout = read_heldout_labels(dataset)
         self._labels = labels = dataset.labels()
-        weights = raw_weights(config.weights, labels)
+        if weights is None:
+            weights = raw_weights(config.weights, labels)
         self._settings = settings_key(config, weights)
         self._weights = normalised(weights)
         constant = frequency_predictions(
@@ -76,18 +83,14 @@ class Evaluator:
                 f"received {images.images} images with labels, all of weight 0; change eval.weights"
             )
 
-    @property
-    def settings(self) -> str:
-        """The name of the settings, under which results are stored."""
-        return self._settings
-
     def evaluate_files(self, run_dir: Location, provenance: Provenance) -> EvaluationSummary:
         """Scores evals/<provenance.step>/predictions.parquet of a run, writes the result below it.
 
         Raises:
             EvaluationError: no predictions, predictions of another dataset or checkpoint, or as
                 `evaluate`.
-            DocumentError: another version of manylabel made the predictions.
+            TableError: the predictions are damaged.
+            DocumentError: another version of manylabel made them.
         """
         path = predictions_path(run_dir, provenance.step)
         self._check_origin(read_origin(path), path, provenance)

@@ -17,6 +17,7 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.storage.atomic import replacing
 from manylabel.storage.documents import Document
 from manylabel.storage.locations import Location
+from manylabel.storage.tables import opened_table
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -28,9 +29,6 @@ PREDICTIONS_SCHEMA = pa.schema(
 """One row per image; the lists are parallel and equally long: best first, ties by class id."""
 
 _ORIGIN_KEY = b"manylabel.origin"
-
-# What pyarrow raises for a damaged file; which, depends on the byte that is wrong.
-_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class ScoreKind(StrEnum):
@@ -166,50 +164,35 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
 
     Raises:
         EvaluationError: the file is missing, not such a table, or `PredictionBatch` refuses it.
+        TableError: it is damaged.
     """
     with _opened(path) as table:
-        batches = table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names)
-        while (rows := _next(batches, path)) is not None:
+        for rows in table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names):
+            rows.validate(full=True)  # Text that is not UTF-8 is read without a complaint.
             try:
                 rows = rows.cast(PREDICTIONS_SCHEMA)
             except (ValueError, pa.ArrowNotImplementedError) as error:
+                reason = " ".join(str(error).split())  # Arrow's may have several lines.
                 raise EvaluationError(
-                    f"{path}: expected columns of types {PREDICTIONS_SCHEMA.types}: {error}"
+                    f"{path}: expected columns of types {PREDICTIONS_SCHEMA.types}: {reason}"
                 ) from error
             try:
-                yield PredictionBatch(
+                batch = PredictionBatch(
                     rows.column("image_id").to_pylist(),
                     _as_matrix(rows.column("class_ids")),
                     _as_matrix(rows.column("scores")),
                 )
             except EvaluationError as error:
                 raise EvaluationError(f"{path}: {error}") from error
-
-
-def _next(batches: Iterator[pa.RecordBatch], path: Location) -> pa.RecordBatch | None:
-    """The next batch, None after the last.
-
-    Raises:
-        EvaluationError: the file is damaged here.
-    """
-    try:
-        rows = next(batches, None)
-        if rows is not None:
-            rows.validate(full=True)  # Text that is not UTF-8 is read without a complaint.
-        return rows
-    except _DAMAGE as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Location, error: Exception) -> EvaluationError:
-    return EvaluationError(f"{path}: not a readable Parquet file: {error}; predict again")
+            yield batch
 
 
 def read_origin(path: Location) -> PredictionOrigin | None:
     """What a file of predictions was made from; None for a file of another tool.
 
     Raises:
-        EvaluationError: the file is missing or damaged.
+        EvaluationError: the file is missing.
+        TableError: it is damaged.
         DocumentError: another version of manylabel wrote it.
     """
     with _opened(path) as table:
@@ -221,11 +204,7 @@ def read_origin(path: Location) -> PredictionOrigin | None:
 def _opened(path: Location) -> Iterator[pq.ParquetFile]:
     if not UPath(path).is_file():
         raise EvaluationError(f"{path}: no such file of predictions; predict first")
-    with UPath(path).open("rb") as file:
-        try:
-            table = pq.ParquetFile(file, page_checksum_verification=True)
-        except _DAMAGE as error:
-            raise _unreadable(path, error) from error
+    with opened_table(path) as table:
         if not set(PREDICTIONS_SCHEMA.names) <= set(table.schema_arrow.names):
             raise EvaluationError(
                 f"{path}: expected columns {PREDICTIONS_SCHEMA.names}, "

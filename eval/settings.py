@@ -12,7 +12,7 @@ _DIGITS = 12
 
 
 def settings_key(config: EvalConfig, raw_weights: NDArray[np.float64]) -> str:
-    """A name for settings, equal for those that give equal results: "uniform-1f0c…".
+    """A name for settings, "uniform-1f0c…"; equal names mean equal results.
 
     Args:
         config: Its batch size does not count, and neither does where a CSV lies.

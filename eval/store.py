@@ -7,6 +7,8 @@ runs/<run>/evals/<step, 8 digits>/
     summary.json            EvaluationSummary; written last: its presence means "complete"
 """
 
+from collections.abc import Callable
+
 import pyarrow as pa
 from upath import UPath
 
@@ -74,16 +76,20 @@ def read_summary(run_dir: Location, step: int, settings: str) -> EvaluationSumma
     return EvaluationSummary.read(path)
 
 
-def read_summaries(run_dir: Location) -> list[EvaluationSummary]:
+def read_summaries(
+    run_dir: Location, on_unreadable: Callable[[DocumentError], None]
+) -> list[EvaluationSummary]:
     """All complete evaluations of a run, by ascending step and then by age; empty when none is.
 
-    Raises:
-        DocumentError: a summary is damaged or of another format version.
+    Args:
+        on_unreadable: told of each summary that is damaged or of another format version.
     """
-    directory = UPath(run_dir) / _EVALUATIONS
-    if not directory.is_dir():
-        return []
-    summaries = [EvaluationSummary.read(path) for path in directory.glob(f"*/*/{_SUMMARY}")]
+    summaries = []
+    for path in sorted((UPath(run_dir) / _EVALUATIONS).glob(f"*/*/{_SUMMARY}")):
+        try:
+            summaries.append(EvaluationSummary.read(path))
+        except DocumentError as error:
+            on_unreadable(error)
     return sorted(summaries, key=lambda each: (each.provenance.step, each.provenance.evaluated_at))
 
 

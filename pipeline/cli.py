@@ -13,7 +13,7 @@ import typer
 
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
-from manylabel.pipeline.streams import outlive_displays
+from manylabel.pipeline.streams import check_written, outlive_displays
 
 if TYPE_CHECKING:
     from manylabel.pipeline.terminal import Terminal
@@ -189,6 +189,7 @@ def list_presets() -> None:
 
     for name in preset_names():
         typer.echo(name)
+    check_written()
 
 
 @presets_app.command("show")
@@ -197,6 +198,7 @@ def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.
     from manylabel.pipeline.config import preset_path
 
     typer.echo(preset_path(name).read_text("utf-8"), nl=False)
+    check_written()
 
 
 def _terminal() -> "Terminal":

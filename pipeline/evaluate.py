@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +32,15 @@ from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import (
     EvaluatedBefore,
-    EvaluationUnreadable,
     OnEvent,
     PredictionProgressed,
+    ResultUnreadable,
     long_work,
 )
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import DocumentError
+from manylabel.storage.errors import DocumentError, StorageError, TableError
+from manylabel.storage.locks import sole_holder
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.networks.loss_config import LossKind
@@ -64,8 +66,11 @@ def evaluate_run(
         dataset_root: Where the run's dataset is now; None: where it was when the run was trained.
 
     Raises:
-        CommandError: there is no dataset, an override is of another section than `eval`.
-        TrainingError: the dataset is not the run's.
+        CommandError: there is no dataset or checkpoint, an override is of another section than
+            `eval`, or another evaluation of a checkpoint is at work.
+        TrainingError: there is no run, or the dataset is not the run's.
+        EvaluationError: the class weights or the held-out split cannot be used.
+        SettingsError, StorageError: an override, or a file, is wrong.
     """
     for override in overrides:
         if override.partition("=")[0].split(".")[0].strip() != "eval":
@@ -122,8 +127,10 @@ def evaluate_checkpoints(
     """Evaluates what has no evaluation with these settings yet; returns one summary for each.
 
     Raises:
-        CommandError: the run's retention has removed all of the checkpoints by now.
+        CommandError: the run's retention has removed all of the checkpoints by now, or another
+            evaluation of one is at work.
         TrainingError: a checkpoint is not of this run.
+        EvaluationError: the class weights or the held-out split cannot be used.
     """
     with kept(checkpoints) as found:
         if not found:
@@ -135,6 +142,24 @@ def evaluate_checkpoints(
         return [evaluation.of(checkpoint) for checkpoint in found]
 
 
+@contextmanager
+def _alone(predictions: UPath) -> Iterator[None]:
+    """Keeps two evaluations of one checkpoint from replacing each other's predictions.
+
+    Raises:
+        CommandError: another one is at work.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sole_holder(Path(predictions.with_name(".lock").path)))
+        except BlockingIOError as error:
+            raise CommandError(
+                f"{predictions.parent}: another evaluation of this checkpoint is at work; wait "
+                "until it has ended"
+            ) from error
+        yield
+
+
 class _Evaluation:
     """Evaluates checkpoints of one run; what all of them need is made once, when first needed."""
 
@@ -143,20 +168,22 @@ class _Evaluation:
     ) -> None:
         self._run, self._dataset, self._config, self._loss = run, dataset, config, loss
         self._on_event = on_event
-        weights = raw_weights(config.weights, dataset.labels())
-        self._settings = settings_key(config, weights)
+        self._weights = raw_weights(config.weights, dataset.labels())
+        self._settings = settings_key(config, self._weights)
 
     def of(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
         """The evaluation that there is, or a new one; predicts only if nothing fits."""
         if (summary := self._made_before(checkpoint)) is not None:
             return summary
-        if self._has_predictions(checkpoint):
-            try:
-                return self._score(checkpoint)
-            except EvaluationError as error:  # They are damaged.
-                self._on_event(EvaluationUnreadable(checkpoint.step, str(error)))
-        self._predict(checkpoint)
-        return self._score(checkpoint)
+        evaluator = self._evaluator  # What is wrong with labels or weights is no damage below.
+        with _alone(predictions_path(self._run, checkpoint.step)):
+            if self._has_predictions(checkpoint):
+                try:
+                    return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+                except (EvaluationError, TableError) as error:
+                    self._on_event(ResultUnreadable(checkpoint.step, str(error)))
+            self._predict(checkpoint)
+            return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
 
     def _made_before(self, checkpoint: CheckpointInfo) -> EvaluationSummary | None:
         step = checkpoint.step
@@ -165,7 +192,7 @@ class _Evaluation:
         try:
             summary = read_summary(self._run, step, self._settings)
         except DocumentError as error:  # The new evaluation takes its place.
-            self._on_event(EvaluationUnreadable(step, str(error)))
+            self._on_event(ResultUnreadable(step, str(error)))
             return None
         made_from = summary.provenance.checkpoint_digest, summary.dataset.content_digest
         # A lost checkpoint may have been made again, at the same step, when the run was resumed.
@@ -181,7 +208,8 @@ class _Evaluation:
             return False
         try:
             origin = read_origin(path)
-        except (EvaluationError, DocumentError):
+        except (EvaluationError, StorageError) as error:
+            self._on_event(ResultUnreadable(checkpoint.step, str(error)))
             return False
         wanted = self._origin(checkpoint)
         return origin is not None and (
@@ -198,8 +226,8 @@ class _Evaluation:
             k=self._config.k,
         )
 
-    def _score(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
-        provenance = Provenance(
+    def _provenance(self, checkpoint: CheckpointInfo) -> Provenance:
+        return Provenance(
             run=str(self._run),
             checkpoint=str(checkpoint.path),
             checkpoint_digest=checkpoint.digest,
@@ -208,14 +236,13 @@ class _Evaluation:
             code_version=code_version(),
             evaluated_at=datetime.datetime.now(datetime.UTC),
         )
-        return self._evaluator.evaluate_files(self._run, provenance)
 
     def _predict(self, checkpoint: CheckpointInfo) -> None:
         step, total = checkpoint.step, self._dataset.records(SplitName.HELDOUT)
 
         def batches() -> Iterator[PredictionBatch]:
             done = 0
-            predicted = self._predictor.predict(step, self._config.batch_size)
+            predicted = self._predictor.predict(checkpoint, self._config.batch_size)
             for image_ids, class_ids, scores in predicted:
                 yield PredictionBatch(image_ids, class_ids, scores)
                 done += len(image_ids)
@@ -229,7 +256,7 @@ class _Evaluation:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self._dataset, self._config)
+        return Evaluator(self._dataset, self._config, self._weights)
 
     @cached_property
     def _predictor(self) -> "Predictor":

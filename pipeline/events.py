@@ -53,8 +53,8 @@ class EvaluatedBefore:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationUnreadable:
-    """A checkpoint has an evaluation that cannot be read; a new one takes its place."""
+class ResultUnreadable:
+    """An evaluation or predictions of a checkpoint cannot be used; new ones take their place."""
 
     step: int
     problem: str
@@ -89,7 +89,7 @@ Event = (
     | TrainingProgressed
     | PredictionProgressed
     | EvaluatedBefore
-    | EvaluationUnreadable
+    | ResultUnreadable
     | PartBegan
     | Preprocessed
     | Trained

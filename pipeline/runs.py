@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store import read_summaries
 from manylabel.eval.summary import EvaluationSummary
 from manylabel.pipeline.errors import CommandError
@@ -32,13 +31,15 @@ class ListedRun:
     Attributes:
         name: Of its directory.
         checkpoint: The newest; None before the first.
-        evaluation: The newest; None before the first.
+        evaluation: The newest that can be read; None if there is none.
+        problems: Of evaluations that cannot be read.
     """
 
     name: str
     description: RunDescription | Unreadable
     checkpoint: CheckpointInfo | Unreadable | None
     evaluation: EvaluationSummary | Unreadable | None
+    problems: tuple[str, ...]
 
 
 def list_runs(root: Path) -> list[ListedRun]:
@@ -55,23 +56,26 @@ def list_runs(root: Path) -> list[ListedRun]:
 
 def problems_of(run: ListedRun) -> list[str]:
     """Why some of a run could not be read; empty if all could."""
-    parts = (run.description, run.checkpoint, run.evaluation)
-    return [part.problem for part in parts if isinstance(part, Unreadable)]
+    parts = (run.description, run.checkpoint)
+    return [*(part.problem for part in parts if isinstance(part, Unreadable)), *run.problems]
 
 
 def _listed(run: Path) -> ListedRun:
+    problems: list[str] = []
+    newest = _newest(read_summaries(run, lambda error: problems.append(str(error))))
     return ListedRun(
         name=run.name,
         description=_read(open_run, run),
         checkpoint=_read(lambda run: _newest(list_checkpoints(run)), run),
-        evaluation=_read(lambda run: _newest(read_summaries(run)), run),
+        evaluation=Unreadable(problems[-1]) if problems and newest is None else newest,
+        problems=tuple(problems),
     )
 
 
 def _read(read: Callable[[Path], _T], run: Path) -> _T | Unreadable:
     try:
         return read(run)
-    except (StorageError, TrainingError, EvaluationError) as error:
+    except (StorageError, TrainingError) as error:
         return Unreadable(str(error))
 
 

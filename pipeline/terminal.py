@@ -38,7 +38,7 @@ class Terminal:
                 self._display = None
             case events.EvaluatedBefore(step):
                 self._console.print(f"step {step:,}: evaluated before", highlight=False)
-            case events.EvaluationUnreadable(step, problem):
+            case events.ResultUnreadable(step, problem):
                 self._print(f"step {step:,}: {problem}")
             case events.PartBegan(number, title):
                 self._console.rule(f"{number}  {title}", align="left")

@@ -6,7 +6,6 @@ from pathlib import Path
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, TrainingProgressed, long_work
-from manylabel.pipeline.quiet import quiet_imports
 from manylabel.storage.dataset import Dataset
 from manylabel.trainer.job import TrainingReport, train
 
@@ -19,9 +18,7 @@ def train_with(
     Raises:
         Interrupted: it was told to stop; its state is saved.
     """
-    Dataset.open(dataset)  # Its errors come before the seconds that TensorFlow takes to load.
-    with quiet_imports():
-        import manylabel.trainer.program.initial_state  # noqa: F401
+    Dataset.open(dataset)  # Its errors come before a display is opened.
     with long_work("train", on_event):
         report = train(
             settings.trainer,

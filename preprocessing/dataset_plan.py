@@ -19,7 +19,12 @@ from upath import UPath
 from manylabel.preprocessing.labels import LabelCount
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError, TableError
-from manylabel.storage.manifest import HELDOUT_IMAGES_NAME, LABELS_NAME, REJECTED_NAME
+from manylabel.storage.manifest import (
+    HELDOUT_IMAGES_NAME,
+    LABELS_NAME,
+    REJECTED_NAME,
+    table_digest,
+)
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import count_rows, read_table, write_rows
 
@@ -43,17 +48,11 @@ PLAN_SCHEMA = pa.schema(
         pa.field("near_duplicate_group", pa.int64(), nullable=False),
     ]
 )
-CLASSES_SCHEMA = pa.schema(
+_CLASSES_SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
         pa.field("train_count", pa.int64(), nullable=False),
         pa.field("heldout_count", pa.int64(), nullable=False),
-    ]
-)
-DUPLICATES_SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("kept_image_id", pa.string(), nullable=False),
     ]
 )
 
@@ -91,7 +90,8 @@ class DatasetPlan(Document):
 
     Attributes:
         image_root: Where its pictures were checked. The fingerprint does not hold it, since the
-            same pictures may lie elsewhere; whether they are the same, only a new check can tell.
+            same pictures may lie elsewhere.
+        labels_digest, heldout_images_digest: Of the tables that phase one wrote for readers.
     """
 
     NOUN: ClassVar[str] = "a dataset's plan"
@@ -100,6 +100,8 @@ class DatasetPlan(Document):
     format_version: Literal[2] = 2
     fingerprint: str
     image_root: str
+    labels_digest: str
+    heldout_images_digest: str
     listed: int
     shards: dict[SplitName, list[str]]
 
@@ -111,11 +113,11 @@ class DatasetPlan(Document):
             parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
             for part in parts:
                 read_table(part, PLAN_SCHEMA)
-            for name in TABLES:
-                read_table(root / name)
+            labels, heldout_images, *_ = (read_table(root / name) for name in TABLES)
         except (DocumentError, TableError, OSError):
             return None  # It is made again, which costs time but no images.
-        return plan
+        found = table_digest(labels), table_digest(heldout_images)
+        return plan if found == (plan.labels_digest, plan.heldout_images_digest) else None
 
 
 def remove_plan(root: UPath) -> None:
@@ -159,11 +161,11 @@ def planned_images(root: UPath, shards: Iterable[str]) -> int:
     return sum(count_rows(plan_path(root, shard)) for shard in shards)
 
 
-def write_classes(classes: Iterable[LabelCount], root: UPath) -> None:
-    write_rows(root / CLASSES_NAME, classes, CLASSES_SCHEMA)
+def write_planned_classes(classes: Iterable[LabelCount], root: UPath) -> None:
+    write_rows(root / CLASSES_NAME, classes, _CLASSES_SCHEMA)
 
 
-def read_classes(root: UPath) -> list[LabelCount]:
+def read_planned_classes(root: UPath) -> list[LabelCount]:
     path = root / CLASSES_NAME
     return [LabelCount(**row) for row in read_table(path).to_pylist()]
 

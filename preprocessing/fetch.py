@@ -52,6 +52,6 @@ def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
     return data
 
 
-def content_digest(data: bytes) -> str:
+def file_digest(data: bytes) -> str:
     """Equal for equal bytes only (BLAKE2b, 128 bits, hexadecimal)."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
-from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
@@ -24,9 +24,6 @@ HASH_BITS = 64
 _HASH_SIZE = (9, 8)  # Columns, rows: eight differences in each of eight rows.
 _HASH_DRAFT_SIDE = 64
 """Pixels. JPEGs are decoded at this size or more for the hash: eight samples behind each value."""
-
-_JPEG_SIDE_LIMIT = 65_500
-"""Pixels; libjpeg's JPEG_MAX_DIMENSION. An image may be stored in the size that it has."""
 
 _DRAFT_MARGIN = 2
 """A JPEG is decoded at a reduced scale that is at least this many times the final size, as in
@@ -128,8 +125,8 @@ def _check_size(width: int, height: int, policy: ImageConfig) -> None:
     if width * height > policy.max_pixels:
         detail = f"{width}x{height}, images.max_pixels is {policy.max_pixels}"
         raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, detail)
-    if long > _JPEG_SIDE_LIMIT:
-        detail = f"{width}x{height}, a JPEG's sides have at most {_JPEG_SIDE_LIMIT} pixels"
+    if long > JPEG_SIDE_LIMIT:
+        detail = f"{width}x{height}, a JPEG's sides have at most {JPEG_SIDE_LIMIT} pixels"
         raise ImageRejectedError(RejectReason.TOO_LONG, detail)
     if short < policy.min_side:
         detail = f"{width}x{height}, images.min_side is {policy.min_side}"

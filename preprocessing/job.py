@@ -7,6 +7,7 @@ per work item; the manifest comes last. Each step is skipped when its result is 
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -22,8 +23,8 @@ from manylabel.preprocessing.dataset_plan import (
     PLAN_NAME,
     DatasetPlan,
     planned_images,
-    read_classes,
     read_planned,
+    read_planned_classes,
     read_totals,
     remove_plan,
     shard_count,
@@ -31,14 +32,16 @@ from manylabel.preprocessing.dataset_plan import (
     write_missing_work_items,
 )
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.keys import plan_dataset
 from manylabel.preprocessing.labels import LabelCount
 from manylabel.preprocessing.output import Owner, claim
 from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
-from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
+from manylabel.preprocessing.rejections import LABEL_REASONS, ImageRejectedError, RejectReason
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
 from manylabel.storage.documents import Document
+from manylabel.storage.errors import DocumentError
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -49,7 +52,7 @@ from manylabel.storage.manifest import (
     RecordShard,
     SplitShards,
     content_digest,
-    labels_digest,
+    table_digest,
 )
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
@@ -129,9 +132,12 @@ def preprocess(
     fingerprint = compute_fingerprint(config)
     with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
         plan = DatasetPlan.find(root)
-        if plan is None or (plan.fingerprint, plan.image_root) != (fingerprint, str(images)):
+        if plan is None or plan.fingerprint != fingerprint:
             listener(Progress(Stage.CHECK_IMAGES))
             plan = _make_plan(config, fingerprint, images, root)
+        elif plan.image_root != str(images):
+            listener(Progress(Stage.CHECK_IMAGES))
+            plan = _moved(plan, config, images, root)
         kept, written = _write_missing_shards(plan, config, images, root, listener)
         manifest = _finish(plan, kept | written, settings, root)
         rejected = _rejections(root)
@@ -157,7 +163,7 @@ def _make_plan(
     run_pipeline(
         lambda pipeline: plan_dataset(pipeline, config, images, root), config.runner.processes
     )
-    classes = read_classes(root)
+    classes = read_planned_classes(root)
     if not classes:
         reasons = ", ".join(f"{count} {reason}" for reason, count in _rejections(root).items())
         raise PreprocessingError(
@@ -174,10 +180,41 @@ def _make_plan(
         _check_planned(totals.images.get(split, 0), planned_images(root, shards[split]), root)
     _write_heldout_images(shards[SplitName.HELDOUT], root)
     plan = DatasetPlan(
-        fingerprint=fingerprint, image_root=str(images), listed=totals.listed, shards=shards
+        fingerprint=fingerprint,
+        image_root=str(images),
+        labels_digest=table_digest(read_table(root / LABELS_NAME)),
+        heldout_images_digest=table_digest(read_table(root / HELDOUT_IMAGES_NAME)),
+        listed=totals.listed,
+        shards=shards,
     )
     plan.write(root / PLAN_NAME)
     return plan
+
+
+def _moved(
+    plan: DatasetPlan, config: PreprocessingConfig, images: UPath, root: UPath
+) -> DatasetPlan:
+    """The plan for pictures that lie elsewhere now.
+
+    Raises:
+        PreprocessingError: they are not those that the dataset was made from; nothing is changed.
+    """
+    for shard in (name for split in SplitName for name in plan.shards[split]):
+        for image in read_planned(root, shard):
+            try:
+                data = fetch(images, image.image_id, config.images.max_bytes)
+                received = "" if file_digest(data) == image.digest else "another one"
+            except ImageRejectedError as rejected:
+                received = str(rejected.reason)
+            if received:
+                raise PreprocessingError(
+                    f"{images / image.image_id}: expected the picture that the dataset {root} was "
+                    f"made from, received {received}; pictures were in {plan.image_root}: name "
+                    "that folder, choose another output directory, or --overwrite that dataset"
+                )
+    moved = plan.model_copy(update={"image_root": str(images)})
+    moved.write(root / PLAN_NAME)
+    return moved
 
 
 def _write_labels(classes: Sequence[LabelCount], root: UPath) -> None:
@@ -286,8 +323,8 @@ def _finish(
         )
     labels = read_table(root / LABELS_NAME, LABELS_SCHEMA)
     manifest = Manifest(
-        content_digest=content_digest(splits, labels_digest(labels)),
-        labels_digest=labels_digest(labels),
+        content_digest=content_digest(splits, table_digest(labels)),
+        labels_digest=table_digest(labels),
         fingerprint=plan.fingerprint,
         code_version=code_version(),
         settings=settings,
@@ -295,6 +332,10 @@ def _finish(
         splits=splits,
         num_classes=labels.num_rows,
     )
+    with suppress(OSError, DocumentError):
+        present = Manifest.read(root / MANIFEST_NAME)
+        if present.model_copy(update={"code_version": manifest.code_version}) == manifest:
+            return present  # What it says of who finished the dataset stays true.
     manifest.write(root / MANIFEST_NAME)
     return manifest
 

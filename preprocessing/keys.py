@@ -18,7 +18,7 @@ from manylabel.preprocessing import dataset_plan
 from manylabel.preprocessing.beam_runner import beam
 from manylabel.preprocessing.catalogs import read_catalog
 from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig
-from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.images import difference_hash
 from manylabel.preprocessing.labels import LabelCount, build_vocabulary, present
 from manylabel.preprocessing.listing import (
@@ -42,7 +42,7 @@ from manylabel.preprocessing.split import (
 )
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import REJECTED_NAME
-from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
+from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA, SplitName
 from manylabel.storage.tables import write_rows
 
 PCollection = Any
@@ -88,8 +88,7 @@ def plan_dataset(
         (merged, unique)
         | "AllDuplicates" >> beam.Flatten()
         | "Duplicates" >> Only(Duplicate)
-        | "WriteDuplicates"
-        >> WriteSorted(root / dataset_plan.DUPLICATES_NAME, dataset_plan.DUPLICATES_SCHEMA)
+        | "WriteDuplicates" >> WriteSorted(root / dataset_plan.DUPLICATES_NAME, DUPLICATES_SCHEMA)
     )
 
 
@@ -100,7 +99,7 @@ def check(candidate: Candidate, image_root: UPath, policy: ImageConfig) -> Candi
         look = difference_hash(data, policy)
     except ImageRejectedError as rejected:
         return Rejection(candidate.image_id, rejected.reason, rejected.detail)
-    return replace(candidate, digest=content_digest(data), perceptual_hash=look)
+    return replace(candidate, digest=file_digest(data), perceptual_hash=look)
 
 
 @beam.ptransform_fn
@@ -231,7 +230,7 @@ def WritePlan(
         | "CountSides" >> beam.combiners.Count.PerElement()
         | "Totals" >> Collect(lambda counted: dict(sorted(counted)))
     )
-    classes | "WriteClasses" >> beam.Map(dataset_plan.write_classes, root)
+    classes | "WriteClasses" >> beam.Map(dataset_plan.write_planned_classes, root)
     totals | "WriteTotals" >> beam.Map(dataset_plan.write_totals, AsSingleton(listed), root)
     ids = classes | "Ids" >> beam.Map(class_ids)
     return (

@@ -50,7 +50,8 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
                 remove_dataset(root)
             else:
                 _refuse_other_dataset(root, owner)
-        owner.write(root / OWNER_NAME)
+        if overwrite or not (root / OWNER_NAME).is_file():
+            owner.write(root / OWNER_NAME)
         for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
             for leftover in directory.glob(TEMPORARY_PATTERN):
                 leftover.unlink(missing_ok=True)
@@ -108,13 +109,16 @@ def remove_dataset(root: UPath) -> None:
     remove_plan(root)
 
 
+_PLACES = {("catalog", "path"), ("catalog", "image_root")}  # Not in the fingerprint.
+
+
 def _difference(present: Owner, wanted: Owner) -> str:
     """Names the settings that differ, or else what settings do not show."""
     differing = [
         f"{section}.{key}"
         for section, values in wanted.settings.items()
         for key, value in values.items()
-        if present.settings.get(section, {}).get(key) != value
+        if present.settings.get(section, {}).get(key) != value and (section, key) not in _PLACES
     ]
     if differing:
         return f"different {', '.join(differing)}"

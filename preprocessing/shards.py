@@ -6,21 +6,20 @@ import pyarrow as pa
 from upath import UPath
 
 from manylabel.preprocessing.dataset_plan import PlannedImage, plan_path, read_planned
-from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
-from manylabel.storage.schema import INDEX_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.schema import INDEX_SCHEMA, INDEX_SHARD_DIGEST, LabelledImage, encode_example
 from manylabel.storage.tables import read_table, write_table
 from manylabel.storage.tfrecord import frame
 
-_SHA256 = b"sha256"
 _PLAN_SHA256 = b"plan_sha256"
-"""Metadata of an index: digests of its shard, so that damage to either is found, and of the work
-item, so that a shard of an earlier plan is not taken for one of this."""
+"""Metadata of an index: digest of the work item, so that a shard of an earlier plan is not taken
+for one of this. Beside it is the shard's own, so that damage to either is found."""
 
 
 def write_shard(
@@ -54,7 +53,7 @@ def write_shard(
     except _ImageChangedError as changed:
         return str(changed)
     schema = INDEX_SCHEMA.with_metadata(
-        {_SHA256: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
+        {INDEX_SHARD_DIGEST: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
     )
     write_table(root / index_path(shard), pa.Table.from_pylist(rows, schema))
     return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
@@ -71,7 +70,7 @@ def intact_shard(shard: str, root: UPath) -> RecordShard | None:
         return None
     digest = _file_digest(path)
     expected = {
-        _SHA256: digest.encode(),
+        INDEX_SHARD_DIGEST: digest.encode(),
         _PLAN_SHA256: _file_digest(plan_path(root, shard)).encode(),
     }
     if table.schema.metadata != expected:
@@ -118,7 +117,7 @@ class _ImageChangedError(Exception):
 def _read_again(planned: PlannedImage, image_root: UPath, policy: ImageConfig) -> LabelledImage:
     try:
         data = fetch(image_root, planned.image_id, policy.max_bytes)
-        if content_digest(data) != planned.digest:
+        if file_digest(data) != planned.digest:
             raise _ImageChangedError(f"{planned.image_id}: the file changed since it was checked")
         stored = store(data, policy)
     except ImageRejectedError as rejected:

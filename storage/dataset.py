@@ -25,10 +25,11 @@ from manylabel.storage.manifest import (
     Manifest,
     RecordShard,
     SplitShards,
-    labels_digest,
+    table_digest,
 )
 from manylabel.storage.schema import (
     INDEX_SCHEMA,
+    INDEX_SHARD_DIGEST,
     LABELS_SCHEMA,
     LabelledImage,
     SplitName,
@@ -97,7 +98,7 @@ class Dataset:
         """`labels.parquet` (LABELS_SCHEMA), checked against the manifest."""
         table = read_table(self.root / LABELS_NAME, LABELS_SCHEMA)
         expected = self.manifest.labels_digest, self.num_classes
-        if (labels_digest(table), table.num_rows) != expected:
+        if (table_digest(table), table.num_rows) != expected:
             raise DatasetError(
                 f"{self.root / LABELS_NAME}: expected the {self.num_classes} labels that "
                 f"{MANIFEST_NAME} was written with, received {table.num_rows} others; run "
@@ -111,11 +112,26 @@ class Dataset:
         return names
 
     def read_index(self, shard: RecordShard) -> pa.Table:
-        """Places, ids and labels of a shard's records (INDEX_SCHEMA), in file order."""
-        return read_table(self.path(shard.index_path), INDEX_SCHEMA)
+        """Places, ids and labels of a shard's records (INDEX_SCHEMA), in file order.
+
+        Raises:
+            TableError: it is missing or damaged.
+            DatasetError: it is of another shard than the manifest was read with: the dataset was
+                made again meanwhile.
+        """
+        path = self.path(shard.index_path)
+        table = read_table(path, INDEX_SCHEMA)
+        if (table.schema.metadata or {}).get(INDEX_SHARD_DIGEST) != shard.sha256.encode():
+            raise DatasetError(
+                f"{path}: expected the index of the shard that {MANIFEST_NAME} lists, received "
+                "another one's; the dataset was made again, or its files are mixed up: start again"
+            )
+        return table
 
     def iterate(self, name: SplitName | str) -> Iterator[LabelledImage]:
-        """Every record of a split, shard after shard; raises CorruptRecordError on a bad byte."""
+        """Every record of a split, shard after shard; raises CorruptRecordError on a bad byte, and
+        as `read_index`."""
         for shard in self.split(name).shards:
+            self.read_index(shard)  # Is it still the shard that the manifest speaks of?
             for payload in iterate_records(self.path(shard.path)):
                 yield decode_example(payload)

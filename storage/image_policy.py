@@ -5,6 +5,9 @@ Kept with the dataset: a model that learnt from it must see new images as it wou
 
 from pydantic import BaseModel, ConfigDict, Field
 
+JPEG_SIDE_LIMIT = 65_500
+"""Pixels; libjpeg's JPEG_MAX_DIMENSION. An image may be stored in the size that it has."""
+
 
 class ImageConfig(BaseModel):
     """Which images are accepted, and how they are stored."""

@@ -13,11 +13,26 @@ def sole_holder(path: Path) -> Iterator[None]:
     """Holds the lock of a file for the block; the file is made if need be.
 
     Raises:
-        BlockingIOError: another process holds it, or readers do (see `shared`).
+        BlockingIOError: another process holds it.
         OSError: the file cannot be made or locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@contextmanager
+def sole_user(path: Path) -> Iterator[None]:
+    """Holds the lock of an existing file for the block; it need not be writable.
+
+    Raises:
+        BlockingIOError: somebody uses it, see `shared`.
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be locked.
+    """
+    # For writing where that is allowed: network file systems demand it of whoever locks out others.
+    with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -29,7 +44,7 @@ def shared(path: Path) -> Iterator[None]:
     The file need not be writable.
 
     Raises:
-        BlockingIOError: a `sole_holder` has it.
+        BlockingIOError: a `sole_user` has it.
         FileNotFoundError: there is no such file, or none any more.
         OSError: it cannot be locked.
     """

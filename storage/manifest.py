@@ -53,7 +53,7 @@ class Manifest(Document):
         format_version: Of everything in the dataset's directory.
         content_digest: What the dataset is, see `content_digest`: whatever was learnt from it or
             measured on it holds for this content alone.
-        labels_digest: Of `labels.parquet`, see `labels_digest`.
+        labels_digest: Of `labels.parquet`, see `table_digest`.
         fingerprint: What it was made from, see `preprocessing.fingerprint`; equal ones need not
             mean equal pictures.
         code_version: Of the code that finished it.
@@ -94,9 +94,9 @@ def content_digest(splits: Mapping[str, SplitShards], labels: str) -> str:
     return hashlib.sha256(json.dumps([shards, labels]).encode()).hexdigest()
 
 
-def labels_digest(labels: pa.Table) -> str:
-    """SHA-256, hexadecimal, of the columns of a label table (LABELS_SCHEMA).
+def table_digest(table: pa.Table) -> str:
+    """SHA-256, hexadecimal, of the names and values of a table's columns.
 
     Of the values and not of the file, whose bytes differ between versions of Parquet's writers.
     """
-    return hashlib.sha256(json.dumps(labels.to_pydict()).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(table.to_pydict()).encode()).hexdigest()

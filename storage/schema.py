@@ -69,6 +69,18 @@ REJECTED_SCHEMA = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
+"""One row per rejected image, or rejected label of an image, sorted."""
+
+DUPLICATES_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("kept_image_id", pa.string(), nullable=False),
+    ]
+)
+"""One row per image that was listed again; `kept_image_id` has its labels."""
+
+INDEX_SHARD_DIGEST = b"sha256"
+"""Metadata of an index: digest of its shard, which the manifest has as well."""
 
 
 class SplitName(StrEnum):

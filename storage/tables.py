@@ -26,7 +26,7 @@ def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         TableError: it is missing, not Parquet, damaged (pages have checksums), or has others.
     """
-    with _opened(path) as file:
+    with opened_table(path) as file:
         table = file.read(use_threads=False)
     if schema is not None and not table.schema.equals(schema):
         raise TableError(f"{path}: expected columns {schema.names}, received {table.schema.names}")
@@ -35,18 +35,19 @@ def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
 
 def count_rows(path: Location) -> int:
     """As the file's footer says; raises as `read_table` does."""
-    with _opened(path) as file:
+    with opened_table(path) as file:
         return int(file.metadata.num_rows)
 
 
 @contextmanager
-def _opened(path: Location) -> Iterator[pq.ParquetFile]:
+def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
+    """A file whose damage, in the block as well, becomes a TableError of one line."""
     try:
         with UPath(path).open("rb") as file:
             yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file; make again what it belongs to") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
 

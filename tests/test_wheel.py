@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
-# What other distributions install at the top level; one on PyPI has a `trainer`.
+# What other distributions install at the top level; a published one has a `trainer`.
 FOREIGN = ("trainer", "eval", "preprocessing", "pipeline", "deploy", "storage")
 
 

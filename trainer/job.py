@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,15 @@ def train(
             checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)
         check_stream(checkpoint, manifest.stream, dataset, config.input)
-        plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
+        plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         with (
             ray_cluster(address, config.topology, vector_bytes) as share,
-            MetricsLog(run, manifest.step) as metrics,
             _stop_signals() as stop,
+            ExitStack() as stack,
         ):
             describe_run(run, dataset, config, stored)
+            metrics = stack.enter_context(MetricsLog(run, manifest.step))
             topology = Topology(plan, share)
             try:
                 monitor = _Monitor(topology, plan, dataset, metrics, on_progress)

@@ -14,7 +14,7 @@ from manylabel.storage.schema import SplitName
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.records.batches import evaluation_batches
-from manylabel.trainer.runs.checkpoint import checkpoint_path, load_weights
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, load_weights
 from manylabel.trainer.runs.directory import RunDescription, check_dataset, open_run
 
 
@@ -45,7 +45,6 @@ class Predictor:
     def __init__(self, run: Path, dataset: Dataset, *, k: int, averaged: bool = True) -> None:
         description = open_run(run)
         check_dataset(run, description, dataset)
-        self._run = run
         self._dataset = dataset
         self._config = config = description.trainer
         self._averaged = averaged
@@ -57,13 +56,13 @@ class Predictor:
 
         self._best = best
 
-    def predict(self, step: int, batch_size: int) -> Iterator[TopK]:
+    def predict(self, checkpoint: CheckpointInfo, batch_size: int) -> Iterator[TopK]:
         """Yields the predictions for every held-out image, in the dataset's order.
 
         Raises:
-            CheckpointError: there is no intact checkpoint of `step`.
+            CheckpointError: the checkpoint is not intact, or not there any more.
         """
-        load_checkpoint(self._model, checkpoint_path(self._run, step), averaged=self._averaged)
+        load_checkpoint(self._model, checkpoint, averaged=self._averaged)
         batches = evaluation_batches(
             self._dataset,
             SplitName.HELDOUT,
@@ -82,7 +81,7 @@ def new_model(description: RunDescription) -> keras.Model:
     return build_model(description.trainer.model, description.num_classes)
 
 
-def load_checkpoint(model: keras.Model, checkpoint: Path, *, averaged: bool) -> None:
+def load_checkpoint(model: keras.Model, checkpoint: CheckpointInfo, *, averaged: bool) -> None:
     """Puts a checkpoint's weights into the model.
 
     Raises:

@@ -83,9 +83,13 @@ def predicted(run, dataset):
     predictor = Predictor(run, dataset, k=5)
     return {
         image_id: ([names[class_id] for class_id in class_ids], sigmoid(scores))
-        for batch in predictor.predict(STEPS[-1], batch_size=4)
+        for batch in predictor.predict(newest(run), batch_size=4)
         for image_id, class_ids, scores in zip(*batch, strict=True)
     }
+
+
+def newest(run):
+    return list_checkpoints(run)[-1]
 
 
 def sigmoid(logits):
@@ -139,11 +143,11 @@ def test_alone_it_agrees_with_the_evaluation(exported, run, stored, predicted, t
         np.testing.assert_allclose(ours, scores, rtol=1e-5)
 
     network = new_model(open_run(run))
-    load_checkpoint(network, run / "checkpoints" / f"{STEPS[-1]:08d}", averaged=True)
+    load_checkpoint(network, newest(run), averaged=True)
     pixels = np.linspace(-1, 1, 2 * 48 * 48 * 3, dtype=np.float32).reshape(2, 48, 48, 3)
     logits = network(pixels).numpy()
     np.testing.assert_allclose(alone["logits"], logits, rtol=1e-5, atol=1e-6)
-    load_checkpoint(network, run / "checkpoints" / f"{STEPS[-1]:08d}", averaged=False)
+    load_checkpoint(network, newest(run), averaged=False)
     assert np.abs(network(pixels).numpy() - logits).max() > 1e-2
 
 
@@ -215,8 +219,7 @@ def test_the_labels_and_the_origin_are_beside_it(exported, run, dataset):
     assert origin["step"] == STEPS[-1]
     assert origin["samples"] == 32 * STEPS[-1]
     assert origin["dataset_digest"] == dataset.content_digest
-    (checkpoint,) = list_checkpoints(run)[-1:]
-    assert origin["checkpoint_digest"] == checkpoint.digest
+    assert origin["checkpoint_digest"] == newest(run).digest
     assert origin["top_k"] == 5
 
 
@@ -225,7 +228,7 @@ def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(run, dataset, sto
     model = export(run, tmp_path / "model", step=STEPS[0], top_k=100)
     classify = tf.saved_model.load(str(model)).signatures["serving_default"]
     names = dataset.label_names()
-    batches = Predictor(run, dataset, k=100).predict(STEPS[0], batch_size=4)
+    batches = Predictor(run, dataset, k=100).predict(list_checkpoints(run)[0], batch_size=4)
     image_ids, class_ids, scores = next(iter(batches))
     assert class_ids.shape == (4, dataset.num_classes)
     ours = answers(classify, [stored[image_id] for image_id in image_ids])

@@ -27,6 +27,10 @@ SETTINGS = "uniform-0123456789ab"
 NO_CLASSES = pa.table({name: [] for name in CLASSES_SCHEMA.names})
 
 
+def raise_it(error):
+    raise error
+
+
 @pytest.fixture
 def summary(provenance):
     def scores(value):
@@ -66,10 +70,10 @@ def test_a_summary_comes_back_equal_to_the_last_bit(tmp_path, summary):
 def test_an_evaluation_without_its_summary_is_not_there(tmp_path, summary):
     directory = write_evaluation(tmp_path, summary, NO_CLASSES)
     (directory / "summary.json").unlink()
-    assert read_summaries(tmp_path) == []
+    assert read_summaries(tmp_path, raise_it) == []
     with pytest.raises(EvaluationError, match="no such evaluation; run `manylabel evaluate`"):
         read_classes(tmp_path, 20, SETTINGS)
-    assert read_summaries(tmp_path / "no such run") == []
+    assert read_summaries(tmp_path / "no such run", raise_it) == []
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_a_damaged_summary_is_named(tmp_path, summary, change, message):
     path = evaluation_directory(tmp_path, 20, SETTINGS) / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DocumentError, match=message) as caught:
-        read_summaries(tmp_path)
+        read_summaries(tmp_path, raise_it)
     assert str(path) in str(caught.value)
 
 
@@ -110,8 +114,19 @@ def test_settings_stand_side_by_side_and_another_checkpoint_takes_the_place(tmp_
     other = summary.model_copy(update={"settings": "csv-0123456789ab"})
     for each in (summary, other):
         write_evaluation(tmp_path, each, NO_CLASSES)
-    assert read_summaries(tmp_path) == [summary, other]
+    assert read_summaries(tmp_path, raise_it) == [other, summary]
     forget_others(tmp_path, 20, summary.provenance.checkpoint_digest)
-    assert read_summaries(tmp_path) == [summary, other]
+    assert read_summaries(tmp_path, raise_it) == [other, summary]
     forget_others(tmp_path, 20, "d" * 64)
-    assert read_summaries(tmp_path) == []
+    assert read_summaries(tmp_path, raise_it) == []
+
+
+def test_one_that_cannot_be_read_hides_no_other(tmp_path, summary):
+    other = summary.model_copy(update={"settings": "csv-0123456789ab"})
+    for each in (summary, other):
+        write_evaluation(tmp_path, each, NO_CLASSES)
+    (evaluation_directory(tmp_path, 20, SETTINGS) / "summary.json").write_text("{}")
+    unreadable: list[Exception] = []
+    assert read_summaries(tmp_path, unreadable.append) == [other]
+    (error,) = unreadable
+    assert SETTINGS in str(error)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.storage import schema
+from manylabel.storage.dataset import Dataset
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -36,6 +37,7 @@ SECTIONS = {
     "runs/first/checkpoints/*/manifest.json": "checkpoints/00001200/",
     "runs/first/checkpoints/*/*.npz": "checkpoints/00001200/",
     "runs/first/evals/*/predictions.parquet": "evals/00001200/predictions.parquet",
+    "runs/first/evals/*/.lock": "Run",
     "runs/first/evals/*/*/*": "evals/00001200/SETTINGS/",
     "model/labels.parquet": "labels.parquet",
     "model/export.json": "Exported model",
@@ -172,11 +174,31 @@ def examples(language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def rows_of(query, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for path in folder.glob("runs/first/evals/*/*/classes.parquet"):
+        query = query.replace("00001200/uniform-0123456789ab", "/".join(path.parts[-3:-1]))
+    return duckdb.connect().execute(query).fetchall()
+
+
 @pytest.mark.parametrize("query", examples("sql"))
 def test_the_queries_run(folder, query, monkeypatch):
-    monkeypatch.chdir(folder)
-    rows = duckdb.connect().execute(query).fetchall()
-    assert rows or "rejected" in query or "HAVING" in query
+    assert rows_of(query, folder, monkeypatch) or "rejected" in query or "HAVING" in query
+
+
+def test_the_missed_images_are_those_of_one_checkpoint(folder, monkeypatch):
+    (query,) = (query for query in examples("sql") if "newest" in query)
+    dataset = Dataset.open(folder / "dataset")
+    counts = dataset.labels().column("heldout_count").to_pylist()
+    label = counts.index(max(counts))
+    *_, newest = sorted(folder.glob("runs/first/evals/*/predictions.parquet"))
+    best = {row["image_id"]: row["class_ids"][:5] for row in pq.read_table(newest).to_pylist()}
+    missed = [
+        image.image_id
+        for image in dataset.iterate("heldout")
+        if label in image.label_ids and label not in best[image.image_id]
+    ]
+    assert sorted(rows_of(query, folder, monkeypatch)) == sorted((image,) for image in missed)
 
 
 @pytest.mark.parametrize("command", examples("sh"))

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from manylabel.eval.store import predictions_path, read_summaries
 from manylabel.pipeline import events
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.evaluate import evaluate_run
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.storage.dataset import Dataset
 from manylabel.trainer.errors import TrainingError
@@ -117,6 +119,13 @@ def evaluate(run, *overrides, on_event=lambda event: None):
     return evaluate_run(run, "latest", str(run.parent / "dataset"), overrides, on_event)
 
 
+def summaries_of(run):
+    unreadable: list[Exception] = []
+    summaries = read_summaries(run, unreadable.append)
+    assert unreadable == []
+    return summaries
+
+
 def pictures_arrive(pictures):
     """One of them has a label that comes before all others."""
     for seed, name in enumerate(LATE, start=IMAGES):
@@ -186,18 +195,22 @@ def test_a_dataset_made_in_two_folders_is_one(own, trained):
     assert events_seen == [events.EvaluatedBefore(STEP)]
 
 
-def test_pictures_at_another_place_are_checked_again_and_shards_stay(own):
-    """The fingerprint holds no paths; so other pictures must not be taken for those of before."""
+def test_pictures_at_another_place_must_be_the_same(own):
+    """The fingerprint holds no paths; so other pictures must not be taken for those of before, and
+    a share that is not mounted must not empty the dataset."""
     root = own / "trained" / "dataset"
     moved = (own / "pictures").rename(own / "moved")
-    report = preprocess(settings_for(moved).preprocessing, str(root))
-    assert report.nothing_to_do
-    draw(moved / "3.png", 99)
-    other = moved.rename(own / "other")
-    digest = Dataset.open(root).content_digest
-    report = preprocess(settings_for(other).preprocessing, str(root))
-    assert report.shards_written == 1
-    assert Dataset.open(root).content_digest != digest
+    assert preprocess(settings_for(moved).preprocessing, str(root)).nothing_to_do
+    unchanged = content(root)
+    other = Path(shutil.copytree(moved, own / "other"))
+    draw(other / "3.png", 99)
+    gone = Path(shutil.copytree(moved, own / "gone"))
+    (gone / "5.png").unlink()
+    for place, received in ((other, "another one"), (gone, "missing file")):
+        message = rf"\.png: expected the picture that the dataset .* received {received}; .*moved"
+        with pytest.raises(PreprocessingError, match=message):
+            preprocess(settings_for(place).preprocessing, str(root))
+        assert content(root) == unchanged
 
 
 def test_evaluations_with_other_weights_stand_side_by_side(own):
@@ -215,7 +228,7 @@ def test_evaluations_with_other_weights_stand_side_by_side(own):
         (again,) = evaluate(run, *kind, on_event=seen.append)
         assert (again, seen) == (by_weights[name], [events.EvaluatedBefore(STEP)])
     assert len({summary.headline.value for summary in by_weights.values()}) == 3
-    assert len(read_summaries(run)) == 4
+    assert len(summaries_of(run)) == 4
     after = content(run / "evals")
     assert {path: after[path] for path in predicted} == predicted
 
@@ -249,14 +262,14 @@ def test_predictions_are_made_again_when_they_do_not_fit(own):
 
 def test_a_checkpoint_made_again_is_evaluated_again(own):
     run = own / "trained" / "run"
-    (before,) = read_summaries(run)
+    (before,) = summaries_of(run)
     evaluate(run, "eval.weights.kind=uniform")
     shutil.rmtree(run / "checkpoints")
     write_checkpoint(run, Dataset.open(own / "trained" / "dataset"), settings_for(own).trainer)
     (after,) = evaluate(run)
     assert after.settings == before.settings
     assert after.provenance.checkpoint_digest != before.provenance.checkpoint_digest
-    assert read_summaries(run) == [after]
+    assert summaries_of(run) == [after]
 
 
 def test_large_logits_rank_in_their_order_from_prediction_to_exported_model(trained, tmp_path):

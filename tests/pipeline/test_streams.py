@@ -75,10 +75,16 @@ def test_nobody_reads_what_is_wrong(closed_pipe, tmp_path):
     assert subprocess.run(command, stderr=closed_pipe, check=False).returncode == 2
 
 
-def test_a_full_disk():
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run([MANYLABEL, "presets", "list"], stdout=full, check=False)
-    assert done.returncode == 0
+def test_a_full_disk_ends_no_display_but_a_result_that_is_cut_short_is_told(tmp_path):
+    """A settings file without its end must not look like one."""
+    for arguments, code in ((["runs", str(tmp_path)], 0), (["presets", "show", "demo"], 2)):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [MANYLABEL, *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        assert done.returncode == code
+        told = b"error: standard output: No space left on device; what is there is cut short\n"
+        assert done.stderr == (told if code else b"")
 
 
 def test_characters_that_the_encoding_lacks(tmp_path):

@@ -57,7 +57,7 @@ def test_training_tells_its_speed_and_what_went_wrong():
 def test_an_evaluation_tells_each_checkpoint():
     assert shown(
         events.EvaluatedBefore(1000),
-        events.EvaluationUnreadable(2000, "summary.json: [cut short]"),
+        events.ResultUnreadable(2000, "summary.json: [cut short]"),
         events.WorkBegan("evaluate step 3,000"),
         events.PredictionProgressed(64, 64),
         events.WorkEnded(),

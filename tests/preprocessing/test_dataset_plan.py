@@ -12,8 +12,10 @@ from manylabel.preprocessing.dataset_plan import (
     shard_name,
     write_planned,
 )
+from manylabel.preprocessing.rejections import Rejection, RejectReason
+from manylabel.storage.manifest import table_digest
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
-from manylabel.storage.tables import write_rows
+from manylabel.storage.tables import read_table, write_rows
 
 
 @pytest.fixture
@@ -23,17 +25,30 @@ def root(tmp_path):
 
 def complete_plan(root):
     shard = shard_name(SplitName.TRAIN, 0, 1)
+    for name in TABLES:
+        write_rows(
+            root / name, [Rejection(f"in {name}", RejectReason.TOO_SMALL, "")], REJECTED_SCHEMA
+        )
+    labels, heldout_images, *_ = (table_digest(read_table(root / name)) for name in TABLES)
     plan = DatasetPlan(
         fingerprint="1",
         image_root="images",
+        labels_digest=labels,
+        heldout_images_digest=heldout_images,
         listed=3,
         shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []},
     )
     plan.write(root / PLAN_NAME)
     write_planned(root, shard, [])
-    for name in TABLES:
-        write_rows(root / name, [], REJECTED_SCHEMA)
     return plan
+
+
+@pytest.mark.parametrize("name", TABLES[:2])
+def test_tables_that_are_others_than_the_plans_are_made_again(root, name):
+    plan = complete_plan(root)
+    assert DatasetPlan.find(root) == plan
+    write_rows(root / name, [Rejection("changed", RejectReason.TOO_SMALL, "")], REJECTED_SCHEMA)
+    assert DatasetPlan.find(root) is None
 
 
 def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):

@@ -7,7 +7,7 @@ from upath import UPath
 
 from manylabel.preprocessing.catalogs import image_root
 from manylabel.preprocessing.config import CatalogConfig
-from manylabel.preprocessing.fetch import content_digest, fetch
+from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 
@@ -87,4 +87,4 @@ def test_a_failing_disk_is_not_the_image_s_fault(root, monkeypatch):
 
 
 def test_digests_tell_files_apart():
-    assert content_digest(b"a") == content_digest(b"a") != content_digest(b"b")
+    assert file_digest(b"a") == file_digest(b"a") != file_digest(b"b")

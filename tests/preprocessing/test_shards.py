@@ -7,7 +7,7 @@ import pytest
 from upath import UPath
 
 from manylabel.preprocessing.dataset_plan import PlannedImage, write_planned
-from manylabel.preprocessing.fetch import content_digest
+from manylabel.preprocessing.fetch import file_digest
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
 from manylabel.storage.image_policy import ImageConfig
@@ -32,7 +32,7 @@ def images(tmp_path, picture):
 def root(tmp_path, images):
     root = UPath(tmp_path / "dataset")
     planned = [
-        PlannedImage(path.name, content_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1], 7)
+        PlannedImage(path.name, file_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1], 7)
         for path in sorted(images.iterdir())
     ]
     write_planned(root, SHARD, planned)

@@ -17,7 +17,7 @@ from manylabel.storage.errors import (
     OtherVersionError,
     TableError,
 )
-from manylabel.storage.manifest import Manifest, SplitShards, content_digest, labels_digest
+from manylabel.storage.manifest import Manifest, SplitShards, content_digest, table_digest
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import (
     INDEX_SCHEMA,
@@ -51,6 +51,7 @@ def root(tmp_path):
             [list(i.label_ids) for i in images],
         ]
         index = pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), schema=INDEX_SCHEMA)
+        index = index.replace_schema_metadata({"sha256": hashlib.sha256(data).hexdigest()})
         pq.write_table(index, tmp_path / f"{name}.index.parquet")
         shards.append(
             {
@@ -70,8 +71,8 @@ def root(tmp_path):
     }
     manifest = {
         "format_version": Manifest.version(),
-        "content_digest": content_digest(splits, labels_digest(labels)),
-        "labels_digest": labels_digest(labels),
+        "content_digest": content_digest(splits, table_digest(labels)),
+        "labels_digest": table_digest(labels),
         "fingerprint": "f" * 64,
         "code_version": "0.1",
         "settings": {},
@@ -108,6 +109,17 @@ def test_the_index_leads_to_the_records(root):
             assert decode_example(payload).image_id == row["image_id"]
             assert decode_example(payload).label_ids == tuple(row["label_ids"])
             assert shard.path == f"{row['split']}/{row['shard']}.tfrecord"
+
+
+def test_a_dataset_made_again_meanwhile_is_noticed_shard_by_shard(root):
+    """By its indexes, which come after the shards."""
+    dataset = Dataset.open(root)
+    one, other = (dataset.path(shard.index_path) for shard in dataset.split("train").shards)
+    other.write_bytes(one.read_bytes())
+    records = dataset.iterate("train")
+    assert [next(records), next(records)] == IMAGES[:2]
+    with pytest.raises(DatasetError, match=r"00001-of-00002.index.parquet: .* was made again"):
+        next(records)
 
 
 def test_a_missing_directory_is_named(tmp_path):

@@ -20,7 +20,7 @@ from manylabel.storage.manifest import (
     RecordShard,
     SplitShards,
     content_digest,
-    labels_digest,
+    table_digest,
 )
 from manylabel.storage.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
 
@@ -45,8 +45,8 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
         written = sum(split.records for split in splits.values())
         labels = _write_labels(root, train, heldout, names or _names(classes))
         Manifest(
-            content_digest=content_digest(splits, labels_digest(labels)),
-            labels_digest=labels_digest(labels),
+            content_digest=content_digest(splits, table_digest(labels)),
+            labels_digest=table_digest(labels),
             fingerprint="0" * 16,
             code_version="test",
             settings={},
@@ -103,8 +103,10 @@ def _write_split(
                     }
                 )
                 offset += len(payload) + 16
+        sha256 = hashlib.sha256((root / f"{path}.tfrecord").read_bytes()).hexdigest()
         pq.write_table(
-            pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), root / f"{path}.index.parquet"
+            pa.Table.from_pylist(rows, schema=INDEX_SCHEMA.with_metadata({"sha256": sha256})),
+            root / f"{path}.index.parquet",
         )
         files.append(
             RecordShard(
@@ -112,7 +114,7 @@ def _write_split(
                 index_path=f"{path}.index.parquet",
                 records=len(records),
                 bytes=offset,
-                sha256=hashlib.sha256((root / f"{path}.tfrecord").read_bytes()).hexdigest(),
+                sha256=sha256,
             )
         )
     return SplitShards(shards=tuple(files), records=sum(map(len, shards)))

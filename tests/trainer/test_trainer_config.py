@@ -27,7 +27,12 @@ from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_sh
 from manylabel.trainer.program.topology import _ShardActor
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.reader import BadRecordReport
-from manylabel.trainer.runs.checkpoint import checkpoint_path, list_checkpoints, load_weights
+from manylabel.trainer.runs.checkpoint import (
+    checkpoint_path,
+    describe_checkpoint,
+    list_checkpoints,
+    load_weights,
+)
 from manylabel.trainer.runs.writer import CheckpointWriter
 
 RECORDS = 24
@@ -178,8 +183,8 @@ def observe(plan):
         "failure": status.failure,
         "checkpoints": [info.step for info in infos],
         "files": sorted(path.name for path in infos[-1].path.glob("*.npz")),
-        "weights": load_weights(infos[-1].path, averaged=False).parameters.tolist(),
-        "average": load_weights(infos[-1].path, averaged=True).parameters.tolist(),
+        "weights": load_weights(infos[-1], averaged=False).parameters.tolist(),
+        "average": load_weights(infos[-1], averaged=True).parameters.tolist(),
     }
 
 
@@ -258,7 +263,7 @@ def test_the_seed_decides_the_first_weights_and_dropout(dataset, tmp_path):
         random.seed()  # what the checkpoint's process did does not reach a worker's
         model = plan.new_worker(worker, shards, coordinator)._replica._model
         dropout = model.get_layer("dropout").seed_generator.state.numpy().tolist()
-        return load_weights(checkpoint, averaged=False).parameters, dropout
+        return load_weights(describe_checkpoint(checkpoint), averaged=False).parameters, dropout
 
     weights, dropout = start("one", 1)
     again = start("again", 1)

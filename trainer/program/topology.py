@@ -301,6 +301,7 @@ def _how_it_ended(worker: str, run: Any) -> WorkerEnd:
 def _what_became(error: RayError) -> TrainingError:
     """What to tell of an actor that does not answer: a lost one can be had again."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
     if _never_was(error):
         return TrainingError(
             f"a process of the program could not be created ({lines[-1]}); every node needs the "

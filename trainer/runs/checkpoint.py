@@ -11,7 +11,7 @@ import errno
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -30,6 +30,10 @@ from manylabel.trainer.records.ledger import LedgerState
 
 MANIFEST = "manifest.json"
 DIRECTORY = "checkpoints"
+
+# What a file system without locks answers (some network mounts). Nothing can train there either,
+# so nothing is removed.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 # The half-open ranges of parameters and of statistics in one file.
 _Held = tuple[tuple[int, int], tuple[int, int]]
@@ -147,13 +151,21 @@ def kept(checkpoints: Iterable[CheckpointInfo]) -> Iterator[list[CheckpointInfo]
 
     Yields:
         Those of them that were still there.
+
+    Raises:
+        CheckpointError: storage does not answer.
     """
     with ExitStack() as stack:
         found = []
         for info in checkpoints:
-            with suppress(FileNotFoundError, BlockingIOError):  # removed, or about to be
+            try:
                 stack.enter_context(shared(info.path / MANIFEST))
-                found.append(info)
+            except (FileNotFoundError, BlockingIOError):  # removed, or about to be
+                continue
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise _unreadable(info.path / MANIFEST, error) from error
+            found.append(info)
         yield found
 
 
@@ -206,13 +218,17 @@ def verify(path: Path) -> None:
         _read_vectors(path, file, held, list(file.vectors))
 
 
-def load_weights(path: Path, *, averaged: bool) -> FlatWeights:
+def load_weights(checkpoint: CheckpointInfo, *, averaged: bool) -> FlatWeights:
     """The weights of a checkpoint, Polyak-averaged or as the last update left them.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, of another format version, or cannot be read.
+        CheckpointError: it is damaged, cannot be read, or is not the one described any more, since
+            a resumed run made the step again.
     """
+    path = checkpoint.path
     manifest = read_manifest(path)
+    if sha256_of(manifest.to_bytes()) != checkpoint.digest:
+        raise CheckpointError(f"{path}: was replaced just now; run the same command again")
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
     parts = [_read_vectors(path, file, held, names) for file, held in _files(manifest)]
     parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)

@@ -13,7 +13,7 @@ from manylabel.storage.atomic import replace_text
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.documents import Document
 from manylabel.storage.locks import sole_holder
-from manylabel.storage.manifest import labels_digest
+from manylabel.storage.manifest import table_digest
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import LABELS_SCHEMA
 from manylabel.storage.tables import read_table, write_table
@@ -93,8 +93,9 @@ def check_run(run: Path, dataset: Dataset, config: TrainerConfig) -> None:
     Raises:
         TrainingError: the run was made from another dataset, or with settings that do not allow
             going on with these; or it has no description.
-        DocumentError: its description cannot be read.
+        StorageError: its description, or the dataset's label table, cannot be read.
     """
+    dataset.labels()
     if is_described(run):
         description = open_run(run)
         check_dataset(run, description, dataset)
@@ -165,7 +166,7 @@ def read_labels(run: Path, description: RunDescription) -> pa.Table:
         TrainingError: it is not the one that the run was trained with.
     """
     labels = read_table(run / LABELS, LABELS_SCHEMA)
-    if labels_digest(labels) != description.labels_digest:
+    if table_digest(labels) != description.labels_digest:
         raise TrainingError(
             f"{run / LABELS}: expected the {description.num_classes} labels that the run was "
             f"trained with, received {labels.num_rows} others; copy the label table of its dataset "

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, TypeAdapter, model_validator
 from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from manylabel.storage.atomic import replace_text
@@ -18,6 +18,8 @@ from manylabel.trainer.plane.metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+
+_ROW = TypeAdapter(MetricsRow)
 
 
 class MetricsLog:
@@ -106,10 +108,11 @@ class _Line(Document):
         names = {field.name for field in dataclasses.fields(MetricsRow)}
         if names != (self.model_extra or {}).keys():
             raise ValueError(f"expected {sorted(names)}, received {sorted(self.model_extra or {})}")
+        self.row()
         return self
 
     def row(self) -> MetricsRow:
-        return MetricsRow(**(self.model_extra or {}))
+        return _ROW.validate_python(self.model_extra)
 
 
 def _line(row: MetricsRow) -> str:

@@ -13,7 +13,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from manylabel.storage.locks import sole_holder
+from manylabel.storage.locks import sole_user
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.protocols import Answers, CoordinatorShards
@@ -130,11 +130,11 @@ class CheckpointWriter:
         """Unless somebody reads it: then its turn comes with the next checkpoint."""
         removed = self._directory(_REMOVED, checkpoint.step)
         try:
-            with sole_holder(checkpoint.path / MANIFEST):
+            with sole_user(checkpoint.path / MANIFEST):
                 # Under another name first: half a checkpoint must not look like a damaged one.
                 checkpoint.path.rename(removed)
                 shutil.rmtree(removed)
-        except BlockingIOError:
+        except (BlockingIOError, FileNotFoundError):  # read by somebody; removed by somebody else
             return
         except OSError as error:
             raise CheckpointError(

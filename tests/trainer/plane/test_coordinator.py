@@ -18,6 +18,7 @@ from manylabel.trainer.records.reader import BadRecordReport
 from manylabel.trainer.runs.checkpoint import (
     StreamIdentity,
     checkpoint_path,
+    describe_checkpoint,
     list_checkpoints,
     load_shard,
     load_weights,
@@ -208,7 +209,9 @@ def test_the_averages_decay_follows_steps(tmp_path):
     plane.push("a", range(4))
     plane.push("a", range(4, 8))
     plane.coordinator.finish()
-    average = load_weights(checkpoint_path(tmp_path, 2), averaged=True).parameters
+    average = load_weights(
+        describe_checkpoint(checkpoint_path(tmp_path, 2)), averaged=True
+    ).parameters
     first = 2 / 11 * 1 + 9 / 11 * 0.75
     np.testing.assert_allclose(average, 3 / 12 * first + 9 / 12 * 0.5, rtol=1e-6)
 

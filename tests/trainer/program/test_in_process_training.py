@@ -23,6 +23,7 @@ from manylabel.trainer.records.batches import SparseLabels, training_batches
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.checkpoint import (
     checkpoint_path,
+    describe_checkpoint,
     list_checkpoints,
     load_weights,
     read_manifest,
@@ -131,8 +132,8 @@ def test_one_worker_without_staleness_equals_a_keras_loop(dataset: Dataset, tmp_
     train_in_process(dataset, tmp_path / "run", config, workers=1)
     (final,) = [info for info in list_checkpoints(tmp_path / "run") if info.step > 0]
     assert (final.step, final.samples) == (STEPS, STEPS * BATCH)
-    ours = load_weights(final.path, averaged=False)
-    start = load_weights(checkpoint_path(tmp_path / "run", 0), averaged=False)
+    ours = load_weights(describe_checkpoint(final.path), averaged=False)
+    start = load_weights(describe_checkpoint(checkpoint_path(tmp_path / "run", 0)), averaged=False)
     parameters, statistics = keras_loop(dataset, config)
     for received, expected, before in (
         (ours.parameters, parameters, start.parameters),

@@ -13,7 +13,7 @@ from manylabel.trainer.networks.losses import label_loss
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import record_order
 from manylabel.trainer.records.batches import training_batches
-from manylabel.trainer.runs.checkpoint import load_weights
+from manylabel.trainer.runs.checkpoint import describe_checkpoint, load_weights
 
 IMAGES = 24
 # Class c is on the images 0 to COUNTS[c] - 1: the classes' ids say nothing about their frequency.
@@ -47,7 +47,9 @@ def settings(head_bias, loss="sigmoid"):
 
 def first_model(run, dataset, config, averaged):
     """The network of the checkpoint of step 0; averaged is how evaluation takes it."""
-    weights = load_weights(write_initial_checkpoint(run, dataset, config), averaged=averaged)
+    weights = load_weights(
+        describe_checkpoint(write_initial_checkpoint(run, dataset, config)), averaged=averaged
+    )
     model = build_model(config.model, dataset.num_classes)
     weights.layout.assign(model, weights.parameters, weights.statistics)
     return model

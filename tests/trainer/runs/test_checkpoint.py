@@ -18,6 +18,7 @@ from manylabel.trainer.records.ledger import LedgerState, Settlement
 from manylabel.trainer.runs.checkpoint import (
     StreamIdentity,
     checkpoint_path,
+    describe_checkpoint,
     kept,
     list_checkpoints,
     load_shard,
@@ -113,7 +114,10 @@ def test_any_number_of_shards_reads_what_any_number_wrote(tmp_path, sizes, write
 def test_weights_are_the_averaged_or_the_last_ones(tmp_path, sizes):
     path = write(tmp_path, sizes=sizes, shards=3)
     state = whole_state(sizes, SGD(), seed=4)
-    averaged, last = load_weights(path, averaged=True), load_weights(path, averaged=False)
+    averaged, last = (
+        load_weights(describe_checkpoint(path), averaged=True),
+        load_weights(describe_checkpoint(path), averaged=False),
+    )
     np.testing.assert_array_equal(averaged.parameters, state.average)
     np.testing.assert_array_equal(averaged.statistics, state.statistics_average)
     np.testing.assert_array_equal(last.parameters, state.weights)
@@ -234,7 +238,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_cannot_be_read(tmp_path, damage
     for read in (
         read_manifest,
         verify,
-        lambda p: load_weights(p, averaged=True),
+        lambda p: load_weights(describe_checkpoint(p), averaged=True),
         lambda p: load_shard(p, 0, 1),
     ):
         with pytest.raises(DamagedCheckpointError, match="00000007") as caught:
@@ -456,7 +460,7 @@ def test_a_file_of_another_checkpoint_is_damage(tmp_path):
     name = "shard-00001-of-00002.npz"
     assert (path / name).stat().st_size == (other / name).stat().st_size
     shutil.copyfile(other / name, path / name)
-    for read in (verify, lambda p: load_weights(p, averaged=True)):
+    for read in (verify, lambda p: load_weights(describe_checkpoint(p), averaged=True)):
         with pytest.raises(DamagedCheckpointError, match=r"that manifest\.json was written with"):
             read(path)
 

@@ -24,6 +24,9 @@ def row(step, loss=0.5):
     )
 
 
+ROW = {"format_version": 1} | dataclasses.asdict(row(40))
+
+
 def log(run, resumed_at, rows):
     with MetricsLog(run, resumed_at) as metrics:
         metrics.append(rows)
@@ -51,6 +54,8 @@ def test_rows_come_back_as_they_were_written(tmp_path):
         ('{"step": 3}', OtherVersionError, "version 1, received none"),
         ('{"format_version": 1, "step": 3}', DamagedDocumentError, "not a row of metrics"),
         ('{"format_version": 1, "st', DamagedDocumentError, "not a row of metrics"),
+        (json.dumps(ROW | {"step": "x"}), DamagedDocumentError, "valid integer"),
+        (json.dumps(ROW | {"loss": None}), DamagedDocumentError, "valid number"),
     ],
 )
 def test_a_line_that_is_no_row_is_named(tmp_path, line, error, message):
