@@ -106,7 +106,13 @@ def _loopback_only() -> Iterator[None]:
 def _cannot_join(address: str | None, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
-        return f"Ray could not be started on this machine: {reason}"
+        advice = (
+            "; run again when the machine is less busy, or set RAY_raylet_start_wait_time_s to "
+            "more than 30 seconds"
+            if "timed out" in reason
+            else ""
+        )
+        return f"Ray could not be started on this machine: {reason}{advice}"
     advice = (
         "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"
         if "token" in str(error).lower()
