@@ -119,15 +119,15 @@ def test_a_failing_worker_fails_the_job_with_its_reason():
         )
 
 
-def die_by_two(number):
-    if number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.05)
-    return number
-
-
 def test_a_killed_worker_fails_the_job():
     """As the kernel kills a process for want of memory; waiting for it would never end."""
+
+    def die_by_two(number):  # in here, because the workers cannot import this module
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return number
+
     with pytest.raises(
         PreprocessingError,
         match=r"the job failed: a worker process ended early.*code -9.*run again",
