@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -52,6 +53,9 @@ def start(share):
 
         def search_path(self):
             return sys.path
+
+        def work(self):
+            time.sleep(600)
 
     actors = []
 
@@ -182,6 +186,7 @@ def test_an_actor_that_cannot_be_created_is_not_a_lost_one(start, tmp_path, monk
 def test_a_lost_actor_is_told_as_lost(start):
     actor = start(Resources(0.1, 0))
     ray.get(actor.environment.remote(""))
+    answer = actor.work.remote()
     ray.kill(actor)
     with pytest.raises(TrainingError, match=r"was lost \(.*\); run the same command again"):
-        topology._get(actor.environment.remote(""))
+        topology._get(answer)
