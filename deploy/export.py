@@ -1,6 +1,6 @@
 """A trained run as files that need nothing of this project.
 
-<output>/saved_model/     encoded images in, names and scores of the best labels out
+<output>/saved_model/     encoded images in, names and scores of the best labels out, and faults
 <output>/model.keras      the network alone: images in [-1, 1] in, logits out. Keras has no layer
                           that decodes, or that crops as evaluation does, and loads no code.
 <output>/labels.parquet   names by class id
