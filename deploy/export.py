@@ -48,6 +48,7 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
     Raises:
         TrainingError: there is no such run, or its labels or the checkpoint are of another one.
         CheckpointError: the checkpoint is damaged.
+        StorageError: another file of the run is.
         DeploymentError: the run has no such checkpoint or does not say how its dataset was made,
             or `output` holds something already.
     """
@@ -57,24 +58,8 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
         raise DeploymentError(f"{output}: expected a new or empty directory; it is not empty")
     policy = _image_policy(run, description)
     labels = read_labels(run, description).column("name").to_pylist()
-    check_origin(checkpoint, description)
-    # Not on a GPU, which may be full of a training job. The exported graph is bound to no device.
-    with tf.device("/CPU:0"), kept([checkpoint]) as found:
-        if not found:
-            raise DeploymentError(f"{checkpoint.path}: was removed just now; export again")
-        network = new_model(description)
-        load_checkpoint(network, checkpoint, averaged=True)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    network = _network(checkpoint, description)
     classifier = ImageClassifier(network, labels, description.trainer, policy, top_k)
-    tf.saved_model.save(
-        classifier,
-        str(unfinished / SAVED_MODEL),
-        signatures={"serving_default": classifier.classify},
-    )
-    network.save(unfinished / "model.keras")
-    shutil.copyfile(run / LABELS, unfinished / LABELS)
     origin = ExportedModel(
         run=str(run.absolute()),
         step=checkpoint.step,
@@ -84,11 +69,32 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = 5) 
         code_version=code_version(),
         top_k=top_k,
     )
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    tf.saved_model.save(
+        classifier,
+        str(unfinished / SAVED_MODEL),
+        signatures={"serving_default": classifier.classify},
+    )
+    network.save(unfinished / "model.keras")
+    shutil.copyfile(run / LABELS, unfinished / LABELS)
     origin.write(unfinished / "export.json")
     if output.exists():
         output.rmdir()
     unfinished.rename(output)
     return output / SAVED_MODEL
+
+
+def _network(checkpoint: CheckpointInfo, description: RunDescription) -> keras.Model:
+    check_origin(checkpoint, description)
+    # Not on a GPU, which may be full of a training job. The exported graph is bound to no device.
+    with tf.device("/CPU:0"), kept([checkpoint]) as found:
+        if not found:
+            raise DeploymentError(f"{checkpoint.path}: was removed just now; export again")
+        network = new_model(description)
+        load_checkpoint(network, checkpoint, averaged=True)
+    return network
 
 
 class ExportedModel(Document):

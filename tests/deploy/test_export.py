@@ -15,6 +15,7 @@ from PIL import Image
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
+from manylabel.storage.locks import sole_user
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.build import build_model, decayed_variables
@@ -256,6 +257,14 @@ def test_a_run_that_does_not_say_how_images_were_stored_is_an_error(run, tmp_pat
     (old / "run.json").write_text(json.dumps(description | {"dataset_settings": {}}))
     with pytest.raises(DeploymentError, match=r"run\.json: expected how the dataset stores images"):
         export(old, tmp_path / "model")
+
+
+def test_a_checkpoint_that_is_being_removed_is_told_of(run, tmp_path):
+    with (
+        sole_user(newest(run).path / "manifest.json"),
+        pytest.raises(DeploymentError, match="was removed just now; export again"),
+    ):
+        export(run, tmp_path / "model")
 
 
 def test_a_checkpoint_of_another_run_is_not_exported_with_this_ones_labels(run, tmp_path):

@@ -12,14 +12,17 @@ import tensorflow as tf
 from PIL import Image
 
 from manylabel.deploy.export import export
+from manylabel.eval.errors import EvaluationError
 from manylabel.eval.predictions import read_predictions
 from manylabel.eval.store import predictions_path, read_summaries
 from manylabel.pipeline import events
 from manylabel.pipeline.config import Settings
+from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import evaluate_run
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.locks import sole_holder
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.job import train
 from manylabel.trainer.networks.build import build_model, decayed_variables
@@ -258,6 +261,28 @@ def test_predictions_are_made_again_when_they_do_not_fit(own):
     assert predictions_made() == 0
     path.unlink()
     assert predictions_made() == 1
+
+
+def test_wrong_weights_are_no_damaged_predictions(own):
+    """Of a label that no held-out image has; predictions are good and stay."""
+    run, table = own / "trained" / "run", own / "weights.csv"
+    table.write_text("label,weight\nyak,1\n")
+    unchanged = content(run)
+    seen: list[events.Event] = []
+    with pytest.raises(EvaluationError, match=r"all of weight 0; change eval\.weights"):
+        evaluate(run, f"eval.weights={{kind: csv, csv: {table}, missing: 0}}", on_event=seen.append)
+    assert seen == []
+    assert content(run) == unchanged
+
+
+def test_two_evaluations_of_a_checkpoint_take_turns(own):
+    run = own / "trained" / "run"
+    with (
+        sole_holder(run / "evals" / f"{STEP:08d}" / ".lock"),
+        pytest.raises(CommandError, match="another evaluation of this checkpoint is at work"),
+    ):
+        evaluate(run, "eval.weights.kind=uniform")
+    evaluate(run, "eval.weights.kind=uniform")
 
 
 def test_a_checkpoint_made_again_is_evaluated_again(own):

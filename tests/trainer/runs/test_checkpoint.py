@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, whatever wrote them and whatever happened to the files."""
 
 import errno
+import fcntl
 import json
 import os
 import pickle
@@ -442,6 +443,27 @@ def test_a_checkpoint_that_is_being_read_is_kept_until_it_was(tmp_path):
     assert [info.step for info in list_checkpoints(tmp_path)] == [6]
     with kept(listed) as found:
         assert found == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_where_there_are_no_locks_checkpoints_are_read_without(tmp_path, monkeypatch, code):
+    """On some network mounts; nothing trains there that could remove one."""
+
+    def refuse(file, operation):
+        raise OSError(code, os.strerror(code))
+
+    write(tmp_path, 3)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with kept(list_checkpoints(tmp_path)) as found:
+        assert [info.step for info in found] == [3]
+
+
+def test_weights_are_those_of_the_checkpoint_that_was_described(tmp_path):
+    info = describe_checkpoint(write(tmp_path, 3))
+    shutil.rmtree(info.path)
+    write(tmp_path, 3, sizes=(100, 41))
+    with pytest.raises(CheckpointError, match="00000003: was replaced just now"):
+        load_weights(info, averaged=True)
 
 
 def test_the_digest_is_of_the_content(tmp_path):
