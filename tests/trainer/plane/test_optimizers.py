@@ -219,6 +219,49 @@ def test_the_first_two_rmsprop_steps_by_hand():
     assert weights[0] == pytest.approx(1 - first - 0.5 * first - 0.1)
 
 
+def plain_rmsprop(optimizer, weights, average, slots, g, rate, one_minus_decay):
+    """The formula in NumPy, one float32 operation after the other; new (weights, average)."""
+    rho, momentum, epsilon = map(np.float32, (optimizer.rho, optimizer.momentum, optimizer.epsilon))
+    square = rho * slots["mean_square"] + np.float32(1 - optimizer.rho) * (g * g)
+    step = momentum * slots["momentum"] + rate * g / np.sqrt(square + epsilon)
+    slots["mean_square"], slots["momentum"] = square, step
+    weights = weights - step
+    return weights, average + one_minus_decay * (weights - average)
+
+
+def plain_sgd(optimizer, weights, average, slots, g, rate, one_minus_decay):
+    step = np.float32(optimizer.momentum) * slots["momentum"] - rate * g
+    slots["momentum"] = step
+    weights = weights + step
+    return weights, average + one_minus_decay * (weights - average)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "plain"),
+    [(RMSPROP, plain_rmsprop), (RMSprop(), plain_rmsprop), (SGD(momentum=0.7), plain_sgd)],
+)
+def test_every_bit_is_that_of_the_plain_formula(optimizer, plain):
+    """However the pass is cut and compiled: no fused multiply-add, no reordered operation."""
+    size = 2 * BLOCK_SIZE + 77  # no multiple of a SIMD register's width
+    decayed = [(0, 3), (1000, BLOCK_SIZE + 5), (BLOCK_SIZE + 6, size - 1)]
+    twice_l2 = np.zeros(size, np.float32)
+    for start, stop in decayed:
+        twice_l2[start:stop] = 2 * np.float32(L2)
+    blocks = DecayBlocks(size, decayed, L2)
+    fused = [initial(size), initial(size), optimizer.new_slots(size)]
+    by_hand = [initial(size), initial(size), optimizer.new_slots(size)]
+    for step in range(5):
+        slopes, rate = gradient(size, step), learning_rate(step)
+        optimizer.update(*fused, slopes, blocks, rate, 0.95)
+        g = slopes + twice_l2 * by_hand[0]
+        by_hand[:2] = plain(optimizer, *by_hand, g, np.float32(rate), np.float32(1 - 0.95))
+    assert fused[2].keys() == by_hand[2].keys()
+    for received, expected in zip(
+        [*fused[:2], *fused[2].values()], [*by_hand[:2], *by_hand[2].values()], strict=True
+    ):
+        np.testing.assert_array_equal(received.view(np.uint32), expected.view(np.uint32))
+
+
 @pytest.mark.parametrize("optimizer", [RMSprop(), SGD()])
 def test_gradients_are_only_read(optimizer):
     vectors = [np.ones(20, np.float32) for _ in range(3)]
