@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from manylabel.trainer.networks.handover import TENSOR_ALIGNMENT, to_tensor, to_vector
 from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot, cut, fragments
 from manylabel.trainer.plane.optimizers import FloatVector
 from manylabel.trainer.records.batches import SparseLabels
@@ -33,7 +34,7 @@ class ModelReplica:
     """Computes gradients with its own copy of the model.
 
     The slices are split and joined inside the graph, so that a device sees one transfer per shard
-    and each value is copied once on its way into a variable.
+    and each value is copied once on its way into a variable, and once on its way out of a gradient.
 
     Args:
         model: float32 images [B, S, S, 3] to logits [B, C].
@@ -79,15 +80,15 @@ class ModelReplica:
         self._load = tf.function(self._assign)
 
     def load(self, weights: Sequence[tuple[FloatVector, FloatVector]]) -> None:
-        """Takes over (parameters, statistics) of every shard, in shard order."""
-        self._load([tuple(map(tf.convert_to_tensor, vectors)) for vectors in weights])
+        """Copies (parameters, statistics) of every shard, in shard order, into the model."""
+        self._load([tuple(map(to_tensor, vectors)) for vectors in weights])
 
     def gradient(self, images: tf.Tensor, labels: SparseLabels) -> Gradient:
         """Runs both passes on a batch: float32 [B, S, S, 3] in [-1, 1] and its labels."""
         parameters, statistics, loss = self._compute(images, labels)
         return Gradient(
-            [slice_.numpy() for slice_ in parameters],
-            [slice_.numpy() for slice_ in statistics],
+            [to_vector(slice_) for slice_ in parameters],
+            [to_vector(slice_) for slice_ in statistics],
             float(loss),
         )
 
@@ -126,12 +127,11 @@ class _Cuts:
         ]
 
     def assign(self, variables: Sequence[Any], slices: Sequence[tf.Tensor]) -> None:
-        """Splits shard slices into variables."""
+        """Copies shard slices into variables."""
         pieces: list[list[tf.Tensor]] = [[] for _ in self._shapes]
         for slice_, parts in zip(slices, self._shards, strict=True):
-            # tf.split refuses to cut an empty shard into no parts.
-            sizes = [part.stop - part.start for part in parts]
-            for part, piece in zip(parts, tf.split(slice_, sizes) if sizes else [], strict=True):
+            split = _split(slice_, [part.stop - part.start for part in parts])
+            for part, piece in zip(parts, split, strict=True):
                 pieces[part.variable].append(piece)
         for variable, shape, parts_of_it in zip(variables, self._shapes, pieces, strict=True):
             whole = parts_of_it[0] if len(parts_of_it) == 1 else tf.concat(parts_of_it, 0)
@@ -148,3 +148,17 @@ class _Cuts:
                 pieces.append(flat[offset : offset + part.stop - part.start])
             slices.append(tf.concat(pieces, 0) if pieces else tf.zeros([0]))
         return slices
+
+
+def _split(slice_: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
+    """Copies of the consecutive parts of a slice.
+
+    tf.split copies, unless there is one part or all of them are aligned: then it gives views, and
+    a variable that took over a view would write to the slice's memory, which is not ours.
+    """
+    if not sizes:  # an empty shard, which tf.split refuses to cut into no parts
+        return []
+    parts = tf.split(slice_, sizes)
+    if len(sizes) > 1 and any(size * slice_.dtype.size % TENSOR_ALIGNMENT for size in sizes):
+        return parts
+    return [tf.raw_ops.DeepCopy(x=part) for part in parts]

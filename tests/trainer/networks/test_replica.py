@@ -108,6 +108,57 @@ def test_load_takes_over_every_value(build, shards):
     np.testing.assert_array_equal(layout.read(model)[1], statistics)
 
 
+def aligned_everywhere():
+    """Each variable's 16 or 32 values are whole cache lines, for which tf.split makes views."""
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(16, use_bias=False, kernel_initializer="ones"),
+            layers.BatchNormalization(momentum=MOMENTUM),
+            layers.Dense(16),
+        ]
+    )
+
+
+def one_variable():
+    return keras.Sequential(
+        [layers.Input((8, 8, 3)), layers.GlobalAveragePooling2D(), layers.Dense(5, use_bias=False)]
+    )
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("build", [with_batch_norm, tiny, aligned_everywhere, one_variable])
+def test_nothing_that_happens_to_the_model_reaches_what_was_loaded(build, shards):
+    """Other processes read the same memory, and nothing but care keeps it from being written."""
+    model = build()
+    own = replica(model, shards)
+    weights = [
+        tuple(read_only(vector) for vector in pair)
+        for pair in zip(
+            *(slices(vector, shards) for vector in ParameterLayout.of(model).read(model)),
+            strict=True,
+        )
+    ]
+    before = [vector.copy() for pair in weights for vector in pair]
+    own.load(weights)
+    own.gradient(*batch())
+    for variable in model.variables:
+        variable.value.assign_add(tf.ones(variable.shape))  # in place, where TensorFlow may
+    own.load([tuple(vector + 1 for vector in pair) for pair in weights])
+    for vector, copy in zip((v for pair in weights for v in pair), before, strict=True):
+        np.testing.assert_array_equal(vector, copy)
+
+
+def read_only(values):
+    """As an object store hands it out: aligned, and not to be written."""
+    memory = np.zeros(len(values) + 16, np.float32)
+    vector = memory[-memory.ctypes.data % 64 // 4 :][: len(values)]
+    vector[:] = values
+    vector.flags.writeable = False
+    return vector
+
+
 def test_the_statistics_move_from_where_they_were_loaded():
     """Two batches from the same weights give two changes from the same point."""
     model = with_batch_norm()
