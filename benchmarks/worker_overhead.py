@@ -28,6 +28,7 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.job import train
+from manylabel.trainer.program.memory import malloc_environment
 from manylabel.trainer.runs.metrics_log import read_metrics
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
@@ -117,9 +118,11 @@ def keras_speed(dataset_root: Path) -> float:
 
 
 def _in_a_fresh_process(side: str, dataset: Path) -> float:
-    """Neither side inherits the other's threads or memory."""
+    """Neither side inherits the other's threads or memory; both compute with our malloc settings,
+    which the system gives to its workers by itself."""
     command = [sys.executable, __file__, "--side", side, "--dataset", str(dataset)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, **(malloc_environment() if side == "keras" else {})}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return float(done.stdout.split()[-1])
 
 

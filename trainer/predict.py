@@ -13,6 +13,7 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.loss_config import LossKind
+from manylabel.trainer.program.memory import keep_freed_memory
 from manylabel.trainer.records.batches import evaluation_batches
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, load_weights
 from manylabel.trainer.runs.directory import RunDescription, check_dataset, open_run
@@ -32,7 +33,7 @@ class TopK(NamedTuple):
 class Predictor:
     """Predicts the held-out images of a dataset with checkpoints of a run, one after the other.
 
-    The model is built and traced once for all of them.
+    The model is built and traced once for all of them. The process keeps the memory it frees.
 
     Args:
         k: classes wanted of each image.
@@ -43,6 +44,7 @@ class Predictor:
     """
 
     def __init__(self, run: Path, dataset: Dataset, *, k: int, averaged: bool = True) -> None:
+        keep_freed_memory()
         description = open_run(run)
         check_dataset(run, description, dataset)
         self._dataset = dataset

@@ -141,6 +141,8 @@ def test_a_killed_worker_is_replaced_and_every_record_counted_once(job: Job):
     job.start()
     job.wait_until(lambda: job.samples > job.records // 2)
     victim, *_ = job.process_ids(b"_WorkerActor")
+    started_with = Path(f"/proc/{victim}/environ").read_bytes().split(b"\0")
+    assert b"MALLOC_MMAP_MAX_=0" in started_with, "it keeps the memory it frees"
     os.kill(victim, signal.SIGKILL)
     assert job.end() == 0, job.log
     assert "died" in job.log, "the user is told"

@@ -29,6 +29,7 @@ from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.optimizers import FloatVector
 from manylabel.trainer.plane.protocols import Answers, GradientReport, Snapshot
 from manylabel.trainer.plane.shard import UpdateId
+from manylabel.trainer.program.memory import malloc_environment
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.program.room import Resources
 from manylabel.trainer.records.reader import BadRecordReport
@@ -258,7 +259,7 @@ class Topology:
 def worker_options(share: Resources) -> dict[str, Any]:
     """Ray's options of a worker's actor."""
     # Ray shows a worker the GPUs that it has, but to one that has none it leaves all to see.
-    environment = {} if share.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    environment = malloc_environment() | ({} if share.gpus else {"CUDA_VISIBLE_DEVICES": ""})
     return {
         "num_cpus": share.cpus,
         "num_gpus": share.gpus,
