@@ -175,7 +175,7 @@ def demo(
     ] = Path("demo-output"),
     overrides: Overrides = None,
 ) -> None:
-    """Do everything on the pictures that come with the project; about five minutes on two cores."""
+    """Do everything on the pictures that come with the project; a few minutes on two cores."""
     from manylabel.pipeline.demo import run_demo
 
     terminal = _terminal()
