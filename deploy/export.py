@@ -20,6 +20,7 @@ from manylabel.storage.documents import Document
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.provenance import code_version
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import DamagedCheckpointError
 from manylabel.trainer.predict import load_checkpoint, new_model, probabilities, top_classes
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, kept, list_checkpoints
 from manylabel.trainer.runs.directory import (
@@ -175,7 +176,12 @@ def _image_policy(run: Path, description: RunDescription) -> ImageConfig:
 
 
 def _choose(run: Path, step: int | None) -> CheckpointInfo:
-    found = list_checkpoints(run)
+    damaged: list[DamagedCheckpointError] = []
+    found = list_checkpoints(run, damaged.append)
+    if step is None and damaged:
+        raise DeploymentError(
+            f"{damaged[-1]}; put a copy of it back, or name another checkpoint with --step"
+        )
     chosen = [info for info in found if step in (None, info.step)]
     if not chosen:
         steps = ", ".join(str(info.step) for info in found) or "none"

@@ -60,7 +60,8 @@ def write_evaluation(run_dir: Location, summary: EvaluationSummary, classes: pa.
 
 def has_evaluation(run_dir: Location, step: int, settings: str) -> bool:
     """Whether there is a complete evaluation, readable or not."""
-    return (evaluation_directory(run_dir, step, settings) / _SUMMARY).is_file()
+    directory = evaluation_directory(run_dir, step, settings)
+    return all((directory / name).is_file() for name in (_SUMMARY, _CLASSES))
 
 
 def read_summary(run_dir: Location, step: int, settings: str) -> EvaluationSummary:

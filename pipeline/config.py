@@ -49,7 +49,8 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{source}: {problem}" for problem in problems(error, tree, Settings)]
+        place = f"{source} with --set" if overrides else source
+        lines = [f"{place}: {problem}" for problem in problems(error, tree, Settings)]
         raise SettingsError("\n".join(lines)) from error
 
 

@@ -31,6 +31,7 @@ from manylabel.eval.weights import raw_weights
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import (
+    CheckpointDamaged,
     EvaluatedBefore,
     OnEvent,
     PredictionProgressed,
@@ -79,9 +80,12 @@ def evaluate_run(
                 "does not take from its run"
             )
     description = open_run(run)
+    if not (run / SETTINGS).is_file():
+        raise CommandError(f"{run}: expected its settings in {SETTINGS}, found none; put them back")
     settings = load_settings(str(run / SETTINGS), overrides)
     dataset = _open_dataset(run, description, dataset_root)
-    checkpoints = choose_checkpoints(list_checkpoints(run), step)
+    found = list_checkpoints(run, lambda error: on_event(CheckpointDamaged(str(error))))
+    checkpoints = choose_checkpoints(found, step)
     return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, on_event)
 
 

@@ -53,6 +53,13 @@ class EvaluatedBefore:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointDamaged:
+    """A checkpoint is left out, and why."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResultUnreadable:
     """An evaluation or predictions of a checkpoint cannot be used; new ones take their place."""
 
@@ -89,6 +96,7 @@ Event = (
     | TrainingProgressed
     | PredictionProgressed
     | EvaluatedBefore
+    | CheckpointDamaged
     | ResultUnreadable
     | PartBegan
     | Preprocessed

@@ -38,6 +38,8 @@ class Terminal:
                 self._display = None
             case events.EvaluatedBefore(step):
                 self._console.print(f"step {step:,}: evaluated before", highlight=False)
+            case events.CheckpointDamaged(problem):
+                self._print(f"left out: {problem}")
             case events.ResultUnreadable(step, problem):
                 self._print(f"step {step:,}: {problem}")
             case events.PartBegan(number, title):

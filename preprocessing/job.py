@@ -42,6 +42,7 @@ from manylabel.preprocessing.rejections import LABEL_REASONS, ImageRejectedError
 from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError
+from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -127,6 +128,7 @@ def preprocess(
     root = UPath(output)
     images = image_root(config.catalog)
     _check_output_outside(config, root)
+    _check_pictures_there(images)
     listener(Progress(Stage.READ_CATALOG))
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
@@ -347,6 +349,14 @@ def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
     if is_folder and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
+        )
+
+
+def _check_pictures_there(images: UPath) -> None:
+    """A folder on which nothing is mounted would reject every picture, and cost an old dataset."""
+    if is_local(images) and next(images.iterdir(), None) is None:
+        raise PreprocessingError(
+            f"{images}: expected pictures, received an empty folder; mount what should be there"
         )
 
 

@@ -17,7 +17,7 @@ from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
 from manylabel.storage.locations import is_local
 from manylabel.storage.locks import sole_holder
-from manylabel.storage.manifest import MANIFEST_NAME
+from manylabel.storage.manifest import MANIFEST_NAME, Manifest
 from manylabel.storage.schema import SplitName
 
 OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
@@ -27,7 +27,7 @@ LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
 class Owner(Document):
     """Marks a directory as a dataset's, from the first second of the first run."""
 
-    NOUN: ClassVar[str] = "the mark of whose dataset a directory is"
+    NOUN: ClassVar[str] = "a dataset's owner file"
     REMEDY: ClassVar[str] = "choose another output directory, or --overwrite to delete that dataset"
 
     format_version: Literal[1] = 1
@@ -43,13 +43,12 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
         PreprocessingError: it holds another dataset (and `overwrite` is off), or other files, or
             another job is writing there.
     """
-    _refuse_other_files(root)
+    _refuse_other_files(root, overwrite=overwrite)
     with _locked(root):
-        if (root / OWNER_NAME).is_file():
-            if overwrite:
-                remove_dataset(root)
-            else:
-                _refuse_other_dataset(root, owner)
+        if overwrite:
+            remove_dataset(root)
+        elif (root / OWNER_NAME).is_file():
+            _refuse_other_dataset(root, owner)
         if overwrite or not (root / OWNER_NAME).is_file():
             owner.write(root / OWNER_NAME)
         for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
@@ -58,9 +57,16 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
-def _refuse_other_files(root: UPath) -> None:
+def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:
     if not root.exists() or (root / OWNER_NAME).is_file():
         return
+    if (root / MANIFEST_NAME).is_file():
+        if overwrite and Manifest.read(root / MANIFEST_NAME):
+            return
+        raise PreprocessingError(
+            f"{root}: holds a dataset without its {PLAN_DIRECTORY}/, so how it was made cannot be "
+            "said; choose another output directory, or --overwrite to delete it"
+        )
     ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)  # A job may have died between lock and owner.
     if not root.is_dir() or any(path not in ours for path in root.rglob("*")):
         raise PreprocessingError(

@@ -27,6 +27,10 @@ def replacing(path: Location) -> Iterator[BinaryIO]:
         with temporary.open("wb") as file:
             yield file
         temporary.rename(path)
+    except OSError as error:
+        if error.filename is None:  # A full disk says neither where nor of what.
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

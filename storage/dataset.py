@@ -38,6 +38,8 @@ from manylabel.storage.schema import (
 from manylabel.storage.tables import read_table
 from manylabel.storage.tfrecord import iterate_records
 
+_MIXED_UP = "was it made again meanwhile, or copied in part? Copy it whole or preprocess again"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -116,22 +118,48 @@ class Dataset:
 
         Raises:
             TableError: it is missing or damaged.
-            DatasetError: it is of another shard than the manifest was read with: the dataset was
-                made again meanwhile.
+            DatasetError: it is of another shard than the manifest lists: the dataset was made
+                again, or copied in part.
         """
         path = self.path(shard.index_path)
         table = read_table(path, INDEX_SCHEMA)
         if (table.schema.metadata or {}).get(INDEX_SHARD_DIGEST) != shard.sha256.encode():
             raise DatasetError(
                 f"{path}: expected the index of the shard that {MANIFEST_NAME} lists, received "
-                "another one's; the dataset was made again, or its files are mixed up: start again"
+                f"another one's; {_MIXED_UP}"
             )
         return table
 
     def iterate(self, name: SplitName | str) -> Iterator[LabelledImage]:
-        """Every record of a split, shard after shard; raises CorruptRecordError on a bad byte, and
-        as `read_index`."""
+        """Every record of a split, shard after shard.
+
+        Raises:
+            CorruptRecordError: a byte is wrong.
+            DatasetError: a shard's file is missing or of another length than the manifest says, or
+                a record is not the one that the index has in its place; and as `read_index`.
+        """
         for shard in self.split(name).shards:
-            self.read_index(shard)  # Is it still the shard that the manifest speaks of?
+            index = self.read_index(shard)
+            self._check_length(shard)
+            rows = zip(
+                index.column("image_id").to_pylist(),
+                index.column("label_ids").to_pylist(),
+                strict=True,
+            )
             for payload in iterate_records(self.path(shard.path)):
-                yield decode_example(payload)
+                image = decode_example(payload)
+                if next(rows, None) != (image.image_id, list(image.label_ids)):
+                    raise DatasetError(
+                        f"{self.path(shard.path)}: expected the records that its index lists, "
+                        f"received another one, {image.image_id!r}; {_MIXED_UP}"
+                    )
+                yield image
+
+    def _check_length(self, shard: RecordShard) -> None:
+        path = self.path(shard.path)
+        received = path.stat().st_size if path.is_file() else 0
+        if received != shard.bytes:
+            raise DatasetError(
+                f"{path}: expected {shard.bytes} bytes as in {MANIFEST_NAME}, received {received}; "
+                f"{_MIXED_UP}"
+            )

@@ -259,6 +259,18 @@ def test_a_run_that_does_not_say_how_images_were_stored_is_an_error(run, tmp_pat
         export(old, tmp_path / "model")
 
 
+def test_a_damaged_checkpoint_is_not_passed_over_in_silence(run, tmp_path):
+    broken = Path(shutil.copytree(run, tmp_path / "run"))
+    (shard,) = newest(broken).path.glob("*.npz")
+    shard.write_bytes(shard.read_bytes()[:1000])
+    message = r"00000007.*expected \d+ bytes, found 1000; .* with --step"
+    with pytest.raises(DeploymentError, match=message):
+        export(broken, tmp_path / "model")
+    seen: list[Exception] = []
+    list_checkpoints(broken, seen.append)
+    assert "00000007" in str(seen[0])
+
+
 def test_a_checkpoint_that_is_being_removed_is_told_of(run, tmp_path):
     with (
         sole_user(newest(run).path / "manifest.json"),

@@ -70,14 +70,19 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         root = tmp_path / f"dataset-{fingerprint[:8]}"
         shard = root / "heldout" / "heldout-00000-of-00001.tfrecord"
         shard.parent.mkdir(parents=True, exist_ok=True)
+        rows, offset = [], 0
         with shard.open("wb") as file:
             for image_id, label_ids in images:
                 ids = tuple(label_ids)
                 image = LabelledImage(image_id, encoded, 8, 8, ids, (1.0,) * len(ids))
-                write_record(file, encode_example(image))
+                payload = encode_example(image)
+                rows.append(("heldout", shard.stem, offset, len(payload), image_id, list(ids)))
+                offset += write_record(file, payload)
         sha256 = hashlib.sha256(shard.read_bytes()).hexdigest()
-        # Nothing in these tests looks a record up by its place.
-        index = INDEX_SCHEMA.empty_table().replace_schema_metadata({"sha256": sha256})
+        index = pa.Table.from_pylist(
+            [dict(zip(INDEX_SCHEMA.names, row, strict=True)) for row in rows],
+            schema=INDEX_SCHEMA.with_metadata({"sha256": sha256}),
+        )
         pq.write_table(index, shard.with_name("heldout-00000-of-00001.index.parquet"))
         classes = len(train_counts)
         columns = {

@@ -133,8 +133,8 @@ def test_each_problem_has_its_line_with_the_file(settings_file):
     with pytest.raises(SettingsError) as caught:
         load_settings(str(settings_file), overrides)
     assert str(caught.value).splitlines() == [
-        f"{settings_file}: trainer.epochs: expected greater than 0, received 0",
-        f"{settings_file}: eval.k: expected a valid integer, received 'abc'",
+        f"{settings_file} with --set: trainer.epochs: expected greater than 0, received 0",
+        f"{settings_file} with --set: eval.k: expected a valid integer, received 'abc'",
     ]
 
 

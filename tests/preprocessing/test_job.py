@@ -323,3 +323,12 @@ def test_folders_and_parquet_give_the_same_dataset_as_csv(
         results.append(dataset_bytes(output))
     assert results[0] == results[1] == results[2]
     assert len(results[0]) == 5
+
+
+def test_an_empty_folder_of_pictures_costs_no_dataset(output, catalog, tmp_path):
+    """As where nothing is mounted."""
+    (tmp_path / "empty").mkdir()
+    config = config_of(catalog, catalog={"image_root": str(tmp_path / "empty")})
+    with pytest.raises(PreprocessingError, match="expected pictures, received an empty folder"):
+        preprocess(config, str(output), overwrite=True)
+    assert Dataset.open(output).num_classes

@@ -1,11 +1,14 @@
 """Whose directory it is, and what may be deleted in it."""
 
+import shutil
+
 import pytest
 from upath import UPath
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.output import LOCK_NAME, OWNER_NAME, Owner, claim
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.manifest import ImageCounts, Manifest, SplitShards, content_digest
 from manylabel.storage.schema import SplitName
 
 MINE = Owner(fingerprint="1", settings={"images": {"jpeg_quality": 90, "min_side": 8}})
@@ -66,7 +69,7 @@ def test_a_damaged_owner_is_replaced_only_when_asked_for(root):
     claimed(root, MINE)
     (root / OWNER_NAME).write_text('{"fingerprint": ')
     with pytest.raises(
-        DamagedDocumentError, match=r"owner\.json: not the mark.*--overwrite"
+        DamagedDocumentError, match=r"owner\.json: not a dataset's owner file .*--overwrite"
     ) as error:
         claimed(root, MINE)
     assert "\n" not in str(error.value)
@@ -130,3 +133,23 @@ def test_a_dataset_of_an_earlier_version_goes_only_when_asked_for(root):
     with pytest.raises(OtherVersionError, match=r"version 1, received none; .*--overwrite"):
         claimed(root, MINE)
     claimed(root, MINE, overwrite=True)
+
+
+def test_a_dataset_without_its_plan_is_told_of_and_can_be_replaced(root):
+    with claim(root, MINE, overwrite=False):
+        splits = {split: SplitShards(shards=(), records=0) for split in ("train", "heldout")}
+        Manifest(
+            content_digest=content_digest(splits, ""),
+            labels_digest="",
+            fingerprint="1",
+            code_version="",
+            settings={},
+            counts=ImageCounts(listed=0, written=0, rejected=0, duplicates=0),
+            splits=splits,
+            num_classes=0,
+        ).write(root / "manifest.json")
+    shutil.rmtree(root / "plan")
+    with pytest.raises(PreprocessingError, match=r"a dataset without its plan/.*--overwrite"):
+        claimed(root, MINE)
+    claimed(root, MINE, overwrite=True)
+    assert not (root / "manifest.json").exists()

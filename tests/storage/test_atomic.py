@@ -1,5 +1,8 @@
 """A reader sees the old file or the new one, never a part."""
 
+import errno
+import os
+
 import pytest
 from upath import UPath
 
@@ -47,3 +50,11 @@ def test_text_is_replaced_whole(tmp_path):
     replace_text(path, "néw")
     assert path.read_text(encoding="utf-8") == "néw"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match="No space left") as error, replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []

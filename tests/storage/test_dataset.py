@@ -118,8 +118,26 @@ def test_a_dataset_made_again_meanwhile_is_noticed_shard_by_shard(root):
     other.write_bytes(one.read_bytes())
     records = dataset.iterate("train")
     assert [next(records), next(records)] == IMAGES[:2]
-    with pytest.raises(DatasetError, match=r"00001-of-00002.index.parquet: .* was made again"):
+    with pytest.raises(DatasetError, match=r"00001-of-00002.index.parquet: .* was it made again"):
         next(records)
+
+
+def test_a_shard_cut_between_records_is_noticed(root):
+    path = root / "train/train-00000-of-00002.tfrecord"
+    data = path.read_bytes()
+    second = Dataset.open(root).read_index(Dataset.open(root).split("train").shards[0])
+    path.write_bytes(data[: second.column("byte_offset")[1].as_py()])
+    with pytest.raises(DatasetError, match=rf"{path}: expected {len(data)} bytes as in manifest"):
+        next(Dataset.open(root).iterate("train"))
+
+
+def test_records_of_another_shard_are_noticed(root):
+    """Of the same length, sound in themselves."""
+    path = root / "train/train-00000-of-00002.tfrecord"
+    swapped = [IMAGES[1], IMAGES[0]]
+    path.write_bytes(b"".join(frame(encode_example(image)) for image in swapped))
+    with pytest.raises(DatasetError, match=r"records that its index lists, received .* '1\.jpg'"):
+        next(Dataset.open(root).iterate("train"))
 
 
 def test_a_missing_directory_is_named(tmp_path):

@@ -10,7 +10,7 @@ a number for a name is a finished one.
 import errno
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +130,13 @@ def finished_checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def list_checkpoints(run: Path) -> list[CheckpointInfo]:
+def list_checkpoints(
+    run: Path, on_damaged: Callable[[DamagedCheckpointError], None] = lambda error: None
+) -> list[CheckpointInfo]:
     """The finished checkpoints of a run whose files have their full length, oldest first.
+
+    Args:
+        on_damaged: told of each that is left out.
 
     Raises:
         CheckpointError: one is of another format version, or storage does not answer.
@@ -140,8 +145,8 @@ def list_checkpoints(run: Path) -> list[CheckpointInfo]:
     for path in finished_checkpoints(run):
         try:
             found.append(describe_checkpoint(path))
-        except DamagedCheckpointError:
-            continue  # not intact: what this function leaves out
+        except DamagedCheckpointError as error:
+            on_damaged(error)
     return found
 
 
