@@ -7,7 +7,8 @@ measured in turn; the figure is the ratio of the medians. Ends with 1 when the c
 
     python benchmarks/apply_pass.py [--rounds 15]
 
-For scale, the time in which the same cores read and write as many bytes and compute nothing.
+For scale, the time in which the same cores read and write as many bytes and compute next to
+nothing.
 """
 
 import argparse
@@ -68,12 +69,16 @@ def _flat_sgd(threads, weights, average, buffer, gradient, settings):  # type: i
 
 
 @_compiled
-def _negate(threads, values):  # type: ignore[no-untyped-def]
-    share = -(-len(values) // threads)
+def _move(threads, first, second, third):  # type: ignore[no-untyped-def]
+    share = -(-len(first) // threads)
     for thread in numba.prange(threads):
-        v = values[thread * share : (thread + 1) * share]
-        for i in range(len(v)):
-            v[i] = -v[i]
+        start = thread * share
+        a, b = first[start : start + share], second[start : start + share]
+        c = third[start : start + share]
+        for i in range(len(a)):
+            a[i] = -a[i]
+            b[i] = -b[i]
+            c[i] = -c[i]
 
 
 def passes(
@@ -124,13 +129,13 @@ def main() -> None:
     layout = ParameterLayout.of(model, decayed_variables(model))
     size = layout.parameter_count
     blocks = DecayBlocks(size, layout.decayed_within(0, size), float(L2))
-    values = np.ones(size, np.float32)
+    vectors = [np.ones(size, np.float32) for _ in range(3)]
     too_slow = []
     for optimizer in (RMSprop(), SGD()):
         update, flat, moved = passes(optimizer, blocks, size)
-        negate = partial(_negate, numba.get_num_threads(), values)
-        own, peer, negation = in_turn((update, flat, negate), rounds)
-        floor = negation * moved / (2 * values.nbytes)
+        move = partial(_move, numba.get_num_threads(), *vectors)
+        own, peer, moving = in_turn((update, flat, move), rounds)
+        floor = moving * moved / sum(2 * vector.nbytes for vector in vectors)
         print(
             f"{optimizer.name}, {size:,} parameters in {len(blocks.bounds):,} blocks, "
             f"{numba.get_num_threads()} threads: update {own:.1f} ms, flat loop {peer:.1f} ms, "
