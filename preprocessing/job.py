@@ -128,10 +128,10 @@ def preprocess(
     root = UPath(output)
     images = image_root(config.catalog)
     _check_output_outside(config, root)
-    _check_pictures_there(images)
     listener(Progress(Stage.READ_CATALOG))
     settings = config.model_dump(mode="json", exclude={"runner"})
     fingerprint = compute_fingerprint(config)
+    _check_pictures_there(images)
     with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
         plan = DatasetPlan.find(root)
         if plan is None or plan.fingerprint != fingerprint:

@@ -68,8 +68,8 @@ def test_wrong_settings(settings, tmp_path, capsys):
     assert cli.run([*arguments, *wrong]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"error: {settings}: trainer.epochs: expected greater than 0, received 0",
-        f"error: {settings}: trainer.modle: unknown setting; did you mean model?",
+        f"error: {settings} with --set: trainer.epochs: expected greater than 0, received 0",
+        f"error: {settings} with --set: trainer.modle: unknown setting; did you mean model?",
     ]
 
 
