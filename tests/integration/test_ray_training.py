@@ -22,7 +22,7 @@ from manylabel.trainer.runs.metrics_log import read_metrics
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 EPOCHS = 6
-DEADLINE = 150  # seconds
+DEADLINE = 280  # seconds; a busy machine takes many times what an idle one does
 
 
 @pytest.fixture
