@@ -15,7 +15,7 @@ from PIL import Image
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.lettering import Ruler, families
 from manylabel.eval.samples import Sample
-from manylabel.eval.summary import EvaluationSummary
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.atomic import replacing
 from manylabel.storage.locations import Location
 

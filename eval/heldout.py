@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.metrics import Positives
+from manylabel.eval.ranking.metrics import Positives
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 

@@ -8,20 +8,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from upath import UPath
 
-from manylabel.eval.baseline import frequency_predictions
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.heldout import HeldoutLabels, read_heldout_labels
-from manylabel.eval.metrics import ClassMetrics, ClassScores, ImageMetrics, ImageScores, find_hits
-from manylabel.eval.predictions import (
+from manylabel.eval.ranking.baseline import frequency_predictions
+from manylabel.eval.ranking.metrics import (
+    ClassMetrics,
+    ClassScores,
+    ImageMetrics,
+    ImageScores,
+    find_hits,
+)
+from manylabel.eval.ranking.weights import normalised, raw_weights
+from manylabel.eval.settings import settings_key
+from manylabel.eval.store.evaluations import CLASSES_SCHEMA, predictions_path, write_evaluation
+from manylabel.eval.store.predictions import (
     PredictionBatch,
     PredictionOrigin,
     read_origin,
     read_predictions,
 )
-from manylabel.eval.settings import settings_key
-from manylabel.eval.store import CLASSES_SCHEMA, predictions_path, write_evaluation
-from manylabel.eval.summary import (
+from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,
@@ -29,7 +36,6 @@ from manylabel.eval.summary import (
     ScoredCounts,
     Scores,
 )
-from manylabel.eval.weights import normalised, raw_weights
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.locations import Location
 

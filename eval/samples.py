@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from manylabel.eval.predictions import read_origin, read_predictions
+from manylabel.eval.store.predictions import read_origin, read_predictions
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.locations import Location
 from manylabel.storage.schema import LabelledImage, SplitName

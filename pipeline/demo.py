@@ -6,8 +6,8 @@ from pathlib import Path
 
 from manylabel.eval.figures import contact_sheet, training_profile
 from manylabel.eval.samples import choose_samples
-from manylabel.eval.store import predictions_path
-from manylabel.eval.summary import EvaluationSummary
+from manylabel.eval.store.evaluations import predictions_path
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.config import load_settings, override
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import evaluate_checkpoints

@@ -12,22 +12,22 @@ from upath import UPath
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
-from manylabel.eval.predictions import (
+from manylabel.eval.ranking.weights import raw_weights
+from manylabel.eval.settings import settings_key
+from manylabel.eval.store.evaluations import (
+    forget_others,
+    has_evaluation,
+    predictions_path,
+    read_summary,
+)
+from manylabel.eval.store.predictions import (
     PredictionBatch,
     PredictionOrigin,
     ScoreKind,
     read_origin,
     write_predictions,
 )
-from manylabel.eval.settings import settings_key
-from manylabel.eval.store import (
-    forget_others,
-    has_evaluation,
-    predictions_path,
-    read_summary,
-)
-from manylabel.eval.summary import EvaluationSummary, Provenance
-from manylabel.eval.weights import raw_weights
+from manylabel.eval.store.summary import EvaluationSummary, Provenance
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from manylabel.eval.store import read_summaries
-from manylabel.eval.summary import EvaluationSummary
+from manylabel.eval.store.evaluations import read_summaries
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.errors import CommandError
 from manylabel.storage.errors import StorageError
 from manylabel.trainer.errors import TrainingError

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from manylabel.eval.summary import EvaluationSummary, Scores
+from manylabel.eval.store.summary import EvaluationSummary, Scores
 from manylabel.pipeline.runs import ListedRun, Unreadable
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from manylabel.trainer.runs.directory import RunDescription

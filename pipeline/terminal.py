@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from manylabel.eval.summary import EvaluationSummary
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.runs import ListedRun, problems_of

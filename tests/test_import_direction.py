@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Part -> the parts of ours that its modules may import. A module belongs to the longest name that
 # it begins with, and may always import its own part.
 _TRAINER = ("trainer", "trainer.networks", "trainer.records", "trainer.plane", "trainer.runs")
-_WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", "eval", "deploy")
+_EVAL = ("eval", "eval.ranking", "eval.store")
+_WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", *_EVAL, "deploy")
 MAY_IMPORT = {
     "storage": (),
     "preprocessing": ("storage",),
@@ -26,8 +27,11 @@ MAY_IMPORT = {
     "trainer.networks": ("trainer", "trainer.records", "trainer.plane"),
     "trainer.runs": ("storage", "trainer", "trainer.records", "trainer.plane"),
     "trainer.program": ("storage", *_TRAINER),
-    "eval": ("storage",),
-    "deploy": ("storage", *_TRAINER, "eval"),
+    # Its settings and errors below its rooms, the job above them.
+    "eval": ("storage", *_EVAL),
+    "eval.ranking": ("storage", "eval"),
+    "eval.store": ("storage", "eval", "eval.ranking"),
+    "deploy": ("storage", *_TRAINER, *_EVAL),
     "pipeline": _WHOLE,
 }
 
@@ -128,12 +132,12 @@ def test_no_import_goes_round_in_a_circle():
 
 
 def test_no_part_imports_a_part_that_imports_it():
-    """Also where each single module would be no circle; `trainer` alone is on both sides of its
-    rooms: its settings and errors below them, its commands above."""
+    """Also where each single module would be no circle; `trainer` and `eval` are on both sides
+    of their rooms: settings and errors below them, commands above."""
     parts = {
         part: "\n".join(source for module, source in modules().items() if part_of(module) == part)
         for part in MAY_IMPORT
-        if part != "trainer"
+        if part not in ("trainer", "eval")
     }
     between = {
         part: "\n".join(
@@ -163,7 +167,7 @@ def test_the_trainer_is_small_at_its_top():
         ("trainer.plane.coordinator", "from manylabel.trainer.runs.writer import CheckpointWriter"),
         ("trainer.plane.shard", "import tensorflow as tf"),
         ("trainer.runs.resume", "import ray"),
-        ("trainer.job", "def f():\n    from manylabel.eval.metrics import recall"),
+        ("trainer.job", "def f():\n    from manylabel.eval.ranking.metrics import recall"),
         ("trainer.job", "import ray"),
         ("eval.store", "import manylabel.trainer.runs.checkpoint"),
         ("eval.store", "from manylabel.preprocessing import config"),

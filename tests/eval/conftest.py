@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manylabel.eval.predictions import PredictionOrigin, ScoreKind
-from manylabel.eval.summary import Provenance
+from manylabel.eval.store.predictions import PredictionOrigin, ScoreKind
+from manylabel.eval.store.summary import Provenance
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.manifest import (
     ImageCounts,

@@ -1,6 +1,6 @@
 import numpy as np
 
-from manylabel.eval.baseline import frequency_predictions
+from manylabel.eval.ranking.baseline import frequency_predictions
 
 
 def test_every_image_gets_the_most_frequent_classes_ties_by_class_id():

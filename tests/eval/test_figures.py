@@ -20,7 +20,7 @@ from manylabel.eval.figures import (
 )
 from manylabel.eval.samples import Sample
 from manylabel.eval.settings import settings_key
-from manylabel.eval.summary import (
+from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,

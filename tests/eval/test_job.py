@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from manylabel.eval.baseline import frequency_predictions
 from manylabel.eval.config import EvalConfig, WeightsConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
-from manylabel.eval.predictions import PredictionBatch, write_predictions
-from manylabel.eval.store import predictions_path, read_classes, read_summaries, read_summary
+from manylabel.eval.ranking.baseline import frequency_predictions
+from manylabel.eval.store.evaluations import (
+    predictions_path,
+    read_classes,
+    read_summaries,
+    read_summary,
+)
+from manylabel.eval.store.predictions import PredictionBatch, write_predictions
 from manylabel.storage.dataset import Dataset
 
 COUNTS = [40, 30, 20, 10, 5, 5, 2, 1]

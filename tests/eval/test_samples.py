@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from manylabel.eval.predictions import (
+from manylabel.eval.samples import choose_samples
+from manylabel.eval.store.predictions import (
     PredictionBatch,
     PredictionOrigin,
     ScoreKind,
     write_predictions,
 )
-from manylabel.eval.samples import choose_samples
 
 HELDOUT = {f"{n}.jpg": [n % 3] for n in range(40)}
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.settings import settings_key
-from manylabel.eval.store import CLASSES_SCHEMA, write_evaluation
-from manylabel.eval.summary import (
+from manylabel.eval.store.evaluations import CLASSES_SCHEMA, write_evaluation
+from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,

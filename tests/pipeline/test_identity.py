@@ -13,8 +13,8 @@ from PIL import Image
 
 from manylabel.deploy.export import export
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.predictions import read_predictions
-from manylabel.eval.store import predictions_path, read_summaries
+from manylabel.eval.store.evaluations import predictions_path, read_summaries
+from manylabel.eval.store.predictions import read_predictions
 from manylabel.pipeline import events
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import CommandError

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.eval.predictions import PredictionBatch
+from manylabel.eval.store.predictions import PredictionBatch
 
 
 def frequency_predictions(

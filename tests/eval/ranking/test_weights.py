@@ -6,7 +6,7 @@ import pytest
 
 from manylabel.eval.config import WeightKind, WeightsConfig
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.weights import normalised, raw_weights
+from manylabel.eval.ranking.weights import normalised, raw_weights
 
 NAMES = ["dog", 'a, "b"', "café"]
 LABELS = pa.table({"name": NAMES, "train_count": [6, 3, 1]})

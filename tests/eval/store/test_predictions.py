@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.predictions import (
+from manylabel.eval.store.predictions import (
     PREDICTIONS_SCHEMA,
     PredictionBatch,
     PredictionOrigin,

@@ -5,7 +5,7 @@ import pytest
 import pytrec_eval
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
-from manylabel.eval.metrics import (
+from manylabel.eval.ranking.metrics import (
     ClassMetrics,
     ClassScores,
     ImageMetrics,

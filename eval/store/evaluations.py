@@ -1,7 +1,7 @@
 """The evaluations of a run on disk.
 
 runs/<run>/evals/<step, 8 digits>/
-  predictions.parquet       eval/predictions.py; serves all evaluations of the checkpoint
+  predictions.parquet       eval/store/predictions.py; serves all evaluations of the checkpoint
   <settings>/               eval/settings.py names it
     classes.parquet         CLASSES_SCHEMA
     summary.json            EvaluationSummary; written last: its presence means "complete"
@@ -13,7 +13,7 @@ import pyarrow as pa
 from upath import UPath
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.summary import EvaluationSummary
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import Location
 from manylabel.storage.tables import read_table, write_table

@@ -5,7 +5,7 @@ import pytest
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.store import (
+from manylabel.eval.store.evaluations import (
     CLASSES_SCHEMA,
     evaluation_directory,
     forget_others,
@@ -14,7 +14,7 @@ from manylabel.eval.store import (
     read_summary,
     write_evaluation,
 )
-from manylabel.eval.summary import (
+from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,

@@ -1,0 +1,1 @@
+"""The metric: rankings of classes held against labels."""
