@@ -1,0 +1,1 @@
+"""How far a number, or the difference of two, can be trusted."""
