@@ -1,7 +1,9 @@
 """Files that appear whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -39,3 +41,20 @@ def replace_text(path: Location, text: str) -> None:
     """Writes UTF-8 text so that a reader sees the old text or the new one, never a part."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Makes a local file, whole from its first moment on; False if there is one of that name.
+
+    Of several processes that try at once, one succeeds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
+    try:
+        temporary.write_bytes(content)
+        os.link(temporary, path)  # Unlike a rename, it never replaces.
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

@@ -20,6 +20,7 @@ from upath import UPath
 
 from manylabel.storage.errors import DatasetError
 from manylabel.storage.manifest import (
+    HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
     Manifest,
@@ -28,6 +29,7 @@ from manylabel.storage.manifest import (
     table_digest,
 )
 from manylabel.storage.schema import (
+    HELDOUT_IMAGES_SCHEMA,
     INDEX_SCHEMA,
     INDEX_SHARD_DIGEST,
     LABELS_SCHEMA,
@@ -112,6 +114,22 @@ class Dataset:
         """Names by class id."""
         names: list[str] = self.labels().column("name").to_pylist()
         return names
+
+    def heldout_images(self) -> pa.Table:
+        """`heldout_images.parquet` (HELDOUT_IMAGES_SCHEMA), as many rows as the split has records.
+
+        Raises:
+            TableError: it is missing or damaged.
+            DatasetError: it has another number of rows.
+        """
+        path = self.root / HELDOUT_IMAGES_NAME
+        table = read_table(path, HELDOUT_IMAGES_SCHEMA)
+        if table.num_rows != self.records(SplitName.HELDOUT):
+            raise DatasetError(
+                f"{path}: expected the {self.records(SplitName.HELDOUT)} images that "
+                f"{MANIFEST_NAME} lists, received {table.num_rows}; {_MIXED_UP}"
+            )
+        return table
 
     def read_index(self, shard: RecordShard) -> pa.Table:
         """Places, ids and labels of a shard's records (INDEX_SCHEMA), in file order.

@@ -9,16 +9,19 @@ from pathlib import Path
 
 
 @contextmanager
-def sole_holder(path: Path) -> Iterator[None]:
+def sole_holder(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds the lock of a file for the block; the file is made if need be.
 
+    Args:
+        wait: until another process has let go of it.
+
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds it, and `wait` is False.
         OSError: the file cannot be made or locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 

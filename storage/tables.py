@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -52,10 +53,41 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
 
 
-def write_table(path: Location, table: pa.Table) -> None:
-    """Replaces the file at once; its pages have checksums."""
+def read_rows_of(path: Location, schema: pa.Schema, column: str, value: int) -> pa.Table:
+    """The rows of a file sorted by an integer column in which it has a value.
+
+    Only row groups that may hold them are read.
+
+    Raises:
+        TableError: as `read_table`.
+    """
+    with opened_table(path) as file:
+        received = file.schema_arrow
+        if not received.equals(schema):
+            raise TableError(f"{path}: expected columns {schema.names}, received {received.names}")
+        place = schema.get_field_index(column)
+        bounds = (file.metadata.row_group(i).column(place) for i in range(file.num_row_groups))
+        groups = [i for i, each in enumerate(bounds) if _may_hold(each.statistics, value)]
+        table = file.read_row_groups(groups, use_threads=False)
+    return table.filter(pc.equal(table.column(column), value))
+
+
+def _may_hold(statistics: pq.Statistics | None, value: int) -> bool:
+    return (
+        statistics is None
+        or not statistics.has_min_max
+        or (statistics.min <= value <= statistics.max)
+    )
+
+
+def write_table(path: Location, table: pa.Table, row_group_size: int | None = None) -> None:
+    """Replaces the file at once; its pages have checksums.
+
+    Args:
+        row_group_size: rows that are read together; None: Arrow's choice.
+    """
     with replacing(path) as file:
-        pq.write_table(table, file, write_page_checksum=True)
+        pq.write_table(table, file, row_group_size=row_group_size, write_page_checksum=True)
 
 
 def write_rows(path: Location, rows: Iterable[Any], schema: pa.Schema) -> None:

@@ -60,7 +60,12 @@ class CheckpointConfig(BaseModel):
     every_samples: int = Field(
         1_000_000, gt=0, description="records between checkpoints; there is one at the end anyway"
     )
-    keep: int | None = Field(5, ge=1, description="newest checkpoints that stay; none: all")
+    keep: int | None = Field(
+        5,
+        ge=1,
+        description="newest checkpoints that stay; none: all. Champions, reviewed "
+        "ones and those that wait for a scheduled evaluation stay beside them",
+    )
 
 
 class TrainerConfig(BaseModel):

@@ -2,11 +2,12 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from upath import UPath
 
-from manylabel.storage.atomic import replace_text, replacing
+from manylabel.storage.atomic import create, replace_text, replacing
 
 
 def test_the_file_appears_at_the_end(tmp_path):
@@ -58,3 +59,12 @@ def test_a_full_disk_is_named(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert error.value.filename == str(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_that_create_a_file_one_succeeds(tmp_path):
+    path = tmp_path / "new" / "0001.json"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: create(path, b"%d" % n * 1000), range(8)))
+    assert sum(made) == 1
+    assert path.read_bytes() == b"%d" % made.index(True) * 1000
+    assert list(path.parent.iterdir()) == [path]

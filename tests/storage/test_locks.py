@@ -1,5 +1,7 @@
 """One writer or several readers."""
 
+import threading
+
 import pytest
 
 from manylabel.storage.locks import shared, sole_holder, sole_user
@@ -14,6 +16,22 @@ def test_one_holder_at_a_time(tmp_path):
         pass
     with sole_holder(tmp_path / "new" / "lock"):
         pass
+
+
+def test_who_waits_has_it_after_the_other(tmp_path):
+    order = []
+
+    def second():
+        with sole_holder(tmp_path / "lock", wait=True):
+            order.append("second")
+
+    with sole_holder(tmp_path / "lock"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(timeout=0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 def test_users_share_and_keep_a_sole_one_out(tmp_path):

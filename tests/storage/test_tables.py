@@ -7,7 +7,7 @@ import pytest
 from upath import UPath
 
 from manylabel.storage.errors import TableError
-from manylabel.storage.tables import read_table, write_rows, write_table
+from manylabel.storage.tables import read_rows_of, read_table, write_rows, write_table
 
 SCHEMA = pa.schema([pa.field("name", pa.string()), pa.field("count", pa.int64())])
 
@@ -43,3 +43,24 @@ def test_a_missing_file_and_other_columns_are_errors_of_one_line(tmp_path):
     write_table(path, pa.table({"number": [1]}))
     with pytest.raises(TableError, match=r"columns \['name', 'count'\], received \['number'\]"):
         read_table(path, SCHEMA)
+
+
+SORTED = pa.schema([pa.field("key", pa.int32()), pa.field("value", pa.int64())])
+
+
+def test_the_rows_of_a_key_are_read_without_the_others(tmp_path):
+    path = tmp_path / "sorted.parquet"
+    keys = sorted([*range(100), 7, 7, 8])
+    table = pa.table({"key": keys, "value": range(len(keys))}, schema=SORTED)
+    write_table(path, table, row_group_size=8)
+    for key, values in ((7, [7, 8, 9]), (8, [10, 11]), (99, [102]), (100, [])):
+        assert read_rows_of(path, SORTED, "key", key).column("value").to_pylist() == values
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1  # In a row group far from that of key 0.
+    path.write_bytes(bytes(data))
+    assert read_rows_of(path, SORTED, "key", 0).num_rows == 1
+    with pytest.raises(TableError, match="checksum"):
+        for key in range(100):
+            read_rows_of(path, SORTED, "key", key)
+    with pytest.raises(TableError, match=r"received \['key', 'value'\]"):
+        read_rows_of(path, SCHEMA, "count", 0)

@@ -1,19 +1,15 @@
 """The metrics of a run on disk: metrics.jsonl for programs, TensorBoard events for people."""
 
 import dataclasses
-import os
-import socket
-import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
-from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from manylabel.storage.atomic import replace_text
 from manylabel.storage.documents import Document
-from manylabel.storage.tfrecord import write_record
+from manylabel.storage.event_file import EventFile
 from manylabel.trainer.plane.metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"
@@ -36,15 +32,8 @@ class MetricsLog:
             kept = [row for row in read_metrics(run) if row.step <= resumed_at]
             replace_text(path, "".join(map(_line, kept)))
         self._file = path.open("a", encoding="utf-8")
-        # An event file is a TFRecord of Event messages. TensorBoard's own writer would load
-        # TensorFlow into a process that has no other use for it.
-        (run / TENSORBOARD).mkdir(exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._events = (run / TENSORBOARD / name).open("wb")
-        self._add_event(0, file_version="brain.Event:2")
-        # On meeting a START, TensorBoard drops what it has read of this step and later ones.
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._add_event(resumed_at + 1, session_log=start)
+        self._events = EventFile(run / TENSORBOARD)
+        self._events.begin_at(resumed_at + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -62,18 +51,11 @@ class MetricsLog:
         """Writes rows to disk."""
         for row in rows:
             self._file.write(_line(row))
-            values = [
-                summary_pb2.Summary.Value(tag=f"training/{name}", simple_value=value)
-                for name, value in dataclasses.asdict(row).items()
-                if name != "step"
-            ]
-            self._add_event(row.step, summary=summary_pb2.Summary(value=values))
+            values = dataclasses.asdict(row)
+            step = values.pop("step")
+            self._events.add(step, {f"training/{name}": value for name, value in values.items()})
         self._file.flush()
         self._events.flush()
-
-    def _add_event(self, step: int, **content: Any) -> None:
-        event = event_pb2.Event(wall_time=time.time(), step=step, **content)
-        write_record(self._events, event.SerializeToString())
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:

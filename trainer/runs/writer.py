@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from manylabel.storage.locks import sole_user
+from manylabel.storage.pins import read_pins
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.protocols import Answers, CoordinatorShards
@@ -127,10 +128,13 @@ class CheckpointWriter:
         shutil.rmtree(replaced, ignore_errors=True)  # the next start tries again
 
     def _remove(self, checkpoint: CheckpointInfo) -> None:
-        """Unless somebody reads it: then its turn comes with the next checkpoint."""
+        """Unless it is to stay (`storage.pins`), or somebody reads it: then its turn comes with the
+        next checkpoint."""
         removed = self._directory(_REMOVED, checkpoint.step)
         try:
             with sole_user(checkpoint.path / MANIFEST):
+                if read_pins(self._run).hold(checkpoint.step):
+                    return
                 # Under another name first: half a checkpoint must not look like a damaged one.
                 checkpoint.path.rename(removed)
                 shutil.rmtree(removed)

@@ -10,6 +10,8 @@ import shutil
 import numpy as np
 import pytest
 
+from manylabel.storage.pins import KeepReason, hold_after, release
+from manylabel.storage.pins import keep as keep_pinned
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
 from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot, cut
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, RMSprop
@@ -443,6 +445,20 @@ def test_a_checkpoint_that_is_being_read_is_kept_until_it_was(tmp_path):
     assert [info.step for info in list_checkpoints(tmp_path)] == [6]
     with kept(listed) as found:
         assert found == []
+
+
+def test_promoted_and_waiting_checkpoints_are_kept_beside_the_newest(tmp_path):
+    keep_pinned(tmp_path, 1, KeepReason.PROMOTED)
+    hold_after(tmp_path, "nightly", 3)
+    for step in range(1, 7):
+        write(tmp_path, step, keep=1)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1, 4, 5, 6]
+    hold_after(tmp_path, "nightly", 5)
+    write(tmp_path, 7, keep=1)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1, 6, 7]
+    release(tmp_path, "nightly")
+    write(tmp_path, 8, keep=1)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1, 8]
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])

@@ -1,0 +1,64 @@
+"""TensorBoard event files, written without TensorFlow."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tensorboard.compat.proto import event_pb2, summary_pb2
+
+from manylabel.storage.tfrecord import write_record
+
+
+class EventFile:
+    """A new event file in a directory.
+
+    An event file is a TFRecord of Event messages. TensorBoard's own writer would load TensorFlow
+    into a process that has no other use for it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (directory / name).open("wb")
+        self._add(0, file_version="brain.Event:2")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def begin_at(self, step: int) -> None:
+        """Has TensorBoard drop what it has read of this step and later ones."""
+        self._add(step, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a point to the curve of each tag."""
+        summary = summary_pb2.Summary(
+            value=[
+                summary_pb2.Summary.Value(tag=tag, simple_value=value)
+                for tag, value in values.items()
+            ]
+        )
+        self._add(step, summary=summary)
+
+    def flush(self) -> None:
+        """Hands everything so far to the system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more is added."""
+        self._file.close()
+
+    def _add(self, step: int, **content: Any) -> None:
+        event = event_pb2.Event(wall_time=time.time(), step=step, **content)
+        write_record(self._file, event.SerializeToString())
