@@ -1,32 +1,41 @@
 """What a model must beat: the same ranking for every image, most frequent class first."""
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.eval.store.predictions import PredictionBatch
+from manylabel.eval.ranking.judgements import Judgements
+from manylabel.eval.ranking.measure import Measurement, Rankings, measure
 
 
-def frequency_predictions(
-    image_ids: Sequence[str], train_counts: NDArray[np.int64], k: int, batch_size: int
-) -> Iterator[PredictionBatch]:
-    """Predicts for every image the k classes with most training images, ties by class id.
+def frequency_baseline(
+    train_counts: NDArray[np.int64],
+    k: int,
+    judgements: Judgements,
+    weights: NDArray[np.float64],
+    precision_at: tuple[int, ...],
+) -> Measurement:
+    """Measures the k classes with most training images, ties by class id, for every image.
+
+    All images have the same score for a class, so the class form is the expectation over every
+    order of them.
 
     Args:
-        image_ids: The images to predict.
         train_counts: Training images by class, int64 [C].
         k: Predictions an image; all classes when there are fewer.
-        batch_size: Images at a time.
+        judgements: As in `measure`.
+        weights: As in `measure`.
+        precision_at: As in `measure`.
 
-    Yields:
-        Batches whose scores are the classes' shares of all training labels.
+    Raises:
+        EvaluationError: as `measure`.
     """
     class_ids = np.argsort(-train_counts, kind="stable")[:k].astype(np.int32)
-    scores = (train_counts[class_ids] / max(int(train_counts.sum()), 1)).astype(np.float32)
-    for start in range(0, len(image_ids), batch_size):
-        batch = image_ids[start : start + batch_size]
-        shape = (len(batch), len(class_ids))
-        yield PredictionBatch(
-            batch, np.broadcast_to(class_ids, shape), np.broadcast_to(scores, shape)
-        )
+    scores = -np.arange(len(class_ids), dtype=np.float32)  # Only their order matters.
+    shape = judgements.num_images, len(class_ids)
+    rankings = Rankings()
+    rankings.add(
+        np.arange(judgements.num_images),
+        np.broadcast_to(class_ids, shape),
+        np.broadcast_to(scores, shape),
+    )
+    return measure(rankings, judgements, weights, precision_at)
