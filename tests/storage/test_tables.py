@@ -59,8 +59,12 @@ def test_the_rows_of_a_key_are_read_without_the_others(tmp_path):
     data[len(data) // 3] ^= 1  # In a row group far from that of key 0.
     path.write_bytes(bytes(data))
     assert read_rows_of(path, SORTED, "key", 0).num_rows == 1
-    with pytest.raises(TableError, match="checksum"):
-        for key in range(100):
+    damaged = 0
+    for key in range(100):
+        try:
             read_rows_of(path, SORTED, "key", key)
+        except TableError:
+            damaged += 1
+    assert 0 < damaged < 20
     with pytest.raises(TableError, match=r"received \['key', 'value'\]"):
         read_rows_of(path, SCHEMA, "count", 0)
