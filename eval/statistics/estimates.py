@@ -60,13 +60,17 @@ class GroupSums:
                 f"{len(groups)}; pass both of the same images"
             )
         counted = ~np.isnan(values)
-        values = values[counted]
-        _, place = np.unique(groups[counted], return_inverse=True)
+        _, places = np.unique(groups[counted], return_inverse=True)
+        return cls.at(values[counted], places)
+
+    @classmethod
+    def at(cls, values: NDArray[np.float64], places: NDArray[np.int64]) -> "GroupSums":
+        """Sums values [I], none of them NaN, by groups that are numbered from 0 without gaps."""
         return cls(
             mean=float(values.mean()) if len(values) else float("nan"),
             images=len(values),
-            sums=np.asarray(np.bincount(place, values), dtype=np.float64),
-            sizes=np.bincount(place),
+            sums=np.asarray(np.bincount(places, values), dtype=np.float64),
+            sizes=np.bincount(places),
         )
 
     @property
@@ -80,7 +84,7 @@ class GroupSums:
         if count < 2:
             return None
         deviations = self.sums - self.mean * self.sizes
-        return float(np.sqrt(count / (count - 1) * (deviations @ deviations)) / self.images)
+        return float(np.sqrt(count / (count - 1) * np.square(deviations).sum()) / self.images)
 
 
 def image_estimate(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Estimate:
@@ -110,16 +114,18 @@ def jackknife_estimate(value: float, leave_one_out: NDArray[np.float64]) -> Esti
 
 
 def jackknife_standard_error(leave_one_out: NDArray[np.float64]) -> float | None:
-    """sqrt((P - 1) / P * sum of (theta_p - mean)^2); None for fewer than two parts.
+    """sqrt((P - 1) / P * sum of (theta_p - mean)^2).
+
+    None for fewer than two parts, and where nothing is left without one of them (NaN).
 
     Efron and Stein, The jackknife estimate of variance, 1981. Parts, rather than single images,
     because the class form is no mean of images and is computed anew without each of them.
     """
     count = len(leave_one_out)
-    if count < 2:
+    if count < 2 or np.isnan(leave_one_out).any():
         return None
     deviations = leave_one_out - leave_one_out.mean()
-    return float(np.sqrt((count - 1) / count * (deviations @ deviations)))
+    return float(np.sqrt((count - 1) / count * np.square(deviations).sum()))
 
 
 def student_95(degrees: int) -> float:
