@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manylabel.eval.config import EvalConfig
 from manylabel.pipeline.errors import SettingsError
-from manylabel.pipeline.problems import problems, shown
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.storage.problems import problems, shown
+from manylabel.storage.yaml_text import YamlError, parse_yaml
 from manylabel.trainer.config import TrainerConfig
 
 PRESETS = Path(__file__).parent / "presets"
@@ -88,28 +89,13 @@ def _find(source: str) -> Path:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a repeated key is an error; plain YAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if key in lines:
-                raise SettingsError(f"line {line}: {key} is set twice, first in line {lines[key]}")
-            lines[key] = line
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text("utf-8"), _Loader)
+        tree = parse_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except SettingsError as error:
+    except YamlError as error:
         raise SettingsError(f"{path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: {_yaml_problem(error)}") from error
     if not isinstance(tree, dict):
         sections = ", ".join(Settings.model_fields)
         raise SettingsError(f"{path}: expected the sections {sections}, received {shown(tree)}")
@@ -123,9 +109,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not separator or not all(parts):
         raise SettingsError(f"--set {override}: expected section.key=value")
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--set {override}: {_yaml_problem(error)}") from error
+        value = parse_yaml(text)
+    except YamlError as error:
+        raise SettingsError(f"--set {override}: {error}") from error
     for depth, part in enumerate(parts[:-1], start=1):
         branch = tree.setdefault(part, {})
         if branch is None:
@@ -137,12 +123,3 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             )
         tree = branch
     tree[parts[-1]] = value
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    """The parser's message on one line."""
-    mark = getattr(error, "problem_mark", None)
-    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return (
-        f"not valid YAML{place}: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
-    )
