@@ -1,0 +1,1 @@
+"""The dashboard: pages that read runs, evaluations, reviews and promotions, and write nothing."""

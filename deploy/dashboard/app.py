@@ -1,0 +1,174 @@
+"""The server: addresses, and the shapes in which a page is answered."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from upath import UPath
+
+from manylabel.deploy.dashboard import formats, tables
+from manylabel.deploy.dashboard.charts.svg import STYLE_DIGEST
+from manylabel.deploy.dashboard.errors import DashboardError, NotThere, Refused
+from manylabel.deploy.dashboard.page import Page
+from manylabel.deploy.dashboard.pages import run, runs
+from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.security import POLICY, Access, Guard
+from manylabel.deploy.dashboard.view import View
+
+Handler = Callable[[Store, View, Mapping[str, str]], Page]
+"""Makes a page from the store, its address, and the names in its path."""
+
+Endpoint = Callable[[Request], Response]
+"""Starlette calls it in a thread of its own: reading files holds up no other visitor."""
+
+PAGES: Mapping[str, Handler] = {
+    "/": runs.page,
+    "/runs/{run}": run.page,
+}
+"""Every page by its path. Each is also PATH.json ("/" is /runs.json), and has its tables and
+figures as PATH/NAME.csv, PATH/NAME.json and PATH/NAME.svg."""
+
+_STATIC = Path(__file__).parent / "static"
+_SVG_POLICY = f"{POLICY}; style-src '{STYLE_DIGEST}'"
+_TOKEN_WANTED = Refused(
+    "This dashboard asks for its token. Open the address that `manylabel dashboard` printed when "
+    "it started; it ends in ?token=…"
+)
+
+
+def create_app(store: Store, access: Access) -> Starlette:
+    """The whole site, which keeps nothing but what it has read."""
+    site = _Site(store, environment())
+    refused = site.message(View("/"), _TOKEN_WANTED)
+    return Starlette(
+        routes=[
+            Mount("/static", StaticFiles(directory=_STATIC), name="static"),
+            *site.routes(),
+        ],
+        middleware=[Middleware(Guard, access=access, refused=refused)],
+        exception_handlers={DashboardError: site.failed, HTTPException: site.unknown_address},
+    )
+
+
+def environment() -> Environment:
+    """The templates, with autoescaping; a misspelt name is an error, not an empty place."""
+    made = Environment(
+        loader=PackageLoader("manylabel.deploy.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(cells=tables.cells, first_rows=tables.FIRST_ROWS, formats=formats)
+    made.filters.update(formats.FORMATS)
+    return made
+
+
+class _Site:
+    """Answers for one store."""
+
+    def __init__(self, store: Store, templates: Environment) -> None:
+        self._store = store
+        self._templates = templates
+
+    def routes(self) -> list[Route]:
+        """Whole pages as JSON come first, files last: "/{file}" would fit every page."""
+        made = [Route(f"{_named(path)}.json", self._whole(path)) for path in PAGES]
+        made += [Route(path, self._html(path)) for path in PAGES]
+        files = sorted(PAGES, key=len, reverse=True)
+        return made + [Route(f"{path.rstrip('/')}/{{file}}", self._file(path)) for path in files]
+
+    def _html(self, path: str) -> Endpoint:
+        def answer(request: Request) -> Response:
+            page = self._page(path, request, request.scope["path"])
+            text = self._templates.get_template(page.template).render(
+                page=page, view=page.view, root=self._store.root, **page.context
+            )
+            return HTMLResponse(text)
+
+        return answer
+
+    def _whole(self, path: str) -> Endpoint:
+        def answer(request: Request) -> Response:
+            own = "/" if path == "/" else request.scope["path"].removesuffix(".json")
+            page = self._page(path, request, own)
+            problems = [vars(problem) for problem in page.problems]
+            return _json({"view": page.view.parameters, **page.data, "problems": problems})
+
+        return answer
+
+    def _file(self, path: str) -> Endpoint:
+        def answer(request: Request) -> Response:
+            page = self._page(path, request, request.scope["path"].rpartition("/")[0] or "/")
+            return _file_of(page, request.path_params["file"])
+
+        return answer
+
+    def _page(self, path: str, request: Request, own: str) -> Page:
+        view = View(own, dict(request.query_params))
+        return PAGES[path](self._store, view, request.path_params)
+
+    def message(self, view: View, error: DashboardError) -> Response:
+        """An error as a page of its own."""
+        page = Page("message.html", error.title, view, {})
+        text = self._templates.get_template(page.template).render(
+            page=page, view=view, root=self._store.root, error=error
+        )
+        return HTMLResponse(text, error.status)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, DashboardError)
+        return self.message(View(request.scope["path"]), error)
+
+    def unknown_address(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        missing = NotThere(f"There is no page {request.scope['path']}")
+        return self.message(View(request.scope["path"]), missing)
+
+
+def _named(path: str) -> str:
+    return "/runs" if path == "/" else path
+
+
+def _file_of(page: Page, name: str) -> Response:
+    stem, _, ending = name.rpartition(".")
+    table, chart = page.tables.get(stem), page.figures.get(stem)
+    if ending == "csv" and table is not None:
+        return Response(table.as_csv(page.view), media_type="text/csv")
+    if ending == "json" and table is not None:
+        return _json(table.as_json())
+    if ending == "svg" and chart is not None:
+        headers = {"content-security-policy": _SVG_POLICY}
+        return Response(chart.document(), media_type="image/svg+xml", headers=headers)
+    there = [f"{each}.csv" for each in page.tables] + [f"{each}.svg" for each in page.figures]
+    raise NotThere(f"There is no {name} here; there is: {', '.join(there) or 'no file'}")
+
+
+def _json(data: object) -> Response:
+    """Numbers in full; what JSON has no word for is null (NaN) or text (times)."""
+    text = json.dumps(data, allow_nan=False, default=_plain, separators=(",", ":"))
+    return Response(text, media_type="application/json")
+
+
+def _plain(value: object) -> Any:
+    match value:
+        case np.ndarray():
+            return [None if each != each else each for each in value.tolist()]
+        case np.generic():
+            return value.item()
+        case datetime():
+            return formats.moment_iso(value)
+        case Path() | UPath():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,1 @@
+"""One module a page: what it shows, from what the stores hold."""

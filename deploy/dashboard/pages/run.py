@@ -1,0 +1,11 @@
+"""Run: which checkpoint is the candidate; train on?"""
+
+from collections.abc import Mapping
+
+from manylabel.deploy.dashboard.page import Page
+from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.view import View
+
+
+def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
+    return Page("run.html", names["run"], view, {"run": str(store.run(names["run"]))})

@@ -1,0 +1,94 @@
+"""What pages read: files below ROOT, each read again only when it has changed."""
+
+import datetime
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from manylabel.deploy.dashboard.errors import NotThere
+from manylabel.trainer.runs.directory import DESCRIPTION
+
+_T = TypeVar("_T")
+
+_MOST_KEPT = 2_000
+"""Files whose content is kept: 10 runs of 200 evaluations. A summary is about 3 kB."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells whether a file is still the one that was read; files appear by rename."""
+
+    modified_ns: int
+    size: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Identity":
+        """Raises FileNotFoundError where there is none."""
+        status = path.stat()
+        return cls(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+class Store:
+    """A folder of runs, opened for reading by any number of threads.
+
+    Args:
+        root: The folder.
+        now: The clock, with its zone.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self.root = root
+        self.now = now
+        self._kept: OrderedDict[tuple[Path, object], tuple[Identity, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def cached(self, path: Path, read: Callable[[Path], _T], *key: object) -> _T:
+        """What `read(path)` returns, kept until the file changes.
+
+        Args:
+            read: A function of a module: with `key`, it names what is kept.
+            key: What else the result depends on.
+
+        Raises:
+            FileNotFoundError, and whatever `read` raises, which is not kept.
+        """
+        place = path, (read.__module__, read.__qualname__, *key)
+        identity = Identity.of(path)
+        with self._lock:
+            kept = self._kept.get(place)
+            if kept is not None and kept[0] == identity:
+                self._kept.move_to_end(place)
+                return cast(_T, kept[1])
+        value = read(path)
+        with self._lock:
+            self._kept[place] = identity, value
+            self._kept.move_to_end(place)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return value
+
+    def run_names(self) -> list[str]:
+        """Names of the runs, in the order of the alphabet."""
+        found = (path.parent for path in self.root.glob(f"*/{DESCRIPTION}"))
+        return sorted(path.name for path in found if self.holds(path))
+
+    def run(self, name: str) -> Path:
+        """Where a run lies; raises NotThere for a name that is none, or leads out of ROOT."""
+        path = self.root / name
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise NotThere(f"{name!r} is no name of a run", f"manylabel runs {self.root}")
+        if not self.holds(path) or not path.is_dir():
+            raise NotThere(f"There is no run {name} in {self.root}", f"manylabel runs {self.root}")
+        return path
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies in ROOT after all links are followed."""
+        return path.resolve().is_relative_to(self.root.resolve())

@@ -1,0 +1,83 @@
+"""The address of a page: what it shows, how other pages and files are linked from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+from urllib.parse import quote, urlencode
+
+from manylabel.deploy.dashboard.errors import BadAddress
+from manylabel.eval.config import MetricForm
+
+_KEPT = ("form", "settings")
+"""Parameters that go along from page to page."""
+
+_PLAIN = "@:/,"
+"""Characters that addresses show as they are: RUN@STEP stays readable."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One page's address; its parameters hold all of the page's state, defaults left out.
+
+    Attributes:
+        path: Of the page, not quoted, without an ending such as ".json".
+        parameters: By name, as they were received.
+        defaults: Values that links leave out, by parameter.
+    """
+
+    path: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def with_defaults(self, **defaults: str) -> Self:
+        """Knows values that need not be in an address, such as the headline's form."""
+        return replace(self, defaults={**self.defaults, **defaults})
+
+    def text(self, name: str) -> str | None:
+        """A parameter; the default where the address has none."""
+        return self.parameters.get(name) or self.defaults.get(name)
+
+    def required(self, name: str, example: str) -> str:
+        """Raises BadAddress, with an example, where there is no such parameter."""
+        value = self.text(name)
+        if value is None:
+            raise BadAddress(f"{self.path}: expected ?{name}={example}, received none")
+        return value
+
+    def choice(self, name: str, options: tuple[str, ...]) -> str | None:
+        """A parameter that is one of several words; raises BadAddress for another."""
+        value = self.text(name)
+        if value is not None and value not in options:
+            raise BadAddress(f"{name}={value}: expected one of {', '.join(options)}")
+        return value
+
+    @property
+    def form(self) -> MetricForm | None:
+        """Which form of the metric; None: that of the evaluation's headline."""
+        value = self.choice("form", tuple(MetricForm))
+        return None if value is None else MetricForm(value)
+
+    def url(self, **changes: str | None) -> str:
+        """This page with other parameters; None takes one away."""
+        return self._link(self.path, {**self.parameters, **changes})
+
+    def to(self, path: str, **parameters: str | None) -> str:
+        """Another page, to which the form and the settings go along."""
+        kept = {name: value for name, value in self.parameters.items() if name in _KEPT}
+        return self._link(path, {**kept, **parameters})
+
+    def export(self, name: str) -> str:
+        """This page as a file: "json", or one of its tables or figures, "labels.csv"."""
+        path = self.path.rstrip("/")
+        if name == "json":
+            return self._link(f"{path or '/runs'}.json", self.parameters)
+        return self._link(f"{path}/{name}", self.parameters)
+
+    def _link(self, path: str, parameters: Mapping[str, str | None]) -> str:
+        shown = {
+            name: value
+            for name, value in parameters.items()
+            if value is not None and value != "" and value != self.defaults.get(name)
+        }
+        query = urlencode(shown, safe=_PLAIN)
+        return quote(path, safe=_PLAIN) + (f"?{query}" if query else "")
