@@ -32,16 +32,27 @@ class MetricForm(StrEnum):
     CLASS = "class"
 
 
+class UnknownKind(StrEnum):
+    """What a class is that is neither a label of an image nor verified to be absent.
+
+    NEGATIVE: a wrong prediction.
+    IGNORE: no prediction: ranks are counted without it ("condensed lists", Sakai 2007).
+    """
+
+    NEGATIVE = "negative"
+    IGNORE = "ignore"
+
+
 class WeightsConfig(BaseModel):
     """The class weights of the weighted metrics."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: WeightKind = Field(
-        WeightKind.TRAINING_LOG_COUNT,
+        WeightKind.TRAINING_SHARE,
         description="uniform | training_share | training_log_count | csv. The paper weights by an "
-        "estimate of commonness in social media, which is not public; the default is our choice: "
-        "common classes count for more and rare ones are still felt.",
+        "estimate of commonness in social media, which is not public; how common a class is among "
+        "the training images stands in for it.",
     )
     csv: str | None = Field(
         None,
@@ -94,9 +105,22 @@ class EvalConfig(BaseModel):
         "top-5; 10 is our choice.",
     )
     form: MetricForm = Field(
-        MetricForm.IMAGE,
+        MetricForm.CLASS,
         description="image | class: which form of the weighted MAP@k is the headline; both are "
-        "always computed. With equal weights the image form is trec_eval's map_cut_k.",
+        "always computed. The paper weights the contribution of each class. With equal weights the "
+        "image form is trec_eval's map_cut_k.",
+    )
+    unknown: UnknownKind = Field(
+        UnknownKind.NEGATIVE,
+        description="negative | ignore: what a predicted class is that is neither a label of the "
+        "image nor verified to be absent. `ignore` takes it out of the rankings, for datasets that "
+        "hold verified absences, as Open Images does.",
+    )
+    keep_predictions: int | None = Field(
+        20,
+        ge=1,
+        description="Checkpoints of a run whose predictions stay, the newest ones; none: all. 14,000 "
+        "images are 11 MB. Those of champions and of reviewed checkpoints stay beside them.",
     )
 
     @field_validator("precision_at")

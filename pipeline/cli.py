@@ -112,7 +112,11 @@ def train(
 def evaluate(
     run: Run,
     step: Annotated[
-        str, typer.Option(metavar="N|latest|all", help="Which checkpoints; all skips done ones.")
+        str,
+        typer.Option(
+            metavar="N|latest|best|new|all",
+            help="Which checkpoints: new, those without an evaluation; all shows the others too.",
+        ),
     ] = "latest",
     dataset: Annotated[
         str | None,
@@ -133,8 +137,35 @@ def evaluate(
 
 
 @app.command()
-def export(
+def promote(
     run: Run,
+    step: Annotated[int, typer.Option(help="Which checkpoint.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the decision.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Promote although this check fails. May be repeated."),
+    ] = None,
+) -> None:
+    """Make a checkpoint the champion: reviewed against the one before, and recorded."""
+    from manylabel.pipeline.promote import promote as promote_checkpoint
+
+    terminal = _terminal()
+    terminal.show_promotion(
+        promote_checkpoint(run, step, reason, override or [], terminal.on_event)
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[RUN|ROOT]",
+            parser=_local_path,
+            help="Directory of a run, or a folder of runs: its champion.",
+        ),
+    ] = Path("runs"),
+    *,
     output: Annotated[
         Path, typer.Option(metavar="DIR", parser=_local_path, help="Where the model goes.")
     ],
@@ -149,6 +180,48 @@ def export(
     from manylabel.pipeline.export import export_run
 
     _terminal().show_export(export_run(run, output, step, top_k))
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            parser=_local_path,
+            help="Directory of an exported model or of a run, or a folder of runs: its champion.",
+        ),
+    ],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", parser=_local_path, help="Folder of images, with its folders; or one."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FILE", parser=_local_path, help="Labels, .parquet or .csv."),
+    ] = Path("labels.parquet"),
+    step: Annotated[
+        int | None, typer.Option(help="Checkpoint of a run; without it, the newest intact one.")
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Labels of an image; 5, or what the model was exported with."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images at a time; memory grows with it.")
+    ] = 32,
+) -> None:
+    """Write the labels of new images to a Parquet or CSV file."""
+    from manylabel.pipeline.predict import predict_labels
+
+    terminal = _terminal()
+    terminal.show_labels(
+        predict_labels(model, images, output, step, top_k, batch_size, terminal.on_event)
+    )
 
 
 @app.command()

@@ -16,9 +16,7 @@ from manylabel.eval.ranking.weights import raw_weights
 from manylabel.eval.settings import settings_key
 from manylabel.eval.store.evaluations import (
     forget_others,
-    has_evaluation,
     predictions_path,
-    read_summary,
 )
 from manylabel.eval.store.predictions import (
     PredictionBatch,
@@ -28,6 +26,8 @@ from manylabel.eval.store.predictions import (
     write_predictions,
 )
 from manylabel.eval.store.summary import EvaluationSummary, Provenance
+from manylabel.pipeline.aftermath import drop_old_predictions, write_events, write_history
+from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import (
@@ -40,7 +40,7 @@ from manylabel.pipeline.events import (
 )
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import DocumentError, StorageError, TableError
+from manylabel.storage.errors import StorageError, TableError
 from manylabel.storage.locks import sole_holder
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def evaluate_run(
     run: Path, step: str, dataset_root: str | None, overrides: Sequence[str], on_event: OnEvent
 ) -> list[EvaluationSummary]:
-    """Evaluates the checkpoints that `step` names ("latest", "all" or a number), oldest first.
+    """Evaluates the checkpoints that `step` names, oldest first; see `choose_checkpoints`.
 
     Args:
         dataset_root: Where the run's dataset is now; None: where it was when the run was trained.
@@ -85,8 +85,13 @@ def evaluate_run(
     settings = load_settings(str(run / SETTINGS), overrides)
     dataset = _open_dataset(run, description, dataset_root)
     found = list_checkpoints(run, lambda error: on_event(CheckpointDamaged(str(error))))
-    checkpoints = choose_checkpoints(found, step)
+    evaluated = Evaluated(run, dataset, _settings_key(dataset, settings.eval))
+    checkpoints = choose_checkpoints(found, step, evaluated, settings.eval.form)
     return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, on_event)
+
+
+def _settings_key(dataset: Dataset, config: EvalConfig) -> str:
+    return settings_key(config, raw_weights(config.weights, dataset.labels()))
 
 
 def _open_dataset(run: Path, description: RunDescription, root: str | None) -> Dataset:
@@ -102,25 +107,6 @@ def _open_dataset(run: Path, description: RunDescription, root: str | None) -> D
     return dataset
 
 
-def choose_checkpoints(found: Sequence[CheckpointInfo], step: str) -> Sequence[CheckpointInfo]:
-    """Those that "latest", "all" or a number names, of a run's checkpoints, oldest first.
-
-    Raises:
-        CommandError: there is none.
-    """
-    if not found:
-        raise CommandError("the run has no intact checkpoint yet; train it first")
-    if step == "all":
-        return found
-    if step == "latest":
-        return found[-1:]
-    chosen = [info for info in found if str(info.step) == step]
-    if not chosen:
-        steps = ", ".join(str(info.step) for info in found)
-        raise CommandError(f"--step {step}: expected latest, all or one of {steps}")
-    return chosen
-
-
 def evaluate_checkpoints(
     run: Path,
     checkpoints: Sequence[CheckpointInfo],
@@ -130,6 +116,8 @@ def evaluate_checkpoints(
 ) -> list[EvaluationSummary]:
     """Evaluates what has no evaluation with these settings yet; returns one summary for each.
 
+    The run's history and its curves in TensorBoard follow, also when there was nothing to evaluate.
+
     Raises:
         CommandError: the run's retention has removed all of the checkpoints by now, or another
             evaluation of one is at work.
@@ -137,13 +125,16 @@ def evaluate_checkpoints(
         EvaluationError: the class weights or the held-out split cannot be used.
     """
     with kept(checkpoints) as found:
-        if not found:
+        if not found and checkpoints:
             raise CommandError(f"{run}: its checkpoints were removed just now; evaluate again")
         description = open_run(run)
         for checkpoint in found:
             check_origin(checkpoint, description)
         evaluation = _Evaluation(run, dataset, config, description.trainer.loss.kind, on_event)
-        return [evaluation.of(checkpoint) for checkpoint in found]
+        try:
+            return [evaluation.of(checkpoint) for checkpoint in found]
+        finally:  # What there is belongs into the history, whatever happened to the rest.
+            evaluation.finish()
 
 
 @contextmanager
@@ -174,6 +165,8 @@ class _Evaluation:
         self._on_event = on_event
         self._weights = raw_weights(config.weights, dataset.labels())
         self._settings = settings_key(config, self._weights)
+        self._evaluated = Evaluated(run, dataset, self._settings)
+        self._new: list[EvaluationSummary] = []
 
     def of(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
         """The evaluation that there is, or a new one; predicts only if nothing fits."""
@@ -181,29 +174,41 @@ class _Evaluation:
             return summary
         evaluator = self._evaluator  # What is wrong with labels or weights is no damage below.
         with _alone(predictions_path(self._run, checkpoint.step)):
-            if self._has_predictions(checkpoint):
-                try:
-                    return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
-                except (EvaluationError, TableError) as error:
-                    self._on_event(ResultUnreadable(checkpoint.step, str(error)))
-            self._predict(checkpoint)
-            return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+            summary = self._from_predictions(checkpoint, evaluator)
+            if summary is None:
+                self._predict(checkpoint)
+                summary = evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+        self._new.append(summary)
+        return summary
+
+    def finish(self) -> None:
+        """What follows from the new evaluations: history, curves, which predictions stay."""
+        write_events(self._run, self._new)
+        write_history(self._run, self._settings, self._on_event)
+        drop_old_predictions(self._run, self._config.keep_predictions)
 
     def _made_before(self, checkpoint: CheckpointInfo) -> EvaluationSummary | None:
-        step = checkpoint.step
-        if not has_evaluation(self._run, step, self._settings):
+        try:
+            summary = self._evaluated.read(checkpoint)
+        except StorageError as error:  # The new evaluation takes its place.
+            self._on_event(ResultUnreadable(checkpoint.step, str(error)))
+            return None
+        if summary is None:
+            return None
+        self._on_event(EvaluatedBefore(checkpoint.step))
+        return summary.in_form(self._config.form)
+
+    def _from_predictions(
+        self, checkpoint: CheckpointInfo, evaluator: Evaluator
+    ) -> EvaluationSummary | None:
+        """From the predictions that there are; None if they do not fit or cannot be used."""
+        if not self._has_predictions(checkpoint):
             return None
         try:
-            summary = read_summary(self._run, step, self._settings)
-        except DocumentError as error:  # The new evaluation takes its place.
-            self._on_event(ResultUnreadable(step, str(error)))
+            return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+        except (EvaluationError, TableError) as error:
+            self._on_event(ResultUnreadable(checkpoint.step, str(error)))
             return None
-        made_from = summary.provenance.checkpoint_digest, summary.dataset.content_digest
-        # A lost checkpoint may have been made again, at the same step, when the run was resumed.
-        if made_from != (checkpoint.digest, self._dataset.content_digest):
-            return None
-        self._on_event(EvaluatedBefore(step))
-        return summary
 
     def _has_predictions(self, checkpoint: CheckpointInfo) -> bool:
         """Whether there are predictions of this very checkpoint, enough of each image."""

@@ -61,9 +61,13 @@ class CheckpointDamaged:
 
 @dataclass(frozen=True, slots=True)
 class ResultUnreadable:
-    """An evaluation or predictions of a checkpoint cannot be used; new ones take their place."""
+    """An evaluation or predictions of a checkpoint cannot be used; new ones take their place.
 
-    step: int
+    Attributes:
+        step: Of the checkpoint; None where the problem says all.
+    """
+
+    step: int | None
     problem: str
 
 

@@ -6,7 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from manylabel.eval.store.summary import EvaluationSummary, Scores
+from manylabel.eval.config import MetricForm
+from manylabel.eval.store.summary import EvaluationSummary, Headline, Interval, Scores
 from manylabel.pipeline.runs import ListedRun, Unreadable
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from manylabel.trainer.runs.directory import RunDescription
@@ -21,22 +22,39 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
         title=f"{last.headline.name}, {last.config.weights.kind} weights\n"
-        f"{last.counts.images:,} held-out images",
+        f"{last.counts.images:,} held-out images in {last.counts.near_duplicate_groups:,} "
+        "near-duplicate groups",
         title_justify="left",
     )
-    names = ("step", "samples", f"weighted\nMAP@{k}", "×\nbaseline", f"MAP\n@{k}", f"recall\n@{k}")
-    for name in (*names, *(f"P@{n}" for n in last.scores.precision)):
+    other = next(form for form in MetricForm if form is not last.headline.form)
+    names = ("step", "samples", f"weighted\nMAP@{k}", "95%\ninterval", "×\nbase")
+    others = (f"{other}\nform", "×\nbase", f"recall\n@{k}")
+    for name in (*names, *others, *(f"P@{n}" for n in list(last.scores.precision)[:1])):
         table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
+        headline, beside = summary.headline, summary.headline_of(other)
         table.add_row(
             f"{summary.provenance.step:,}",
             f"{summary.provenance.samples:,}",
-            f"[bold]{summary.headline.value:.4f}[/bold]",
-            _ratio(summary),
+            f"[bold]{headline.value:.4f}[/bold]",
+            _interval(headline.interval),
+            _ratio(headline),
+            f"{beside.value:.3f}",
+            _ratio(beside),
             *_scores(summary.scores),
         )
     table.add_section()
-    table.add_row("baseline", "", f"{last.headline.baseline:.4f}", "1.00", *_scores(last.baseline))
+    values = [last.headline.baseline, last.headline_of(other).baseline]
+    table.add_row(
+        "baseline",
+        "",
+        f"{values[0]:.4f}",
+        "",
+        "1.00",
+        f"{values[1]:.3f}",
+        "1.00",
+        *_scores(last.baseline),
+    )
     return table
 
 
@@ -78,18 +96,24 @@ def _evaluation(summary: EvaluationSummary | Unreadable | None) -> list[str]:
     return [
         f"{summary.provenance.step:,}",
         f"{summary.headline.value:.4f}",
-        _ratio(summary),
+        _ratio(summary.headline),
         # As much as 80 columns have room for.
         summary.config.weights.kind.removeprefix("training_"),
     ]
 
 
-def _ratio(summary: EvaluationSummary) -> str:
-    """The headline over the baseline's, "–" when that is 0."""
-    ratio = summary.headline.ratio_to_baseline
-    return "–" if ratio is None else f"{ratio:.2f}"
+def _interval(interval: Interval) -> str:
+    """Its ends, "–" where too few images are held out to know."""
+    if interval.low is None or interval.high is None:
+        return "–"
+    return f"{interval.low:.3f}–{interval.high:.3f}"
+
+
+def _ratio(headline: Headline) -> str:
+    """The value over the baseline's, "–" when that is 0."""
+    return "–" if headline.ratio_to_baseline is None else f"{headline.ratio_to_baseline:.2f}"
 
 
 def _scores(scores: Scores) -> list[str]:
-    values = (scores.map_image, scores.recall, *scores.precision.values())
+    values = (scores.recall, *list(scores.precision.values())[:1])
     return [f"{value:.3f}" for value in values]

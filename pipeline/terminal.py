@@ -16,6 +16,8 @@ from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.demo import DemoReport
+    from manylabel.pipeline.predict import LabelsReport
+    from manylabel.pipeline.promote import PromotionReport
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
 
@@ -41,7 +43,7 @@ class Terminal:
             case events.CheckpointDamaged(problem):
                 self._print(f"left out: {problem}")
             case events.ResultUnreadable(step, problem):
-                self._print(f"step {step:,}: {problem}")
+                self._print(problem if step is None else f"step {step:,}: {problem}")
             case events.PartBegan(number, title):
                 self._console.rule(f"{number}  {title}", align="left")
             case events.Preprocessed(report):
@@ -85,11 +87,30 @@ class Terminal:
 
     def show_evaluations(self, summaries: Sequence[EvaluationSummary]) -> None:
         """A table with a row for each checkpoint, and the baseline."""
+        if not summaries:
+            self._print("every checkpoint has been evaluated with these settings")
+            return
         self._console.print(evaluation_table(summaries))
+
+    def show_promotion(self, report: "PromotionReport") -> None:
+        """What was decided, and on what evidence."""
+        promotion = report.promotion
+        lines = [f"{promotion.candidate.name} is the champion ({report.path})"]
+        if promotion.replaced is not None:
+            lines.append(f"instead of {promotion.replaced.name}")
+        for check in report.review.checks if report.review is not None else ():
+            overridden = check.name in promotion.checks_overridden
+            mark = "overridden:" if overridden else "✓"
+            lines.append(f"{mark} {check.text}")
+        self._print("\n".join(lines))
 
     def show_export(self, directory: Path) -> None:
         """Where the model is."""
         self._print(f"exported to {directory}", soft_wrap=False)
+
+    def show_labels(self, report: "LabelsReport") -> None:
+        """How many images have labels now, and what was left out; the labels of a single one."""
+        self._print("\n".join(report.lines()))
 
     def show_runs(self, root: Path, runs: Sequence[ListedRun]) -> None:
         """A table with a row for each run; below it, what could not be read."""

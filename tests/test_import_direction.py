@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Part -> the parts of ours that its modules may import. A module belongs to the longest name that
 # it begins with, and may always import its own part.
 _TRAINER = ("trainer", "trainer.networks", "trainer.records", "trainer.plane", "trainer.runs")
-_EVAL = ("eval", "eval.ranking", "eval.store")
-_WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", *_EVAL, "deploy")
+_EVAL = ("eval", "eval.ranking", "eval.statistics", "eval.store", "eval.review", "eval.schedule")
+_DEPLOY = ("deploy", "deploy.dashboard")
+_WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
 MAY_IMPORT = {
     "storage": (),
     "preprocessing": ("storage",),
@@ -29,9 +30,14 @@ MAY_IMPORT = {
     "trainer.program": ("storage", *_TRAINER),
     # Its settings and errors below its rooms, the job above them.
     "eval": ("storage", *_EVAL),
-    "eval.ranking": ("storage", "eval"),
-    "eval.store": ("storage", "eval", "eval.ranking"),
+    "eval.ranking": ("eval",),
+    "eval.statistics": ("eval",),
+    "eval.store": ("storage", "eval", "eval.statistics"),
+    "eval.review": ("storage", "eval", "eval.statistics", "eval.store"),
+    "eval.schedule": ("storage", "eval", "eval.store"),
     "deploy": ("storage", *_TRAINER, *_EVAL),
+    # Reads the stores alone; of `deploy`, whose errors it shares, it may load no model.
+    "deploy.dashboard": ("storage", "deploy", "trainer", "trainer.plane", "trainer.runs", *_EVAL),
     "pipeline": _WHOLE,
 }
 

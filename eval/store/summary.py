@@ -1,5 +1,6 @@
 """What one evaluation says, and where each of its numbers comes from."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, Literal, Self
 
@@ -43,7 +44,11 @@ class DatasetReference(_Stored):
 
 
 class ScoredCounts(_Stored):
-    """What the means are taken over; `images` have labels and are scored, `labels` are theirs."""
+    """What the means are taken over; `images` have labels and are scored, `labels` are theirs.
+
+    Near-duplicates count as one group, the unit of the image form's interval; the class form's
+    leaves out one of `parts` at a time.
+    """
 
     images: int
     images_without_labels: int
@@ -51,6 +56,8 @@ class ScoredCounts(_Stored):
     labels: int
     classes: int
     classes_with_images: int
+    near_duplicate_groups: int
+    parts: int
 
 
 class Scores(_Stored):
@@ -67,28 +74,54 @@ class Scores(_Stored):
         return self.weighted_map_image if form is MetricForm.IMAGE else self.weighted_map_class
 
 
+class Interval(_Stored):
+    """How sure a weighted MAP@k is, over other held-out images of the same kind.
+
+    Attributes:
+        standard_error: None where the images fall into fewer than two groups or parts.
+        low, high: Ends of the 95% interval; None likewise.
+    """
+
+    standard_error: float | None
+    low: float | None
+    high: float | None
+
+
 class Headline(_Stored):
     """The one number that stands for an evaluation, and what it is to be held against.
 
     Attributes:
-        name: E.g. "weighted MAP@100 (image form)".
+        form: Which form of the weighted MAP@k it is.
+        name: E.g. "weighted MAP@100 (class form)".
         value: Of the evaluated predictions.
+        interval: Of that value.
         baseline: Of ranking every image by training frequency.
         ratio_to_baseline: None when the baseline's is 0.
     """
 
+    form: MetricForm
     name: str
     value: float
+    interval: Interval
     baseline: float
     ratio_to_baseline: float | None
 
     @classmethod
-    def of(cls, config: EvalConfig, scores: Scores, baseline: Scores) -> Self:
-        """The headline that the settings choose."""
-        value, reference = (each.weighted_map(config.form) for each in (scores, baseline))
+    def of(
+        cls,
+        form: MetricForm,
+        k: int,
+        scores: Scores,
+        baseline: Scores,
+        intervals: Mapping[MetricForm, Interval],
+    ) -> Self:
+        """The headline of a form."""
+        value, reference = (each.weighted_map(form) for each in (scores, baseline))
         return cls(
-            name=f"weighted MAP@{config.k} ({config.form} form)",
+            form=form,
+            name=f"weighted MAP@{k} ({form} form)",
             value=value,
+            interval=intervals[form],
             baseline=reference,
             ratio_to_baseline=value / reference if reference else None,
         )
@@ -98,7 +131,7 @@ class EvaluationSummary(Document):
     """One evaluation: summary.json.
 
     Attributes:
-        headline: The number to look at first.
+        headline: The number to look at first, in the form that the settings choose.
         settings: Name of the settings, see `settings.settings_key`; also of the directory.
         provenance: Checkpoint, run and code.
         dataset: Whose held-out labels.
@@ -106,12 +139,13 @@ class EvaluationSummary(Document):
         counts: Images, labels and classes behind the means.
         scores: Of the evaluated predictions.
         baseline: Of ranking every image by training frequency, same images and settings.
+        intervals: Of the weighted MAP@k in each form.
     """
 
     NOUN: ClassVar[str] = "an evaluation summary"
     REMEDY: ClassVar[str] = "evaluate again"
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     headline: Headline
     settings: str
     provenance: Provenance
@@ -120,9 +154,21 @@ class EvaluationSummary(Document):
     counts: ScoredCounts
     scores: Scores
     baseline: Scores
+    intervals: dict[MetricForm, Interval]
+
+    def headline_of(self, form: MetricForm) -> Headline:
+        """The headline in either form."""
+        return Headline.of(form, self.config.k, self.scores, self.baseline, self.intervals)
+
+    def in_form(self, form: MetricForm) -> Self:
+        """The same results under the headline of a form."""
+        config = self.config.model_copy(update={"form": form})
+        return self.model_copy(update={"config": config, "headline": self.headline_of(form)})
 
     @model_validator(mode="after")
     def _headline_is_of_these_scores(self) -> Self:
-        if self.headline != Headline.of(self.config, self.scores, self.baseline):
+        if self.intervals.keys() != set(MetricForm):
+            raise ValueError(f"expected an interval of each form, received {list(self.intervals)}")
+        if self.headline != self.headline_of(self.config.form):
             raise ValueError("the headline is not that of the scores and the baseline")
         return self

@@ -20,7 +20,13 @@ from manylabel.storage.manifest import (
     content_digest,
     table_digest,
 )
-from manylabel.storage.schema import INDEX_SCHEMA, LABELS_SCHEMA, LabelledImage, encode_example
+from manylabel.storage.schema import (
+    HELDOUT_IMAGES_SCHEMA,
+    INDEX_SCHEMA,
+    LABELS_SCHEMA,
+    LabelledImage,
+    encode_example,
+)
 from manylabel.storage.tfrecord import write_record
 
 MakeDataset = Callable[..., Dataset]
@@ -57,16 +63,23 @@ def origin_of(provenance: Provenance) -> Callable[..., PredictionOrigin]:
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> MakeDataset:
-    """Writes the held-out split and label table of a dataset; it has no training images."""
+    """Writes the held-out split and label table of a dataset; it has no training images.
+
+    `groups`: near-duplicate group by image, else each its own; `negatives`: verified absences.
+    """
 
     def make(
         heldout: Mapping[str, Sequence[int]] | Sequence[tuple[str, Sequence[int]]],
         train_counts: Sequence[int],
         names: Sequence[str] | None = None,
         encoded: bytes = b"",
+        groups: Mapping[str, int] | None = None,
+        negatives: Mapping[str, Sequence[int]] | None = None,
     ) -> Dataset:
         images = list(heldout.items() if isinstance(heldout, Mapping) else heldout)
-        fingerprint = hashlib.sha256(repr((images, train_counts, names)).encode()).hexdigest()
+        fingerprint = hashlib.sha256(
+            repr((images, train_counts, names, groups, negatives)).encode()
+        ).hexdigest()
         root = tmp_path / f"dataset-{fingerprint[:8]}"
         shard = root / "heldout" / "heldout-00000-of-00001.tfrecord"
         shard.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +87,8 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         with shard.open("wb") as file:
             for image_id, label_ids in images:
                 ids = tuple(label_ids)
-                image = LabelledImage(image_id, encoded, 8, 8, ids, (1.0,) * len(ids))
+                absent = tuple((negatives or {}).get(image_id, ()))
+                image = LabelledImage(image_id, encoded, 8, 8, ids, (1.0,) * len(ids), absent)
                 payload = encode_example(image)
                 rows.append(("heldout", shard.stem, offset, len(payload), image_id, list(ids)))
                 offset += write_record(file, payload)
@@ -84,6 +98,21 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
             schema=INDEX_SCHEMA.with_metadata({"sha256": sha256}),
         )
         pq.write_table(index, shard.with_name("heldout-00000-of-00001.index.parquet"))
+        places = {image_id: place for place, (image_id, _) in enumerate(images)}
+        ordered = sorted(places)
+        heldout_images = {
+            "image_row": list(range(len(ordered))),
+            "image_id": ordered,
+            "near_duplicate_group": [
+                (groups or {}).get(each, row) for row, each in enumerate(ordered)
+            ],
+            "shard": [shard.stem] * len(ordered),
+            "place": [places[image_id] for image_id in ordered],
+        }
+        pq.write_table(
+            pa.table(heldout_images, schema=HELDOUT_IMAGES_SCHEMA),
+            root / "heldout_images.parquet",
+        )
         classes = len(train_counts)
         columns = {
             "class_id": range(classes),

@@ -4,13 +4,14 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from manylabel.eval.config import EvalConfig, MetricForm, WeightKind, WeightsConfig
+from manylabel.eval.config import EvalConfig, MetricForm, UnknownKind, WeightKind, WeightsConfig
 
 
 def test_defaults():
     config = EvalConfig()
-    assert (config.k, config.precision_at, config.form) == (100, (1, 5, 10), MetricForm.IMAGE)
-    assert config.weights.kind is WeightKind.TRAINING_LOG_COUNT
+    assert (config.k, config.precision_at, config.form) == (100, (1, 5, 10), MetricForm.CLASS)
+    assert config.weights.kind is WeightKind.TRAINING_SHARE
+    assert (config.unknown, config.keep_predictions) == (UnknownKind.NEGATIVE, 20)
 
 
 def test_precision_ranks_are_kept_ascending():
@@ -26,9 +27,11 @@ def test_precision_ranks_are_kept_ascending():
         ({"k": 0}, "greater than or equal to 1"),
         ({"batch_size": 0}, "greater than or equal to 1"),
         ({"form": "both"}, "'image' or 'class'"),
+        ({"unknown": "wrong"}, "'negative' or 'ignore'"),
+        ({"keep_predictions": 0}, "greater than or equal to 1"),
         ({"map_at": 100}, "Extra inputs are not permitted"),
         ({"weights": {"kind": "csv"}}, "set csv: PATH"),
-        ({"weights": {"csv": "w.csv"}}, "received kind training_log_count; remove csv or set"),
+        ({"weights": {"csv": "w.csv"}}, "received kind training_share; remove csv or set"),
         ({"weights": {"kind": "uniform", "missing": 0}}, "remove missing or set kind: csv"),
         ({"weights": {"kind": "csv", "csv": "w", "missing": -1}}, "greater than or equal to 0"),
         ({"weights": {"kind": "csv", "csv": "w", "missing": "nan"}}, "finite number"),

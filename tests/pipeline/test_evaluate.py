@@ -7,19 +7,27 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from manylabel.eval.config import EvalConfig
+from manylabel.eval.config import EvalConfig, MetricForm
 from manylabel.eval.settings import settings_key
-from manylabel.eval.store.evaluations import CLASSES_SCHEMA, write_evaluation
+from manylabel.eval.store.evaluations import (
+    CLASSES_SCHEMA,
+    IMAGES_SCHEMA,
+    PARTS_SCHEMA,
+    POSITIVES_SCHEMA,
+    EvaluationTables,
+    write_evaluation,
+)
 from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,
+    Interval,
     Provenance,
     ScoredCounts,
     Scores,
 )
+from manylabel.pipeline.choice import choose_checkpoints
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.evaluate import choose_checkpoints
 from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.terminal import Terminal
@@ -27,6 +35,13 @@ from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription
 
+INTERVALS = {form: Interval(standard_error=0.01, low=0.2812, high=0.3199) for form in MetricForm}
+EMPTY = EvaluationTables(
+    CLASSES_SCHEMA.empty_table(),
+    IMAGES_SCHEMA.empty_table(),
+    POSITIVES_SCHEMA.empty_table(),
+    PARTS_SCHEMA.empty_table(),
+)
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 CHECKPOINTS = [
     CheckpointInfo(step, step * 32, Path(str(step)), f"{step}", "d" * 64) for step in (0, 100, 250)
@@ -35,8 +50,8 @@ CHECKPOINTS = [
 
 def scores(value):
     return Scores(
-        weighted_map_image=value,
-        weighted_map_class=value / 2,
+        weighted_map_image=value / 2,
+        weighted_map_class=value,
         map_image=value / 3,
         map_class=value / 4,
         recall=0.75,
@@ -47,7 +62,7 @@ def scores(value):
 def summary(step, value, baseline=0.2):
     config = EvalConfig(precision_at=(1, 5))
     return EvaluationSummary(
-        headline=Headline.of(config, scores(value), scores(baseline)),
+        headline=Headline.of(config.form, config.k, scores(value), scores(baseline), INTERVALS),
         settings=settings_key(config, np.ones(7)),
         provenance=Provenance(
             run="run",
@@ -67,9 +82,12 @@ def summary(step, value, baseline=0.2):
             labels=9,
             classes=7,
             classes_with_images=7,
+            near_duplicate_groups=1200,
+            parts=100,
         ),
         scores=scores(value),
         baseline=scores(baseline),
+        intervals=INTERVALS,
     )
 
 
@@ -80,32 +98,51 @@ def printed(table):
     return capture.get()
 
 
+class FakeEvaluated:
+    """Steps 0 and 100 have evaluations, and the better value is the first one's."""
+
+    def find(self, checkpoint):
+        return {0: summary(0, 0.3), 100: summary(100, 0.2)}.get(checkpoint.step)
+
+
+def choose(found, step):
+    return choose_checkpoints(found, step, FakeEvaluated(), MetricForm.CLASS)
+
+
 @pytest.mark.parametrize(
-    ("step", "chosen"), [("all", [0, 100, 250]), ("latest", [250]), ("100", [100]), ("0", [0])]
+    ("step", "chosen"),
+    [
+        ("all", [0, 100, 250]),
+        ("latest", [250]),
+        ("100", [100]),
+        ("0", [0]),
+        ("new", [250]),
+        ("best", [0]),
+    ],
 )
 def test_checkpoints_are_chosen(step, chosen):
-    assert [info.step for info in choose_checkpoints(CHECKPOINTS, step)] == chosen
+    assert [info.step for info in choose(CHECKPOINTS, step)] == chosen
 
 
 @pytest.mark.parametrize("step", ["99", "first", "", "-1"])
 def test_an_unknown_step_names_those_there_are(step):
-    with pytest.raises(CommandError, match="expected latest, all or one of 0, 100, 250"):
-        choose_checkpoints(CHECKPOINTS, step)
+    with pytest.raises(CommandError, match="expected latest, best, new, all or one of 0, 100, 250"):
+        choose(CHECKPOINTS, step)
 
 
 def test_a_run_without_a_checkpoint():
     with pytest.raises(CommandError, match="train it first"):
-        choose_checkpoints([], "latest")
+        choose([], "latest")
 
 
 def test_the_table_of_evaluations_ends_with_the_baseline():
     text = printed(evaluation_table([summary(0, 0.05), summary(1_000_000, 0.3)]))
     rows = [line.split() for line in text.splitlines()]
-    assert "weighted MAP@100 (image form), training_log_count weights" in text
-    assert "1,234 held-out images" in text
-    newest = ["1,000,000", "32,000,000", "0.3000", "1.50", "0.100", "0.750", "0.500", "0.250"]
-    assert newest in rows
-    assert ["baseline", "0.2000", "1.00", "0.067", "0.750", "0.500", "0.250"] in rows
+    assert "weighted MAP@100 (class form), training_share weights" in text
+    assert "1,234 held-out images in 1,200 near-duplicate groups" in text
+    newest = ["1,000,000", "32,000,000", "0.3000", "0.281–0.320", "1.50", "0.150", "1.50"]
+    assert [*newest, "0.750", "0.500"] in rows
+    assert ["baseline", "0.2000", "1.00", "0.100", "1.00", "0.750", "0.500"] in rows
     assert "…" not in text
 
 
@@ -143,13 +180,13 @@ def test_runs_are_listed_newest_first(tmp_path):
     for day, name in enumerate(["older", "newer"]):
         make_run(tmp_path / name, day)
     for step, value in ((100, 0.1), (250, 0.3)):
-        write_evaluation(tmp_path / "older", summary(step, value), CLASSES_SCHEMA.empty_table())
+        write_evaluation(tmp_path / "older", summary(step, value), EMPTY)
     (tmp_path / "no-run").mkdir()
 
     text = listed(tmp_path)
     rows = rows_of(text)
     newer = ["newer", "2026-01-03", "17,000", "–", "–", "–", "–", "–"]
-    older = ["older", "2026-01-02", "17,000", "–", "250", "0.3000", "1.50", "log_count"]
+    older = ["older", "2026-01-02", "17,000", "–", "250", "0.3000", "1.50", "share"]
     assert rows.index(newer) < rows.index(older)
     assert "…" not in text
 
@@ -158,18 +195,16 @@ def test_a_broken_run_hides_no_other(tmp_path):
     for name in ("sound", "newer", "cut-short"):
         make_run(tmp_path / name)
     (tmp_path / "cut-short" / DESCRIPTION).write_text("{")
-    write_evaluation(tmp_path / "sound", summary(100, 0.1), CLASSES_SCHEMA.empty_table())
-    directory = write_evaluation(
-        tmp_path / "cut-short", summary(100, 0.1), CLASSES_SCHEMA.empty_table()
-    )
-    (directory / "summary.json").write_text('{"format_version": 2}')
+    write_evaluation(tmp_path / "sound", summary(100, 0.1), EMPTY)
+    directory = write_evaluation(tmp_path / "cut-short", summary(100, 0.1), EMPTY)
+    (directory / "summary.json").write_text('{"format_version": 3}')
     manifest = checkpoint_path(tmp_path / "newer", 100) / MANIFEST
     manifest.parent.mkdir(parents=True)
     manifest.write_text('{"format_version": 99}')
 
     text = listed(tmp_path)
     rows = rows_of(text)
-    assert ["sound", "2026-01-02", "17,000", "–", "100", "0.1000", "0.50", "log_count"] in rows
+    assert ["sound", "2026-01-02", "17,000", "–", "100", "0.1000", "0.50", "share"] in rows
     assert ["newer", "2026-01-02", "17,000", "?", "–", "–", "–", "–"] in rows
     assert ["cut-short", "?", "?", "–", "?", "?", "?", "?"] in rows
     problems = [line for line in text.splitlines() if line.startswith("? ")]
