@@ -1,0 +1,180 @@
+"""Which two evaluations are held against each other, and whether they can be."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.store.evaluations import read_summaries, step_directory
+from manylabel.eval.store.names import EvaluationName
+from manylabel.eval.store.summary import EvaluationSummary
+from manylabel.storage.errors import DocumentError
+
+# They change no result.
+_NO_RESULT = {"batch_size", "form", "keep_predictions"}
+_DIGITS = 12
+
+
+class NotComparable(EvaluationError):
+    """Two evaluations are of other held-out images or other settings: no difference means
+    anything. The text says what differs and what to do."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, and the run that it lies in.
+
+    Attributes:
+        run_dir: Directory of the run, whose name is the run's.
+    """
+
+    run_dir: Path
+    summary: EvaluationSummary
+
+    @property
+    def name(self) -> EvaluationName:
+        """Its RUN@STEP."""
+        return EvaluationName(self.run_dir.name, self.summary.provenance.step)
+
+    @property
+    def place(self) -> tuple[Path, int, str]:
+        """Run, step and settings, as the readers of `store.evaluations` take them."""
+        return self.run_dir, self.summary.provenance.step, self.summary.settings
+
+    def remade_by(self, *settings: str) -> str:
+        """The command that makes it again, with settings such as "eval.k=10" on top."""
+        source, step = self.summary.provenance.checkpoint, self.summary.provenance.step
+        if source.endswith(".parquet"):  # Not predicted by a checkpoint of ours.
+            words = ["score", source, "--dataset", self.summary.dataset.root, "--run"]
+        else:
+            words = ["evaluate"]
+        words += [str(self.run_dir), "--step", str(step)]
+        words += [word for setting in settings for word in ("--set", setting)]
+        return f"`manylabel {shlex.join(words)}`"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two comparable evaluations.
+
+    Attributes:
+        candidate: Differences are this one minus `reference`.
+        looked_at: Checkpoints of the candidate's run that were evaluated in the same way, itself
+            included: it may have been chosen among them.
+    """
+
+    candidate: Evaluated
+    reference: Evaluated
+    looked_at: int
+
+
+def choose_pair(
+    candidate: tuple[Path, int | None],
+    reference: tuple[Path, int | None],
+    settings: str | None = None,
+) -> Pair:
+    """The newest evaluations of two checkpoints that can be held against each other.
+
+    Args:
+        candidate: Directory of a run and a step; None: its newest that was evaluated.
+        reference: Likewise.
+        settings: Name of the settings of both, or its beginning; None: any that both have.
+
+    Raises:
+        EvaluationError: there is no such evaluation, or it cannot be read.
+        NotComparable: they are of other held-out images or of other settings.
+    """
+    first = _evaluations(*candidate, settings)
+    second = _evaluations(*reference, settings)
+    for one in first:
+        for other in second:
+            if not _differences(one.summary, other.summary):
+                looked_at = _evaluations_like(one)
+                return Pair(one, other, looked_at)
+    raise _not_comparable(first[0], second[0])
+
+
+def _evaluations(run_dir: Path, step: int | None, settings: str | None) -> list[Evaluated]:
+    """Those of one checkpoint, newest first; at least one."""
+    unreadable: list[DocumentError] = []
+    found = [
+        summary
+        for summary in read_summaries(run_dir, unreadable.append)
+        if settings is None or summary.settings.startswith(settings)
+    ]
+    if step is None and found:
+        step = found[-1].provenance.step
+    chosen = [Evaluated(run_dir, each) for each in found if each.provenance.step == step]
+    if chosen:
+        return chosen[::-1]
+    if not run_dir.is_dir():
+        raise EvaluationError(f"{run_dir}: expected the directory of a run, found none")
+    asked = "" if step is None else f" --step {step}"
+    command = f"run `manylabel evaluate {run_dir}{asked}`"
+    where = "" if step is None else str(step_directory(run_dir, step))
+    for error in unreadable:
+        if where in str(error):
+            raise EvaluationError(f"{error}: {command}") from error
+    what = "evaluation" if settings is None else f"evaluation with settings {settings}"
+    at = "" if step is None else f" of step {step}"
+    there = sorted({each.provenance.step for each in found})
+    raise EvaluationError(
+        f"{run_dir}: expected an {what}{at}, found "
+        f"{'those of ' + ', '.join(map(str, there)) if there else 'none'}; {command}"
+    )
+
+
+def _evaluations_like(one: Evaluated) -> int:
+    alike = [
+        summary
+        for summary in read_summaries(one.run_dir, lambda error: None)
+        if not _differences(one.summary, summary)
+    ]
+    return len({summary.provenance.step for summary in alike})
+
+
+def _not_comparable(one: Evaluated, other: Evaluated) -> NotComparable:
+    names = f"{one.name} and {other.name} are not comparable"
+    digests = [each.summary.dataset.content_digest for each in (one, other)]
+    if digests[0] != digests[1]:
+        return NotComparable(
+            f"{names}: their held-out images differ (dataset content {digests[0][:_DIGITS]} and "
+            f"{digests[1][:_DIGITS]}); evaluate models that were trained on one dataset, or score "
+            "the predictions of both on it with `manylabel score`"
+        )
+    told = _differences(one.summary, other.summary)
+    wanted = [f"eval.{key}={_shown(value)}" for key, _, value in told]
+    return NotComparable(
+        f"{names}: their settings differ ("
+        + ", ".join(f"{key} {_shown(a)} and {_shown(b)}" for key, a, b in told)
+        + f"); evaluate one as the other: {one.remade_by(*wanted)}"
+    )
+
+
+def _differences(one: EvaluationSummary, other: EvaluationSummary) -> list[tuple[str, Any, Any]]:
+    """Each setting that changes results and differs, with both values; empty: comparable."""
+    if one.dataset.content_digest != other.dataset.content_digest:
+        return [("dataset", one.dataset.content_digest, other.dataset.content_digest)]
+    if one.settings == other.settings:
+        return []
+    trees = [each.config.model_dump(mode="json", exclude=_NO_RESULT) for each in (one, other)]
+    found = [(key, a, b) for (key, a), (_, b) in zip(*map(_flat, trees), strict=True) if a != b]
+    # A table of weights counts by its values, not by where it lies.
+    path = one.config.weights.csv
+    return found or [("weights.csv", f"{path} as it was", path)]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value: object) -> str:
+    """As `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
