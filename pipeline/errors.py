@@ -15,6 +15,10 @@ class CommandError(Exception):
     """A command cannot do what it was asked; shown to the user as one line."""
 
 
+class EvaluationBusyError(CommandError):
+    """Another process evaluates the same checkpoint: wait, and nothing is left to do."""
+
+
 class Interrupted(Exception):
     """The user stopped a command; the text says how it goes on. Exit code 130."""
 

@@ -29,7 +29,7 @@ from manylabel.eval.store.summary import EvaluationSummary, Provenance
 from manylabel.pipeline.aftermath import drop_old_predictions, write_events, write_history
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.config import load_settings
-from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.errors import CommandError, EvaluationBusyError
 from manylabel.pipeline.events import (
     CheckpointDamaged,
     EvaluatedBefore,
@@ -142,13 +142,13 @@ def _alone(predictions: UPath) -> Iterator[None]:
     """Keeps two evaluations of one checkpoint from replacing each other's predictions.
 
     Raises:
-        CommandError: another one is at work.
+        EvaluationBusyError: another one is at work.
     """
     with ExitStack() as stack:
         try:
             stack.enter_context(sole_holder(Path(predictions.with_name(".lock").path)))
         except BlockingIOError as error:
-            raise CommandError(
+            raise EvaluationBusyError(
                 f"{predictions.parent}: another evaluation of this checkpoint is at work; wait "
                 "until it has ended"
             ) from error

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 _DIRECTORY = "kept"
-_PIN = re.compile(r"(?P<after>after-)?(?P<step>\d+)\.(?P<why>.+)")
+_PIN = re.compile(r"(?P<after>after-)?(?P<step>-?\d+)\.(?P<why>.+)")
 
 
 class KeepReason(StrEnum):
@@ -51,6 +51,7 @@ def hold_after(run: Path, schedule: str, step: int) -> None:
 
     Args:
         schedule: Its name, without a slash.
+        step: -1 keeps all, that of step 0 as well.
     """
     name = f"after-{step:08d}.{schedule}"
     _touch(run, name)  # Before the earlier one goes: at no time is nothing held.

@@ -37,6 +37,14 @@ def test_the_earliest_of_two_schedules_decides_and_each_lets_go_of_its_own(tmp_p
     assert read_pins(tmp_path).after is None
 
 
+def test_every_checkpoint_may_wait(tmp_path):
+    hold_after(tmp_path, "every", -1)
+    assert read_pins(tmp_path).hold(0)
+    assert holding_schedules(tmp_path) == {"every"}
+    hold_after(tmp_path, "every", 0)
+    assert not read_pins(tmp_path).hold(0)
+
+
 @pytest.mark.parametrize("name", ["README", "x.promoted", "after-.nightly", ".DS_Store"])
 def test_other_files_are_left_alone(tmp_path, name):
     keep(tmp_path, 1, KeepReason.PROMOTED)
