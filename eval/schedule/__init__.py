@@ -1,0 +1,1 @@
+"""When which checkpoints are evaluated: settings, decisions, and a record of every fire."""
