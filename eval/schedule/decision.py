@@ -168,11 +168,9 @@ def _about(
     dues: Sequence[datetime], config: ScheduleConfig, newest: FireRecord | None, now: datetime
 ) -> tuple[Act, Sequence[datetime], str]:
     """What to do about the first of the due times, how many more that covers, and why."""
-    free_at = None  # When the fire before ended.
-    if newest is not None and newest.action is FireAction.STARTED:
-        free_at = newest.ended
-    if config.overlap is Overlap.SKIP and free_at is not None:
-        overlapping = _prefix(dues, until=free_at)
+    before = newest if newest is not None and newest.action is FireAction.STARTED else None
+    if config.overlap is Overlap.SKIP and before is not None:
+        overlapping = list(takewhile(lambda due: _came_during(before, due), dues))
         if overlapping:
             reason = f"{_local(overlapping[-1], config)}: the fire before was at work (overlap)"
             return Act.SKIP, overlapping, reason
@@ -180,7 +178,7 @@ def _about(
     if late:
         reason = f"{_local(late[-1], config)}: over for more than {config.deadline} (deadline)"
         return Act.MISS, late, reason
-    queued = free_at is not None and now - free_at <= ON_TIME
+    queued = before is not None and before.ended is not None and now - before.ended <= ON_TIME
     if config.catch_up is CatchUp.NONE and not queued:
         late = _prefix(dues, until=now - ON_TIME)
         if late:
@@ -280,6 +278,10 @@ def _what_happened(fire: FireRecord) -> str:
         return f"process {fire.pid} on {fire.host} died"
     stopped = fire.outcome is Outcome.INTERRUPTED
     return f"{'stopped' if stopped else 'failed'}: {fire.error}"
+
+
+def _came_during(fire: FireRecord, due: datetime) -> bool:
+    return fire.first_started <= due and (fire.ended is None or due <= fire.ended)
 
 
 def _prefix(dues: Sequence[datetime], until: datetime) -> list[datetime]:
