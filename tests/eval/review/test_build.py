@@ -197,7 +197,8 @@ def test_swapping_flips_signs_and_nothing_else(runs, two):
         one, other = there.review.forms[form], back.review.forms[form]
         assert one.difference.value == -other.difference.value
         there_by, back_by = one.difference, other.difference
-        assert there_by.low is not None and back_by.high is not None
+        assert there_by.low is not None
+        assert back_by.high is not None
         assert there_by.low == -back_by.high
         assert one.difference.p_value == other.difference.p_value
         assert [band.difference.value for band in one.bands] == [
