@@ -1,4 +1,4 @@
-"""What each label adds to a difference of the class form, and where that is more than chance.
+"""For which labels a difference of the class form is more than chance.
 
 The gains of a label's images are not independent in the class form: one image without the label,
 ranked above all that have it, lowers every gain. So a label is tested by what its average precision
@@ -26,24 +26,6 @@ class ClassGains:
 
     gains: NDArray[np.float64]
     scores: NDArray[np.float32]
-
-
-def class_contributions(
-    a_precision: NDArray[np.float64],
-    b_precision: NDArray[np.float64],
-    weights: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Each label's part of the class form's difference, w_c * (AP_a - AP_b) / sum of w.
-
-    Args:
-        a_precision: float64 [C], the candidate's average precision; NaN for a label that no
-            held-out image has, which adds 0.
-        b_precision: The reference's.
-        weights: float64 [C], of the classes; those with held-out images are summed.
-    """
-    gained = weights * (a_precision - b_precision)
-    present = ~np.isnan(gained)
-    return np.where(present, gained, 0.0) / weights[present].sum()
 
 
 def class_label_tests(

@@ -1,4 +1,4 @@
-"""What each label adds to a difference of the image form, and where that is more than chance."""
+"""What each label adds to a difference, and for which labels that is more than chance."""
 
 from dataclasses import dataclass
 
@@ -97,6 +97,24 @@ def image_contributions(
     return np.asarray(added / images, dtype=np.float64)
 
 
+def class_contributions(
+    a_precision: NDArray[np.float64],
+    b_precision: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Each label's part of the class form's difference, w_c * (AP_a - AP_b) / sum of w.
+
+    Args:
+        a_precision: float64 [C], the candidate's average precision; NaN for a label that no
+            held-out image has, which adds 0.
+        b_precision: The reference's.
+        weights: float64 [C], of the classes; those with held-out images are summed.
+    """
+    gained = weights * (a_precision - b_precision)
+    present = ~np.isnan(gained)
+    return np.where(present, gained, 0.0) / weights[present].sum()
+
+
 def label_tests(
     class_ids: NDArray[np.int32],
     image_rows: NDArray[np.int32],
@@ -104,7 +122,7 @@ def label_tests(
     groups: NDArray[np.int64],
     num_classes: int,
 ) -> LabelTests:
-    """Tests each label's differences over its images, near-duplicates counting as one.
+    """Tests each label in the image form, near-duplicates counting as one.
 
     Up to 20 groups that differ at all: every way of swapping the two sides is counted. More:
     Student's t test over the groups' sums.
