@@ -11,7 +11,7 @@ from manylabel.eval.review.model import FormReview, LabelCounts
 from manylabel.eval.review.pair import Evaluated, Pair
 from manylabel.eval.review.sides import Sides
 from manylabel.eval.statistics.bands import BANDS, BandDifference, image_bands, part_bands
-from manylabel.eval.statistics.class_labels import class_contributions, class_label_tests
+from manylabel.eval.statistics.class_labels import class_label_tests
 from manylabel.eval.statistics.differences import (
     Difference,
     image_difference,
@@ -21,6 +21,7 @@ from manylabel.eval.statistics.differences import (
 from manylabel.eval.statistics.estimates import Estimate
 from manylabel.eval.statistics.labels import (
     LabelTests,
+    class_contributions,
     image_contributions,
     image_label_differences,
     label_tests,
