@@ -1,9 +1,10 @@
 """The metrics of a run on disk: metrics.jsonl for programs, TensorBoard events for people."""
 
 import dataclasses
+import os
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import BinaryIO, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
 
@@ -14,6 +15,8 @@ from manylabel.trainer.plane.metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+_TAIL_BYTES = 4096
+"""Of a file that hold its last row, which has some 200."""
 
 _ROW = TypeAdapter(MetricsRow)
 
@@ -73,6 +76,40 @@ def read_metrics(run: Path) -> list[MetricsRow]:
         for number, line in enumerate(lines, start=1)
         if line.endswith(b"\n")
     ]
+
+
+def sample_metrics(run: Path, most: int) -> list[MetricsRow]:
+    """At most `most` (2 or more) rows of a run's metrics.jsonl, evenly spread, and the last one.
+
+    Reads only parts of the file: months of training leave one of hundreds of megabytes.
+
+    Raises:
+        DocumentError: one of them is damaged, or of another format version.
+    """
+    path = run / JSON_LINES
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        chosen = [_next_line(file, size * part // (most - 1)) for part in range(most - 1)]
+        file.seek(max(0, size - _TAIL_BYTES))
+        tail = file.read()
+    whole = tail[: tail.rfind(b"\n") + 1]
+    last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+    chosen.append((size - len(tail) + len(whole) - len(last), last))
+    return [
+        _Line.parse(line, f"{path}, byte {offset}").row()
+        for offset, line in sorted(dict(chosen).items())
+        if line.endswith(b"\n")
+    ]
+
+
+def _next_line(file: BinaryIO, place: int) -> tuple[int, bytes]:
+    """The first line that begins at a byte or after it, and where."""
+    file.seek(max(0, place - 1))
+    if place > 0:
+        file.readline()
+    return file.tell(), file.readline()
 
 
 class _Line(Document):

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.errors import DamagedDocumentError, DocumentError, OtherVersionError
 from manylabel.trainer.plane.metrics import MetricsRow
-from manylabel.trainer.runs.metrics_log import MetricsLog, read_metrics
+from manylabel.trainer.runs.metrics_log import JSON_LINES, MetricsLog, read_metrics, sample_metrics
 
 
 def row(step, loss=0.5):
@@ -120,3 +121,28 @@ def test_tensorboard_drops_lost_updates_of_a_resumed_run(tmp_path):
         (50, 9.0),
         (60, 8.0),
     ]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 500])
+@pytest.mark.parametrize("most", [2, 5, 40])
+def test_a_sample_of_rows_is_spread_over_the_file_and_has_the_last(tmp_path, rows, most):
+    whole = [row(20 * number) for number in range(1, rows + 1)]
+    with MetricsLog(tmp_path, resumed_at=0) as log:
+        log.append(whole)
+    with (tmp_path / JSON_LINES).open("a") as file:
+        file.write('{"format_version": 1, "st')  # The job is writing.
+
+    sample = sample_metrics(tmp_path, most)
+    assert len(sample) <= most
+    assert len(sample) >= min(rows, most - 1)
+    assert [each for each in whole if each in sample] == sample
+    assert sample[-1:] == whole[-1:]
+    steps = [each.step for each in sample]
+    assert all(b - a <= 2 * 20 * rows / (most - 1) + 40 for a, b in pairwise(steps))
+
+
+def test_a_sample_of_no_metrics_is_empty_and_names_damage(tmp_path):
+    assert sample_metrics(tmp_path, 5) == []
+    (tmp_path / JSON_LINES).write_text('{"format_version": 1, "step": 3}\n')
+    with pytest.raises(DocumentError, match=r"metrics\.jsonl, byte 0"):
+        sample_metrics(tmp_path, 5)
