@@ -225,6 +225,48 @@ def predict(
 
 
 @app.command()
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            parser=_local_path,
+            help="Directory of an exported model or of a run, or a folder of runs: its champion.",
+        ),
+    ],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", parser=_local_path, help="Folder of images, with its folders; or one."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FILE", parser=_local_path, help="Labels, .parquet or .csv."),
+    ] = Path("labels.parquet"),
+    step: Annotated[
+        int | None, typer.Option(help="Checkpoint of a run; without it, the newest intact one.")
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Labels of an image; 5, or what the model was exported with."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images at a time; memory grows with it.")
+    ] = 32,
+) -> None:
+    """Write the labels of new images to a Parquet or CSV file."""
+    from manylabel.pipeline.predict import predict_labels
+
+    terminal = _terminal()
+    terminal.show_labels(
+        predict_labels(model, images, output, step, top_k, batch_size, terminal.on_event)
+    )
+
+
+@app.command()
 def runs(
     root: Annotated[
         Path, typer.Argument(metavar="[ROOT]", parser=_local_path, help="Folder of runs.")

@@ -17,6 +17,7 @@ from manylabel.storage.schema import SplitName
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.demo import DemoReport
     from manylabel.pipeline.predict import LabelsReport
+    from manylabel.pipeline.predict import LabelsReport
     from manylabel.pipeline.promote import PromotionReport
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
@@ -107,6 +108,10 @@ class Terminal:
     def show_export(self, directory: Path) -> None:
         """Where the model is."""
         self._print(f"exported to {directory}", soft_wrap=False)
+
+    def show_labels(self, report: "LabelsReport") -> None:
+        """How many images have labels now, and what was left out; the labels of a single one."""
+        self._print("\n".join(report.lines()))
 
     def show_labels(self, report: "LabelsReport") -> None:
         """How many images have labels now, and what was left out; the labels of a single one."""

@@ -1,9 +1,11 @@
-"""Image files as people have them, and what preprocessing stores for them."""
+"""Image files as people have them, what preprocessing stores for them, and a run on those."""
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,14 +13,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from manylabel.deploy.batch import network_inputs
+from manylabel.deploy.export import export
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.image_policy import ImageConfig
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.networks.build import build_model, decayed_variables
+from manylabel.trainer.plane.layout import ParameterLayout
+from manylabel.trainer.plane.optimizers import DecayBlocks
+from manylabel.trainer.plane.shard import ParameterShard, ShardState
+from manylabel.trainer.program.in_process import LocalShards
+from manylabel.trainer.program.plan import stream_identity
 from manylabel.trainer.records.augment import evaluation_image
 from manylabel.trainer.records.config import FramingConfig
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.runs.directory import describe_run
+from manylabel.trainer.runs.writer import CheckpointWriter
 
 SMALL = [f"small{number}.jpg" for number in range(14)]
 
@@ -118,6 +131,12 @@ def oriented() -> Callable[[int, str], bytes]:
 
 
 @pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """encode(seed, format, width, height): a photo's file."""
+    return lambda seed, format_, *size: file_bytes(photo(seed, *size), format_)
+
+
+@pytest.fixture(scope="session")
 def originals() -> dict[str, bytes]:
     grey = np.asarray(photo(107).convert("L"), np.uint16) * 257
     return {
@@ -169,3 +188,58 @@ def stored(dataset: Dataset, originals: dict[str, bytes]) -> dict[str, bytes]:
     }
     assert found.keys() == originals.keys()
     return found
+
+
+@pytest.fixture(scope="session")
+def steps() -> tuple[int, int]:
+    """Of the run's checkpoints."""
+    return 3, 7
+
+
+@pytest.fixture(scope="session")
+def trainer_config() -> TrainerConfig:
+    return TrainerConfig.model_validate(
+        {
+            "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1},
+            "input": {"framing": {"fit": "pad", "central_fraction": 0.875}},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def run(
+    dataset: Dataset,
+    steps: tuple[int, int],
+    trainer_config: TrainerConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A run with two checkpoints, whose averages are not their weights."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    describe_run(run, dataset, trainer_config, {})
+    for step in steps:
+        _write_checkpoint(run, dataset, trainer_config, step)
+    return run
+
+
+def _write_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig, step: int) -> None:
+    keras.utils.set_random_seed(step)
+    model = build_model(config.model, dataset.num_classes)
+    layout = ParameterLayout.of(model, decayed_variables(model))
+    weights, statistics = layout.read(model)
+    state = ShardState.initial(weights, statistics, config.optimizer)
+    state.average *= 1.5
+    state.statistics_average *= 2.0
+    momentum = config.model.batch_norm_momentum
+    shard = ParameterShard(state, config.optimizer, DecayBlocks(0, [], 0.0), momentum, step)
+    stream = stream_identity(dataset, config.input)
+    writer = CheckpointWriter(run, layout, stream, LocalShards([shard]), shard_count=1)
+    writer.begin(step, 32 * step, RecordLedger(total=0, lease_size=1).state())
+    writer.poll(wait=True)
+
+
+@pytest.fixture(scope="session")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The newest checkpoint's export, of five labels an image."""
+    output = tmp_path_factory.mktemp("exported") / "model"
+    assert export(run, output) == output / "saved_model"
+    return output

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,60 +15,10 @@ from PIL import Image
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
 from manylabel.storage.locks import sole_user
-from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.networks.build import build_model, decayed_variables
-from manylabel.trainer.plane.layout import ParameterLayout
-from manylabel.trainer.plane.optimizers import DecayBlocks
-from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
-from manylabel.trainer.program.in_process import LocalShards
-from manylabel.trainer.program.plan import stream_identity
-from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import describe_run, open_run
-from manylabel.trainer.runs.writer import CheckpointWriter
-
-STEPS = (3, 7)
-CONFIG = TrainerConfig.model_validate(
-    {
-        "model": {"input_size": 48, "width": 0.125, "middle_repeats": 1},
-        "input": {"framing": {"fit": "pad", "central_fraction": 0.875}},
-    }
-)
-
-
-@pytest.fixture(scope="module")
-def run(dataset, tmp_path_factory):
-    """A run with two checkpoints, whose averages are not their weights."""
-    run = tmp_path_factory.mktemp("runs") / "run"
-    describe_run(run, dataset, CONFIG, {})
-    for step in STEPS:
-        write_checkpoint(run, dataset, step)
-    return run
-
-
-def write_checkpoint(run, dataset, step):
-    keras.utils.set_random_seed(step)
-    model = build_model(CONFIG.model, dataset.num_classes)
-    layout = ParameterLayout.of(model, decayed_variables(model))
-    weights, statistics = layout.read(model)
-    state = ShardState.initial(weights, statistics, CONFIG.optimizer)
-    state.average *= 1.5
-    state.statistics_average *= 2.0
-    momentum = CONFIG.model.batch_norm_momentum
-    shard = ParameterShard(state, CONFIG.optimizer, DecayBlocks(0, [], 0.0), momentum, step)
-    stream = stream_identity(dataset, CONFIG.input)
-    writer = CheckpointWriter(run, layout, stream, LocalShards([shard]), shard_count=1)
-    writer.begin(step, 32 * step, RecordLedger(total=0, lease_size=1).state())
-    writer.poll(wait=True)
-
-
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    output = tmp_path_factory.mktemp("exported") / "model"
-    assert export(run, output) == output / "saved_model"
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -214,19 +163,22 @@ def test_the_graph_runs_on_any_device(classify):
     assert {operation.device for operation in classify.graph.get_operations()} == {""}
 
 
-def test_the_labels_and_the_origin_are_beside_it(exported, run, dataset):
+def test_the_labels_and_the_origin_are_beside_it(exported, run, steps, dataset, policy):
     assert (exported / "labels.parquet").read_bytes() == (run / "labels.parquet").read_bytes()
     origin = json.loads((exported / "export.json").read_text())
-    assert origin["step"] == STEPS[-1]
-    assert origin["samples"] == 32 * STEPS[-1]
+    assert origin["step"] == steps[-1]
+    assert origin["samples"] == 32 * steps[-1]
     assert origin["dataset_digest"] == dataset.content_digest
     assert origin["checkpoint_digest"] == newest(run).digest
     assert origin["top_k"] == 5
+    assert origin["images"] == policy.model_dump()
 
 
-def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(run, dataset, stored, tmp_path):
+def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(
+    run, steps, dataset, stored, tmp_path
+):
     (tmp_path / "model").mkdir()  # an empty directory is as good as none
-    model = export(run, tmp_path / "model", step=STEPS[0], top_k=100)
+    model = export(run, tmp_path / "model", step=steps[0], top_k=100)
     classify = tf.saved_model.load(str(model)).signatures["serving_default"]
     names = dataset.label_names()
     batches = Predictor(run, dataset, k=100).predict(list_checkpoints(run)[0], batch_size=4)
@@ -236,7 +188,7 @@ def test_the_checkpoint_is_chosen_and_k_bounded_by_the_classes(run, dataset, sto
     for (labels, probabilities), ids, expected in zip(ours, class_ids, scores, strict=True):
         assert labels == [names[class_id] for class_id in ids]
         np.testing.assert_allclose(probabilities, sigmoid(expected), rtol=1e-5)
-    assert json.loads((tmp_path / "model" / "export.json").read_text())["step"] == STEPS[0]
+    assert json.loads((tmp_path / "model" / "export.json").read_text())["step"] == steps[0]
 
 
 def test_a_step_that_is_not_there_is_an_error_that_names_those_that_are(run, tmp_path):
@@ -245,8 +197,8 @@ def test_a_step_that_is_not_there_is_an_error_that_names_those_that_are(run, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_without_checkpoints_is_an_error(dataset, tmp_path):
-    describe_run(tmp_path / "run", dataset, CONFIG, {})
+def test_a_run_without_checkpoints_is_an_error(dataset, trainer_config, tmp_path):
+    describe_run(tmp_path / "run", dataset, trainer_config, {})
     with pytest.raises(DeploymentError, match="expected a checkpoint, found none"):
         export(tmp_path / "run", tmp_path / "model")
 
@@ -274,7 +226,7 @@ def test_a_damaged_checkpoint_is_not_passed_over_in_silence(run, tmp_path):
 def test_a_checkpoint_that_is_being_removed_is_told_of(run, tmp_path):
     with (
         sole_user(newest(run).path / "manifest.json"),
-        pytest.raises(DeploymentError, match="was removed just now; export again"),
+        pytest.raises(DeploymentError, match="was removed just now; run the same"),
     ):
         export(run, tmp_path / "model")
 
