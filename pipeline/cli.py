@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
 presets_app = typer.Typer(no_args_is_help=True, help="List and show the presets.")
 app.add_typer(presets_app, name="presets")
+schedule_app = typer.Typer(no_args_is_help=True, help="Evaluate on a schedule: schedules.yaml.")
+app.add_typer(schedule_app, name="schedule")
 
 Config = Annotated[
     str, typer.Argument(metavar="CONFIG", help="YAML file of settings, or a preset's name.")
@@ -43,6 +45,7 @@ def _local_path(path: str | Path) -> Path:
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", parser=_local_path, help="Directory of a run.")]
+Root = Annotated[Path, typer.Argument(metavar="[ROOT]", parser=_local_path, help="Folder of runs.")]
 DEBUG = "--debug"
 
 
@@ -314,6 +317,36 @@ def show_preset(name: Annotated[str, typer.Argument(help="One of `presets list`.
 
     typer.echo(preset_path(name).read_text("utf-8"), nl=False)
     check_written()
+
+
+@schedule_app.command("run-due")
+def schedule_run_due(root: Root = Path("runs")) -> None:
+    """Evaluate what is due now, and end; for cron or a Kubernetes CronJob to call."""
+    from manylabel.pipeline.schedule import run_due
+
+    terminal = _terminal()
+    report = run_due(root, terminal.on_event)
+    terminal.show_due(report)
+    report.check()
+
+
+@schedule_app.command("serve")
+def schedule_serve(root: Root = Path("runs")) -> None:
+    """Evaluate what is due until it is stopped."""
+    from manylabel.pipeline.schedule import list_schedules, serve
+
+    terminal = _terminal()
+    terminal.show_schedules(list_schedules(root, terminal.on_event))
+    serve(root, terminal.on_event)
+
+
+@schedule_app.command("list")
+def schedule_list(root: Root = Path("runs")) -> None:
+    """Tell of each schedule what it did last, why, and what is next."""
+    from manylabel.pipeline.schedule import list_schedules
+
+    terminal = _terminal()
+    terminal.show_schedules(list_schedules(root, terminal.on_event))
 
 
 def _terminal() -> "Terminal":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Who shows a stage need not load what the stage works with.
+    from manylabel.eval.schedule.records import FireRecord
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.preprocessing.progress import Progress
     from manylabel.trainer.job import TrainingProgress, TrainingReport
@@ -93,6 +94,28 @@ class Trained:
     report: "TrainingReport"
 
 
+@dataclass(frozen=True, slots=True)
+class FireBegan:
+    """A schedule evaluates, and why."""
+
+    schedule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FireSettled:
+    """What a schedule did, or passed over, as it is recorded."""
+
+    record: "FireRecord"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleProblem:
+    """Something that schedules need cannot be read; what does not need it goes on."""
+
+    problem: str
+
+
 Event = (
     WorkBegan
     | WorkEnded
@@ -105,6 +128,9 @@ Event = (
     | PartBegan
     | Preprocessed
     | Trained
+    | FireBegan
+    | FireSettled
+    | ScheduleProblem
 )
 
 OnEvent = Callable[[Event], None]

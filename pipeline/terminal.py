@@ -11,14 +11,17 @@ from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.runs import ListedRun, problems_of
+from manylabel.pipeline.schedule_text import fire_line, status_lines
 from manylabel.pipeline.tables import evaluation_table, runs_table
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
+    from manylabel.eval.schedule.status import ScheduleStatus
     from manylabel.pipeline.demo import DemoReport
     from manylabel.pipeline.predict import LabelsReport
     from manylabel.pipeline.predict import LabelsReport
     from manylabel.pipeline.promote import PromotionReport
+    from manylabel.pipeline.schedule import DueReport
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
 
@@ -51,6 +54,12 @@ class Terminal:
                 self.show_dataset(report)
             case events.Trained(report):
                 self.show_training(report)
+            case events.FireBegan(schedule, reason):
+                self._print(f"{schedule}: {reason}")
+            case events.FireSettled(record):
+                self._print(fire_line(record))
+            case events.ScheduleProblem(problem):
+                self._print(f"? {problem}")
             case _ if self._display is not None:
                 _show_progress(event, self._display)
 
@@ -139,6 +148,20 @@ class Terminal:
             "  manylabel presets show demo > mine.yaml, and on with your own images: "
             "docs/getting-started.md"
         )
+
+    def show_due(self, report: "DueReport") -> None:
+        """Why nothing was to be done; in a log, where this comes every minute, nothing."""
+        if report.settled or not self._console.is_terminal:
+            return
+        if report.is_busy:
+            self._print("another process of this host is at work for these schedules")
+        for decision in report.waiting:
+            self._print(f"{decision.schedule}: {decision.reason}")
+
+    def show_schedules(self, statuses: "Sequence[ScheduleStatus]") -> None:
+        """Of each schedule what it did last, why, and what is next."""
+        for line in status_lines(statuses):
+            self._print(line)
 
     def _print(self, text: str, *, soft_wrap: bool = True) -> None:
         """Text as it is: a path may hold what Rich takes for markup."""

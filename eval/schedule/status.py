@@ -20,6 +20,7 @@ class ScheduleStatus:
     """A schedule as its files tell it.
 
     Attributes:
+        asked_at: When it was so.
         latest: The last attempt that was begun, or time that was passed over; None: none yet.
         decisions: What would be done now; empty where that cannot be said.
         problem: Why something could not be read.
@@ -27,6 +28,7 @@ class ScheduleStatus:
 
     name: str
     config: ScheduleConfig
+    asked_at: datetime
     latest: FireRecord | None = None
     decisions: tuple[Decision, ...] = ()
     problem: str | None = None
@@ -66,16 +68,16 @@ def _status(
         fires = store.fires(name, config)
         since = (store.known_since(name, config) if config.is_cron else None) or now
     except StorageError as error:
-        return ScheduleStatus(name, config, problem=str(error))
+        return ScheduleStatus(name, config, now, problem=str(error))
     latest = max(fires, key=lambda fire: fire.started, default=None)
     if not config.is_cron and runs is None:
-        return ScheduleStatus(name, config, latest)
+        return ScheduleStatus(name, config, now, latest)
     facts = ScheduleFacts(since, fires, () if runs is None else runs.get(name, ()))
     decisions = decide(schedules, now, _NO_HOST, {name: facts})
-    return ScheduleStatus(name, config, latest, tuple(decisions))
+    return ScheduleStatus(name, config, now, latest, tuple(decisions))
 
 
-def told(record: FireRecord, now: datetime) -> str:
+def outcome_of(record: FireRecord, now: datetime) -> str:
     """What came of a fire, and why it did what it did, on one line."""
     if record.action is not FireAction.STARTED:
         return f"{str(record.action).replace('_', ' ')}: {record.reason}"

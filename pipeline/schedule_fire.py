@@ -1,0 +1,285 @@
+"""Carries out one fire of a schedule: evaluates, reviews, runs commands, and records all of it."""
+
+import os
+import subprocess
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from manylabel.eval.schedule.config import ScheduleConfig
+from manylabel.eval.schedule.decision import Act, Decision
+from manylabel.eval.schedule.records import HEARTBEAT, FireEvaluation, FireRecord, Outcome
+from manylabel.eval.schedule.store import FireStore
+from manylabel.eval.statistics.differences import Verdict
+from manylabel.eval.store.names import EvaluationName
+from manylabel.eval.store.promotions import newest_promotion
+from manylabel.eval.store.summary import EvaluationSummary
+from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrupted
+from manylabel.pipeline.schedule_runs import covered_runs, steps_of
+
+RETRY_AFTER = timedelta(minutes=5)
+"""After the first failure, and twice as long after each further one: what fails at once usually
+fails again a moment later (a full disk, a file system that is away)."""
+
+COMMAND_SECONDS = 300
+"""A command that takes longer is ended: it is to tell somebody, not to work."""
+
+Evaluate = Callable[[Path, Sequence[int], Sequence[str]], list[EvaluationSummary]]
+ReviewAgainstChampion = Callable[[Path, EvaluationName, str], Verdict | None]
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What schedules work with; tests put other things in their place.
+
+    Attributes:
+        evaluate: Of a run, its steps, with overrides; evaluates nothing twice.
+        review: Of an evaluation below the root, by name and settings: None without a champion, or
+            of the champion itself.
+        clock: Now, with a time zone.
+        host: Name of this one.
+    """
+
+    evaluate: Evaluate
+    review: ReviewAgainstChampion
+    clock: Clock
+    host: str
+
+
+def review_against_champion(root: Path, candidate: EvaluationName, settings: str) -> Verdict | None:
+    """Writes the review of an evaluation against the champion.
+
+    It does not keep their checkpoints from retention, as a review that somebody asks for does:
+    schedules review every checkpoint, and then none would ever be removed.
+
+    Raises:
+        EvaluationError, StorageError: there is a champion, and they cannot be compared.
+    """
+    promotion = newest_promotion(root)
+    if promotion is None or promotion.candidate.name == candidate:
+        return None
+    from manylabel.eval.review.build import review_pair
+    from manylabel.eval.review.pair import choose_pair
+    from manylabel.eval.review.store import write_review
+    from manylabel.pipeline.review import checkpoint_check
+
+    places = [(root / each.run, each.step) for each in (candidate, promotion.candidate.name)]
+    pair = choose_pair(places[0], places[1], settings)
+    tables = review_pair(pair, facts=(checkpoint_check(pair.candidate),))
+    write_review(root, tables)
+    return tables.review.headline.verdict
+
+
+class Fire:
+    """One attempt at a fire, which this process has claimed."""
+
+    def __init__(
+        self,
+        root: Path,
+        config: ScheduleConfig,
+        decision: Decision,
+        record: FireRecord,
+        surroundings: Surroundings,
+    ) -> None:
+        self._root, self._config, self._decision = root, config, decision
+        self._record, self._surroundings = record, surroundings
+        self._store = FireStore(root)
+        self._commands: list[str] = []
+
+    def carry_out(self) -> FireRecord:
+        """Does what was decided; returns the record as it ends, which is on disk then.
+
+        Raises:
+            Interrupted: the process was told to stop.
+        """
+        self._log(f"attempt {self._record.attempt}: {self._record.reason}")
+        try:
+            with _heartbeats(self._store, self._record, self._surroundings.clock):
+                ended = self._given_up() if self._decision.act is Act.GIVE_UP else self._attempt()
+        except KeyboardInterrupt as stop:
+            self._end(self._ended(Outcome.INTERRUPTED, error="the process was stopped"))
+            raise Interrupted(
+                f"{self._record.schedule}: stopped; the next run-due goes on from there"
+            ) from stop
+        return self._end(ended)
+
+    def _attempt(self) -> FireRecord:
+        evaluations: list[FireEvaluation] = []
+        problems: list[str] = []
+        try:
+            for run, steps in self._targets(problems):
+                try:
+                    evaluations += self._evaluate(run, steps)
+                except EvaluationBusyError:
+                    raise
+                except Exception as error:  # Counted: it is in the record, and tried again.
+                    problems.append(self._told(error))
+        except EvaluationBusyError as error:
+            retry_at = self._surroundings.clock() + RETRY_AFTER
+            return self._ended(Outcome.INTERRUPTED, error=str(error), retry_at=retry_at)
+        for each in evaluations:
+            if each.verdict == Verdict.WORSE and each not in self._record.evaluations:
+                reason = f"{each.run}@{each.step} is shown worse than the champion"
+                self._run_command("on_worse", reason, each.run, each.step)
+        if not problems:
+            return self._ended(Outcome.DONE, evaluations=tuple(evaluations))
+        return self._failed("; ".join(problems), evaluations)
+
+    def _targets(self, problems: list[str]) -> Iterator[tuple[Path, list[int]]]:
+        """Runs, and what to evaluate of each."""
+        if self._record.run is not None and self._record.step is not None:
+            yield self._root / self._record.run, [self._record.step]
+            return
+        for run in covered_runs(self._root, self._config):
+            try:
+                steps = steps_of(run, self._config)
+            except USER_ERRORS as error:
+                problems.append(self._told(error))
+                continue
+            if steps:
+                yield run, steps
+
+    def _evaluate(self, run: Path, steps: Sequence[int]) -> list[FireEvaluation]:
+        """Evaluates, and reviews the newest evaluation that this fire made."""
+        summaries = self._surroundings.evaluate(run, steps, self._config.overrides)
+        known = {(each.run, each.step, each.settings): each for each in self._record.evaluations}
+        found = []
+        for summary in sorted(summaries, key=lambda each: each.provenance.step):
+            step, settings = summary.provenance.step, summary.settings
+            # Also what an attempt made that died: nobody has reviewed it.
+            new = summary.provenance.evaluated_at >= self._record.first_started
+            made = FireEvaluation(run=run.name, step=step, settings=settings, new=new)
+            found.append(known.get((run.name, step, settings), made))
+            self._log(f"{run.name}@{step} ({settings}): {'evaluated' if new else 'was there'}")
+        if found and found[-1].new and found[-1] not in self._record.evaluations:
+            found[-1] = self._reviewed(found[-1])
+        return found
+
+    def _reviewed(self, made: FireEvaluation) -> FireEvaluation:
+        name = EvaluationName(made.run, made.step)
+        try:
+            verdict = self._surroundings.review(self._root, name, made.settings)
+        except USER_ERRORS as error:  # The evaluation is sound; the page says why there is none.
+            self._log(f"no review: {error}")
+            return made.model_copy(update={"note": str(error)})
+        if verdict is not None:
+            self._log(f"against the champion: {verdict}")
+        return made.model_copy(update={"verdict": verdict})
+
+    def _failed(self, problem: str, evaluations: Sequence[FireEvaluation]) -> FireRecord:
+        failures = self._record.failures + 1
+        if failures > self._config.retries:
+            self._run_command("on_failure", problem, self._record.run, self._record.step)
+            return self._ended(Outcome.GIVEN_UP, error=problem, evaluations=tuple(evaluations))
+        wait = RETRY_AFTER * 2**self._record.failures
+        retry_at = self._surroundings.clock() + wait
+        return self._ended(
+            Outcome.FAILED, error=problem, retry_at=retry_at, evaluations=tuple(evaluations)
+        )
+
+    def _given_up(self) -> FireRecord:
+        problem = self._decision.reason
+        self._run_command("on_failure", problem, self._record.run, self._record.step)
+        return self._ended(Outcome.GIVEN_UP, error=problem, evaluations=self._record.evaluations)
+
+    def _run_command(self, name: str, reason: str, run: str | None, step: int | None) -> None:
+        """Before the record says that all is done: whoever is killed in between does it again."""
+        command = self._config.on_worse if name == "on_worse" else self._config.on_failure
+        if command is None:
+            return
+        variables = {
+            "MANYLABEL_RUN": run or "",
+            "MANYLABEL_STEP": "" if step is None else str(step),
+            "MANYLABEL_SCHEDULE": self._record.schedule,
+            "MANYLABEL_REASON": reason,
+        }
+        self._log(f"{name}: {command}")
+        self._commands.append(f"{name}: {self._outcome_of(command, variables)}")
+        self._log(self._commands[-1])
+
+    def _outcome_of(self, command: Sequence[str], variables: Mapping[str, str]) -> str:
+        try:
+            with self._log_path.open("ab") as log:
+                done = subprocess.run(
+                    command,
+                    cwd=self._root,
+                    env=os.environ | variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    timeout=COMMAND_SECONDS,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired:
+            return f"ended after {COMMAND_SECONDS} s"
+        except OSError as error:
+            return f"cannot be run: {error}"
+        return f"exit code {done.returncode}"
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, USER_ERRORS):
+            problem = " ".join(str(error).split())
+        else:
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+            self._log("".join(traceback.format_exception(error)))
+        self._log(f"failed: {problem}")
+        return problem
+
+    def _ended(
+        self,
+        outcome: Outcome,
+        *,
+        error: str | None = None,
+        retry_at: datetime | None = None,
+        evaluations: tuple[FireEvaluation, ...] = (),
+    ) -> FireRecord:
+        now = self._surroundings.clock()
+        return self._record.model_copy(
+            update={
+                "outcome": outcome,
+                "ended": now,
+                "heartbeat": now,
+                "error": error,
+                "retry_at": retry_at,
+                "evaluations": evaluations,
+                "commands": tuple(self._commands),
+            }
+        )
+
+    def _end(self, ended: FireRecord) -> FireRecord:
+        self._log(f"{ended.outcome}")
+        self._store.renew(ended)
+        return ended
+
+    @property
+    def _log_path(self) -> Path:
+        return self._root / self._store.log_path(self._record.schedule, self._record.key)
+
+    def _log(self, text: str) -> None:
+        with self._log_path.open("a", encoding="utf-8") as log:
+            log.write(f"{self._surroundings.clock():%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+
+@contextmanager
+def _heartbeats(store: FireStore, record: FireRecord, clock: Clock) -> Iterator[None]:
+    """Says every now and then that this process lives, until the block ends."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(HEARTBEAT.total_seconds()):
+            # Without room for it another host may take this for dead: that does no harm.
+            with suppress(OSError):
+                store.renew(record.model_copy(update={"heartbeat": clock()}))
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

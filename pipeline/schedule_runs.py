@@ -1,0 +1,128 @@
+"""The runs that schedules cover: what is new in them, and what is held for whom."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from manylabel.eval.config import MetricForm
+from manylabel.eval.ranking.weights import raw_weights
+from manylabel.eval.schedule.config import ScheduleConfig, Steps
+from manylabel.eval.schedule.decision import ScheduleFacts
+from manylabel.eval.schedule.progress import CheckpointFact, RunFacts, progress_of
+from manylabel.eval.schedule.records import checkpoint_key
+from manylabel.eval.settings import settings_key
+from manylabel.eval.store.summary import EvaluationSummary
+from manylabel.pipeline.choice import Evaluated, choose_checkpoints
+from manylabel.pipeline.config import load_settings
+from manylabel.pipeline.errors import USER_ERRORS, CommandError
+from manylabel.pipeline.events import OnEvent
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.pins import hold_after, holding_schedules, release
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
+from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
+
+OnProblem = Callable[[str], None]
+
+
+def covered_runs(root: Path, config: ScheduleConfig) -> list[Path]:
+    """The runs directly below the root whose names a schedule's glob matches, by name."""
+    runs = (path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+    return sorted(run for run in runs if fnmatchcase(run.name, config.runs))
+
+
+def run_facts(
+    run: Path, config: ScheduleConfig, begun: Collection[str], on_problem: OnProblem
+) -> RunFacts | None:
+    """The checkpoints of a run; None if it cannot be read, which is told.
+
+    Args:
+        begun: Keys of fires that there are: what those are for need not be looked at.
+    """
+    try:
+        found = list_checkpoints(run)
+    except USER_ERRORS as error:
+        on_problem(str(error))
+        return None
+    keys = {info.step: checkpoint_key(run.name, info.step, info.digest) for info in found}
+    unknown = [info for info in found if keys[info.step] not in begun]
+    evaluated = _evaluated(run, unknown, config.overrides)
+    facts = (CheckpointFact(info.step, info.digest, info.step in evaluated) for info in found)
+    return RunFacts(run.name, tuple(facts))
+
+
+def _evaluated(
+    run: Path, checkpoints: Sequence[CheckpointInfo], overrides: Sequence[str]
+) -> set[int]:
+    """The steps of those that have an evaluation with the schedule's settings."""
+    if not checkpoints:
+        return set()
+    try:
+        evaluated, _ = _evaluations(run, overrides)
+        return {info.step for info in checkpoints if evaluated.find(info) is not None}
+    except USER_ERRORS:  # Told when it is evaluated, which it is then not.
+        return set()
+
+
+def steps_of(run: Path, config: ScheduleConfig) -> list[int]:
+    """The steps that a cron line's fire evaluates of a run; none where there are none.
+
+    Raises:
+        TrainingError, StorageError, SettingsError, EvaluationError: the run, or with `steps: best`
+            its dataset, cannot be read.
+    """
+    found = list_checkpoints(run)
+    if not found:
+        return []
+    match config.steps:
+        case Steps.NEWEST:
+            return [found[-1].step]
+        case Steps.ALL:
+            return [info.step for info in found]
+        case Steps.BEST:  # By the run's own settings: the schedule's would only find its own.
+            evaluated, form = _evaluations(run, ())
+            try:
+                return [info.step for info in choose_checkpoints(found, "best", evaluated, form)]
+            except CommandError:
+                return []  # None has been evaluated.
+
+
+def evaluate_steps(
+    run: Path, steps: Sequence[int], overrides: Sequence[str], on_event: OnEvent
+) -> list[EvaluationSummary]:
+    """Evaluates checkpoints of a run; what has been evaluated costs nothing.
+
+    Raises:
+        EvaluationBusyError: another process evaluates one of them.
+        CommandError, TrainingError, EvaluationError, SettingsError, StorageError: as
+            `evaluate_run`.
+    """
+    from manylabel.pipeline.evaluate import evaluate_run  # It compiles; most calls have no use.
+
+    # One call for several, whose baseline and history are made once; a newer one is welcome too.
+    step = str(steps[0]) if len(steps) == 1 else "all"
+    return evaluate_run(run, step, None, overrides, on_event)
+
+
+def hold_waiting(
+    root: Path, schedules: Mapping[str, ScheduleConfig], facts: Mapping[str, ScheduleFacts]
+) -> None:
+    """Keeps checkpoints that wait for a schedule from retention until the next call, and lets go of
+    those that no schedule of the settings waits for any more."""
+    for name, of_schedule in facts.items():
+        for run in of_schedule.runs:
+            progress = progress_of(run, schedules[name], of_schedule.fires)
+            hold_after(root / run.name, name, progress.held_after(schedules[name]))
+    for path in root.glob(f"*/{DESCRIPTION}"):
+        run_dir = path.parent
+        for name in holding_schedules(run_dir):
+            config = schedules.get(name)
+            if config is None or config.is_cron or not fnmatchcase(run_dir.name, config.runs):
+                release(run_dir, name)
+
+
+def _evaluations(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, MetricForm]:
+    """Those of a run with its own settings and overrides on top; and the form of the headline."""
+    config = load_settings(str(run / SETTINGS), overrides).eval
+    dataset = Dataset.open(open_run(run).dataset)
+    key = settings_key(config, raw_weights(config.weights, dataset.labels()))
+    return Evaluated(run, dataset, key), config.form
