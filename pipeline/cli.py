@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,6 +35,10 @@ Overrides = Annotated[
         help="Override a setting, e.g. trainer.input.batch_size=16. May be repeated.",
     ),
 ]
+EvalOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of eval, e.g. eval.k=10."),
+]
 
 
 def _local_path(path: str | Path) -> Path:
@@ -45,6 +49,15 @@ def _local_path(path: str | Path) -> Path:
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", parser=_local_path, help="Directory of a run.")]
+Evaluation = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[@STEP]", help="Directory of a run; without a step, its newest evaluation."
+    ),
+]
+Margin = Annotated[
+    float, typer.Option(min=0, metavar="M", help="The least difference that matters.")
+]
 Root = Annotated[Path, typer.Argument(metavar="[ROOT]", parser=_local_path, help="Folder of runs.")]
 DEBUG = "--debug"
 
@@ -125,18 +138,114 @@ def evaluate(
         str | None,
         typer.Option(metavar="DIR|URI", help="Where the run's dataset is now, if it was moved."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting of eval, e.g. eval.k=10."
-        ),
-    ] = None,
+    overrides: EvalOverrides = None,
 ) -> None:
     """Score checkpoints on the held-out images by weighted MAP@100."""
     from manylabel.pipeline.evaluate import evaluate_run
 
     terminal = _terminal()
     terminal.show_evaluations(evaluate_run(run, step, dataset, overrides or [], terminal.on_event))
+
+
+@app.command()
+def compare(
+    candidate: Evaluation,
+    reference: Evaluation,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit with 0 if the candidate is better, 10 if that is not shown, 11 if it is "
+            "worse, 12 if the two cannot be compared.",
+        ),
+    ] = False,
+    margin: Margin = 0.0,
+    form: Annotated[
+        Literal["image", "class"] | None,
+        typer.Option(help="The headline's; without it, that of the candidate's settings."),
+    ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which evaluations, where checkpoints have several: e.g. uniform, or the whole "
+            "name of a folder below evals/STEP/.",
+        ),
+    ] = None,
+) -> int:
+    """Is one checkpoint better than another, and on which labels? Writes nothing."""
+    from manylabel.eval.review.pair import NotComparable
+    from manylabel.pipeline.review import EXIT_CODES, NOT_COMPARABLE, compare_evaluations
+
+    try:
+        tables = compare_evaluations(candidate, reference, settings, margin, form)
+    except NotComparable as error:
+        if not check:
+            raise
+        _report(str(error))
+        return NOT_COMPARABLE
+    _terminal().show_comparison(tables)
+    return EXIT_CODES[tables.review.headline.verdict] if check else 0
+
+
+@app.command()
+def review(
+    run: Run,
+    step: Annotated[int, typer.Argument(metavar="STEP", help="An evaluated checkpoint.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN@STEP", help="Of the same folder; without it, the champion."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=_local_path, help="A report that opens without network, .html."
+        ),
+    ] = None,
+    margin: Margin = 0.0,
+) -> None:
+    """Review a checkpoint: may it be promoted?"""
+    from manylabel.pipeline.review import review_run
+
+    _terminal().show_review(review_run(run, step, against, margin, output))
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        str,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Parquet file or URI; docs/files.md has its columns."
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(metavar="DIR|URI", help="Whose held-out images were predicted.")
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=_local_path,
+            help="A folder beside the runs, to be compared and shown with them; needs --step.",
+        ),
+    ] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Under which number, with --run.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Training images that the model had seen.")
+    ] = 0,
+    overrides: EvalOverrides = None,
+) -> None:
+    """Score any model's predictions for the held-out images by the same rules."""
+    from manylabel.pipeline.score import score_predictions
+
+    if (run is None) != (step is None):
+        raise typer.BadParameter("expected both --run and --step, or neither")
+    place = None if run is None or step is None else (run, step)
+    terminal = _terminal()
+    summary = score_predictions(
+        predictions, dataset, place, samples, overrides or [], terminal.on_event
+    )
+    terminal.show_evaluations([summary])
 
 
 @app.command()
@@ -183,48 +292,6 @@ def export(
     from manylabel.pipeline.export import export_run
 
     _terminal().show_export(export_run(run, output, step, top_k))
-
-
-@app.command()
-def predict(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            parser=_local_path,
-            help="Directory of an exported model or of a run, or a folder of runs: its champion.",
-        ),
-    ],
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FOLDER", parser=_local_path, help="Folder of images, with its folders; or one."
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", parser=_local_path, help="Labels, .parquet or .csv."),
-    ] = Path("labels.parquet"),
-    step: Annotated[
-        int | None, typer.Option(help="Checkpoint of a run; without it, the newest intact one.")
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="K", help="Labels of an image; 5, or what the model was exported with."
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images at a time; memory grows with it.")
-    ] = 32,
-) -> None:
-    """Write the labels of new images to a Parquet or CSV file."""
-    from manylabel.pipeline.predict import predict_labels
-
-    terminal = _terminal()
-    terminal.show_labels(
-        predict_labels(model, images, output, step, top_k, batch_size, terminal.on_event)
-    )
 
 
 @app.command()

@@ -28,6 +28,12 @@ class Settings(BaseModel):
     eval: EvalConfig = Field(default_factory=EvalConfig)
 
 
+class _EvalSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    eval: EvalConfig = Field(default_factory=EvalConfig)
+
+
 def preset_names() -> list[str]:
     """The presets that come with the package, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
@@ -52,6 +58,25 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
     except ValidationError as error:
         place = f"{source} with --set" if overrides else source
         lines = [f"{place}: {problem}" for problem in problems(error, tree, Settings)]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def eval_settings(overrides: Sequence[str] = ()) -> EvalConfig:
+    """The defaults of the section `eval`, for what no settings file belongs to.
+
+    Args:
+        overrides: As in `load_settings`, of this section alone.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    tree: dict[str, Any] = {}
+    for text in overrides:
+        _apply(tree, text)
+    try:
+        return _EvalSettings.model_validate(tree).eval
+    except ValidationError as error:
+        lines = [f"--set: {problem}" for problem in problems(error, tree, _EvalSettings)]
         raise SettingsError("\n".join(lines)) from error
 
 

@@ -1,12 +1,15 @@
 """Tables on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from manylabel.deploy.dashboard import formats
 from manylabel.eval.config import MetricForm
+from manylabel.eval.review.model import Review
 from manylabel.eval.store.summary import EvaluationSummary, Headline, Interval, Scores
 from manylabel.pipeline.runs import ListedRun, Unreadable
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
@@ -56,6 +59,80 @@ def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
         *_scores(last.baseline),
     )
     return table
+
+
+def forms_table(review: Review) -> Table:
+    """Both forms of the weighted MAP@k, the headline's first."""
+    table = _plain_table()
+    table.add_column("form", no_wrap=True)
+    for name in (
+        f"{review.candidate.run}\n@{review.candidate.step}",
+        f"{review.reference.run}\n@{review.reference.step}",
+        "baseline",
+    ):
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for name in ("difference", "95% interval", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for form in sorted(MetricForm, key=lambda form: form is not review.form):
+        result = review.forms[form]
+        difference = result.difference
+        table.add_row(
+            form,
+            formats.map_value(result.candidate.value),
+            formats.map_value(result.reference.value),
+            formats.map_value(result.candidate_baseline),
+            formats.difference(difference.value),
+            formats.interval(difference.low, difference.high, formats.difference),
+            formats.probability(difference.p_value),
+        )
+    return table
+
+
+def bands_table(review: Review) -> Table:
+    """What the labels of each frequency add to the headline's difference."""
+    table = _plain_table(title="By training images of the label; parts of the difference")
+    table.add_column("training images", no_wrap=True)
+    for name in ("labels", "difference", "95% interval", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    bands = review.headline.bands
+    for each in bands:
+        table.add_row(
+            each.band.name,
+            formats.count(each.labels),
+            formats.difference(each.difference.value),
+            formats.interval(each.difference.low, each.difference.high, formats.difference),
+            formats.probability(each.p_holm),
+        )
+    table.add_section()
+    labels = sum(each.labels for each in bands)
+    total = formats.difference(review.headline.difference.value)
+    table.add_row("together", formats.count(labels), total, "", "")
+    return table
+
+
+def movers_table(title: str, rows: Sequence[Mapping[str, Any]], form: MetricForm) -> Table:
+    """Labels with what they add to the difference; rows of `eval.review.model.LABELS_SCHEMA`."""
+    table = _plain_table(title=title)
+    table.add_column("label", overflow="fold", min_width=16)
+    for name in ("images", "AP", "was", "×10⁻⁴", "q"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        q = row[f"{form}_q"]
+        table.add_row(
+            escape(row["name"]),
+            formats.count(row["heldout_count"]),
+            formats.average_precision(row["candidate_average_precision"]),
+            formats.average_precision(row["reference_average_precision"]),
+            formats.contribution(row[f"{form}_contribution"]),
+            "too few" if q is None else formats.probability(q),
+        )
+    return table
+
+
+def _plain_table(title: str | None = None) -> Table:
+    return Table(
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left"
+    )
 
 
 def runs_table(runs: Sequence[ListedRun]) -> Table:

@@ -7,20 +7,29 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from manylabel.eval.review.words import sentence
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
+from manylabel.pipeline.review import movers
 from manylabel.pipeline.runs import ListedRun, problems_of
 from manylabel.pipeline.schedule_text import fire_line, status_lines
-from manylabel.pipeline.tables import evaluation_table, runs_table
+from manylabel.pipeline.tables import (
+    bands_table,
+    evaluation_table,
+    forms_table,
+    movers_table,
+    runs_table,
+)
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
+    from manylabel.eval.review.build import ReviewTables
     from manylabel.eval.schedule.status import ScheduleStatus
     from manylabel.pipeline.demo import DemoReport
     from manylabel.pipeline.predict import LabelsReport
-    from manylabel.pipeline.predict import LabelsReport
     from manylabel.pipeline.promote import PromotionReport
+    from manylabel.pipeline.review import WrittenReview
     from manylabel.pipeline.schedule import DueReport
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
@@ -102,6 +111,40 @@ class Terminal:
             return
         self._console.print(evaluation_table(summaries))
 
+    def show_comparison(self, tables: "ReviewTables") -> None:
+        """The verdict, both forms of the metric, and which labels the difference comes from."""
+        review = tables.review
+        images, labels = review.images, review.headline.labels
+        self._print(f"{review.candidate.name} against {review.reference.name}")
+        self._console.print(sentence(review.headline, review.margin), style="bold", highlight=False)
+        chosen = "" if review.looked_at == 1 else f"; one of {review.looked_at:,} checkpoints"
+        self._print(
+            f"weighted MAP@{review.candidate.k} ({review.form} form), {review.candidate.weights} "
+            f"weights; paired over {images.counted:,} held-out images in {review.groups:,} "
+            f"near-duplicate groups{chosen}"
+        )
+        self._console.print(forms_table(review))
+        self._console.print(bands_table(review))
+        self._print(
+            f"images: {images.better:,} better, {images.worse:,} worse, {images.equal:,} equal\n"
+            f"labels: {labels.shown_better:,} shown better and {labels.shown_worse:,} worse (false "
+            f"discovery rate 10%), of {labels.testable:,} with enough images; {labels.too_few:,} "
+            "have too few to tell"
+        )
+        gained, lost = movers(tables)
+        for title, rows in (("Labels that gained most", gained), ("Labels that lost most", lost)):
+            if rows:
+                self._console.print(movers_table(title, rows, review.form))
+
+    def show_review(self, written: "WrittenReview") -> None:
+        """The comparison, what speaks against a promotion, and where all of it is."""
+        self.show_comparison(written.tables)
+        for check in written.tables.review.checks:
+            self._print(f"{'✓' if check.passed else '✗'} {check.text}")
+        self._print(f"written to {written.directory}")
+        if written.report is not None:
+            self._print(f"report: {written.report}")
+
     def show_promotion(self, report: "PromotionReport") -> None:
         """What was decided, and on what evidence."""
         promotion = report.promotion
@@ -122,10 +165,6 @@ class Terminal:
         """How many images have labels now, and what was left out; the labels of a single one."""
         self._print("\n".join(report.lines()))
 
-    def show_labels(self, report: "LabelsReport") -> None:
-        """How many images have labels now, and what was left out; the labels of a single one."""
-        self._print("\n".join(report.lines()))
-
     def show_runs(self, root: Path, runs: Sequence[ListedRun]) -> None:
         """A table with a row for each run; below it, what could not be read."""
         if not runs:
@@ -139,12 +178,15 @@ class Terminal:
     def show_demo(self, report: "DemoReport") -> None:
         """The table of evaluations, where the pictures are, and what to do next."""
         self.show_evaluations(report.summaries)
+        last = report.summaries[-1].provenance.step
         self._print(
+            f"{report.report}  is the last checkpoint better than the first, and on which labels?\n"
             f"{report.profile}  the metric over training, with the baseline\n"
             f"{report.sheet}  held-out pictures, their labels and what was predicted\n\n"
-            "Next:\n"
-            f"  manylabel export {report.run} --output {report.output / 'model'}\n"
-            f"  tensorboard --logdir {report.run}\n"
+            "Next, after `source .venv/bin/activate`:\n"
+            f"  manylabel dashboard {report.output}\n"
+            f'  manylabel promote {report.run} --step {last} --reason "better on most labels"\n'
+            f"  manylabel export {report.output} --output {report.output / 'model'}\n"
             "  manylabel presets show demo > mine.yaml, and on with your own images: "
             "docs/getting-started.md"
         )

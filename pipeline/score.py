@@ -1,0 +1,127 @@
+"""The stage `score`: any model's predictions, by the rules that our own are judged by."""
+
+import datetime
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from upath import UPath
+
+from manylabel.eval.config import EvalConfig
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.job import Evaluator
+from manylabel.eval.store.evaluations import forget_others, predictions_path, write_evaluation
+from manylabel.eval.store.predictions import (
+    PredictionBatch,
+    PredictionOrigin,
+    read_origin,
+    write_predictions,
+)
+from manylabel.eval.store.summary import EvaluationSummary, Provenance
+from manylabel.pipeline.aftermath import write_history
+from manylabel.pipeline.config import eval_settings
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.events import OnEvent
+from manylabel.pipeline.other_predictions import OtherPredictions
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import StorageError
+from manylabel.storage.locations import is_local
+from manylabel.storage.provenance import code_version
+from manylabel.trainer.runs.directory import DESCRIPTION, is_described
+
+_CHUNK = 1 << 20
+
+
+def score_predictions(
+    predictions: str,
+    dataset_root: str,
+    place: tuple[Path, int] | None,
+    samples: int,
+    overrides: Sequence[str],
+    on_event: OnEvent,
+) -> EvaluationSummary:
+    """Scores a file of predictions (`other_predictions` has its columns).
+
+    Args:
+        place: Run and step to write the evaluation to, so that it can be compared and looked at;
+            None: nothing is written.
+        samples: Training images that the model had seen, where they are known: the curves' x axis.
+        overrides: `eval.key=value`.
+
+    Raises:
+        CommandError: the run is one that we trained.
+        SettingsError: an override is wrong.
+        EvaluationError: the predictions are not of each held-out image once, or are of another
+            dataset.
+        StorageError: a file is missing or damaged.
+    """
+    config = eval_settings(overrides)
+    if place is not None and is_described(place[0]):
+        raise CommandError(
+            f"{place[0]}: expected a folder of its own for predictions of another tool, received "
+            f"a trained run, which has {DESCRIPTION}; name another one with --run"
+        )
+    dataset = Dataset.open(dataset_root)
+    opened = OtherPredictions.open(predictions, dataset)
+    provenance = _provenance(predictions, place, samples)
+    evaluation = Evaluator(dataset, config).evaluate(opened.batches(config.batch_size), provenance)
+    if place is not None:
+        run, step = place
+        forget_others(run, step, provenance.checkpoint_digest)
+        origin = PredictionOrigin(
+            dataset_digest=dataset.content_digest,
+            checkpoint_digest=provenance.checkpoint_digest,
+            score_kind=opened.score_kind,
+            k=config.k,
+        )
+        if not _holds(predictions_path(run, step), origin):
+            write_predictions(predictions_path(run, step), _best(opened, config), origin)
+        write_evaluation(run, evaluation.summary, evaluation.tables)
+        write_history(run, evaluation.summary.settings, on_event)
+    return evaluation.summary
+
+
+def _provenance(predictions: str, place: tuple[Path, int] | None, samples: int) -> Provenance:
+    run, step = ("", 0) if place is None else (str(place[0]), place[1])
+    path = UPath(predictions)
+    return Provenance(
+        run=run,
+        checkpoint=str(path.absolute() if is_local(path) else path),
+        checkpoint_digest=_digest(path),
+        step=step,
+        samples=samples,
+        code_version=code_version(),
+        evaluated_at=datetime.datetime.now(datetime.UTC),
+    )
+
+
+def _digest(path: UPath) -> str:
+    """SHA-256, hexadecimal, of a file's bytes: what stands for the model that predicted."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _best(opened: OtherPredictions, config: EvalConfig) -> Iterator[PredictionBatch]:
+    """As many predictions as count: a file may hold those of all classes."""
+    for batch in opened.batches(config.batch_size):
+        yield PredictionBatch(
+            batch.image_ids, batch.class_ids[:, : config.k], batch.scores[:, : config.k]
+        )
+
+
+def _holds(path: UPath, wanted: PredictionOrigin) -> bool:
+    """Whether a file has these predictions already, or more of each image."""
+    if not path.is_file():
+        return False
+    try:
+        found = read_origin(path)
+    except (EvaluationError, StorageError):  # It is replaced.
+        return False
+    return (
+        found is not None
+        and found.k >= wanted.k
+        and found.model_copy(update={"k": wanted.k}) == wanted
+    )
