@@ -94,7 +94,7 @@ def image_contributions(
         images: Counted images, the denominator of the image form.
     """
     added = np.bincount(class_ids, differences, minlength=num_classes)
-    return np.asarray(added / images, dtype=np.float64)
+    return np.asarray(added / max(images, 1), dtype=np.float64)
 
 
 def class_contributions(
@@ -112,7 +112,8 @@ def class_contributions(
     """
     gained = weights * (a_precision - b_precision)
     present = ~np.isnan(gained)
-    return np.where(present, gained, 0.0) / weights[present].sum()
+    total = weights[present].sum()
+    return np.divide(gained, total, out=np.zeros(len(gained)), where=present & (total > 0))
 
 
 def label_tests(
