@@ -22,6 +22,7 @@ from manylabel.eval.review.model import (
 from manylabel.eval.review.pair import Evaluated, Pair, choose_pair
 from manylabel.eval.review.sides import Sides, read_sides
 from manylabel.eval.statistics.bands import BANDS, band_of
+from manylabel.eval.store.evaluations import evaluated_steps
 from manylabel.eval.store.names import EvaluationName
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError
@@ -96,7 +97,7 @@ def review_pair(
         ),
         groups=len(np.unique(sides.groups[counted])),
         checks=(*checks_of(results[form].review, margin, reviewed), *facts),
-        looked_at=pair.looked_at,
+        looked_at=len(evaluated_steps(pair.candidate.run_dir, reviewed.settings)),
     )
     return ReviewTables(
         review, _labels_table(sides, bands, results), _images_table(pair, sides, change)

@@ -1,5 +1,6 @@
 """Which two evaluations are held against each other, and whether they can be."""
 
+import glob
 import json
 import shlex
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.store.evaluations import read_summaries, step_directory
+from manylabel.eval.store.evaluations import evaluated_steps, read_summaries
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.errors import DocumentError
@@ -62,13 +63,10 @@ class Pair:
 
     Attributes:
         candidate: Differences are this one minus `reference`.
-        looked_at: Checkpoints of the candidate's run that were evaluated in the same way, itself
-            included: it may have been chosen among them.
     """
 
     candidate: Evaluated
     reference: Evaluated
-    looked_at: int
 
 
 def choose_pair(
@@ -92,48 +90,45 @@ def choose_pair(
     for one in first:
         for other in second:
             if not _differences(one.summary, other.summary):
-                looked_at = _evaluations_like(one)
-                return Pair(one, other, looked_at)
+                return Pair(one, other)
     raise _not_comparable(first[0], second[0])
 
 
 def _evaluations(run_dir: Path, step: int | None, settings: str | None) -> list[Evaluated]:
     """Those of one checkpoint, newest first; at least one."""
+    if step is None:
+        step = max(_steps(run_dir, settings), default=None)
+    if step is None:
+        raise _not_there(run_dir, None, settings)
     unreadable: list[DocumentError] = []
     found = [
-        summary
-        for summary in read_summaries(run_dir, unreadable.append)
-        if settings is None or summary.settings.startswith(settings)
+        Evaluated(run_dir, summary)
+        for summary in read_summaries(run_dir, unreadable.append, step)
+        if summary.settings.startswith(settings or "")
     ]
-    if step is None and found:
-        step = found[-1].provenance.step
-    chosen = [Evaluated(run_dir, each) for each in found if each.provenance.step == step]
-    if chosen:
-        return chosen[::-1]
+    if found:
+        return found[::-1]
+    if unreadable:
+        command = f"run `manylabel evaluate {shlex.quote(str(run_dir))} --step {step}`"
+        raise EvaluationError(f"{unreadable[0]}: {command}") from unreadable[0]
+    raise _not_there(run_dir, step, settings)
+
+
+def _not_there(run_dir: Path, step: int | None, settings: str | None) -> EvaluationError:
     if not run_dir.is_dir():
-        raise EvaluationError(f"{run_dir}: expected the directory of a run, found none")
-    asked = "" if step is None else f" --step {step}"
-    command = f"run `manylabel evaluate {run_dir}{asked}`"
-    where = "" if step is None else str(step_directory(run_dir, step))
-    for error in unreadable:
-        if where in str(error):
-            raise EvaluationError(f"{error}: {command}") from error
-    what = "evaluation" if settings is None else f"evaluation with settings {settings}"
+        return EvaluationError(f"{run_dir}: expected the directory of a run, found none")
+    what = "an evaluation" if settings is None else f"an evaluation with settings {settings}"
     at = "" if step is None else f" of step {step}"
-    there = sorted({each.provenance.step for each in found})
-    raise EvaluationError(
-        f"{run_dir}: expected an {what}{at}, found "
-        f"{'those of ' + ', '.join(map(str, there)) if there else 'none'}; {command}"
+    there = ", ".join(map(str, _steps(run_dir, settings)))
+    words = ["evaluate", str(run_dir), *(() if step is None else ("--step", str(step)))]
+    return EvaluationError(
+        f"{run_dir}: expected {what}{at}, found {f'those of {there}' if there else 'none'}; run "
+        f"`manylabel {shlex.join(words)}`"
     )
 
 
-def _evaluations_like(one: Evaluated) -> int:
-    alike = [
-        summary
-        for summary in read_summaries(one.run_dir, lambda error: None)
-        if not _differences(one.summary, summary)
-    ]
-    return len({summary.provenance.step for summary in alike})
+def _steps(run_dir: Path, settings: str | None) -> list[int]:
+    return evaluated_steps(run_dir, f"{glob.escape(settings or '')}*")
 
 
 def _not_comparable(one: Evaluated, other: Evaluated) -> NotComparable:

@@ -165,10 +165,14 @@ def has_evaluation(run_dir: Location, step: int, settings: str) -> bool:
     return all(path.is_file() for path in paths)
 
 
-def evaluated_steps(run_dir: Location, settings: str) -> list[int]:
-    """Steps with a complete evaluation, readable or not, ascending."""
+def evaluated_steps(run_dir: Location, settings: str = "*") -> list[int]:
+    """Steps with a complete evaluation, readable or not, ascending.
+
+    Args:
+        settings: Name of the settings, or a glob pattern of names.
+    """
     paths = (UPath(run_dir) / _EVALUATIONS).glob(f"*/{settings}/{_SUMMARY}")
-    return sorted(int(path.parts[-3]) for path in paths if path.parts[-3].isdigit())
+    return sorted({int(path.parts[-3]) for path in paths if path.parts[-3].isdigit()})
 
 
 def read_summary(run_dir: Location, step: int, settings: str) -> EvaluationSummary:
@@ -193,15 +197,17 @@ def read_evaluation(run_dir: Location, step: int, settings: str) -> EvaluationSu
 
 
 def read_summaries(
-    run_dir: Location, on_unreadable: Callable[[DocumentError], None]
+    run_dir: Location, on_unreadable: Callable[[DocumentError], None], step: int | None = None
 ) -> list[EvaluationSummary]:
     """All complete evaluations of a run, by ascending step and then by age; empty when none is.
 
     Args:
         on_unreadable: told of each summary that is damaged or of another format version.
+        step: Of one checkpoint only.
     """
     summaries = []
-    for path in sorted((UPath(run_dir) / _EVALUATIONS).glob(f"*/*/{_SUMMARY}")):
+    steps = "*" if step is None else f"{step:08d}"
+    for path in sorted((UPath(run_dir) / _EVALUATIONS).glob(f"{steps}/*/{_SUMMARY}")):
         try:
             summaries.append(EvaluationSummary.read(path))
         except DocumentError as error:
