@@ -16,9 +16,10 @@ from threading import Event
 from types import FrameType
 
 from manylabel.eval.schedule.config import ScheduleConfig, Schedules, read_schedules
-from manylabel.eval.schedule.decision import Act, Decision, ScheduleFacts, decide
+from manylabel.eval.schedule.decision import Act, Decision
 from manylabel.eval.schedule.progress import RunFacts
 from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
+from manylabel.eval.schedule.rules import ScheduleFacts, decide
 from manylabel.eval.schedule.status import ScheduleStatus, schedule_statuses
 from manylabel.eval.schedule.store import FireStore
 from manylabel.pipeline.errors import USER_ERRORS, CommandError

@@ -7,9 +7,9 @@ from pathlib import Path
 from manylabel.eval.config import MetricForm
 from manylabel.eval.ranking.weights import raw_weights
 from manylabel.eval.schedule.config import ScheduleConfig, Steps
-from manylabel.eval.schedule.decision import ScheduleFacts
 from manylabel.eval.schedule.progress import CheckpointFact, RunFacts, progress_of
 from manylabel.eval.schedule.records import checkpoint_key
+from manylabel.eval.schedule.rules import ScheduleFacts
 from manylabel.eval.settings import settings_key
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints

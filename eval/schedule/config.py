@@ -24,6 +24,7 @@ from pydantic import (
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
+from manylabel.eval.schedule.durations import Duration
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 
@@ -32,7 +33,6 @@ NEW_CHECKPOINT = "new_checkpoint"
 
 _EXAMPLE = 'schedules: {nightly: {when: "0 2 * * *"}}'
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CRON_FIELDS = 5  # minute, hour, day of the month, month, day of the week
 _CRON_ONLY = ("timezone", "steps", "overlap", "deadline")
 
@@ -74,17 +74,6 @@ class CatchUp(StrEnum):
     NONE = "none"
 
 
-def _duration(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a duration such as 6h, 90m or 1h30m, received {shown(value)}")
-    match = _DURATION.fullmatch(value.strip())
-    parts = [int(part or 0) for part in match.groups()] if match else [0]
-    if not any(parts):
-        raise ValueError(f"expected a duration such as 6h, 90m or 1h30m, received {shown(value)}")
-    days, hours, minutes, seconds = parts
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
 def _command(value: Any) -> Any:
     try:
         words = shlex.split(value) if isinstance(value, str) else value
@@ -104,7 +93,6 @@ def _schedule_name(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from manylabel.eval.schedule.config import ScheduleConfig, Schedules
-from manylabel.eval.schedule.decision import Decision, ScheduleFacts, decide
+from manylabel.eval.schedule.decision import Decision
 from manylabel.eval.schedule.progress import RunFacts
 from manylabel.eval.schedule.records import FireAction, FireEvaluation, FireRecord, Outcome
+from manylabel.eval.schedule.rules import ScheduleFacts, decide
 from manylabel.eval.schedule.store import FireStore
 from manylabel.storage.errors import StorageError
 

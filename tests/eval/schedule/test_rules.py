@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from manylabel.eval.schedule.config import Schedules
-from manylabel.eval.schedule.decision import Act, ScheduleFacts, decide
+from manylabel.eval.schedule.decision import Act
 from manylabel.eval.schedule.progress import CheckpointFact, RunFacts, progress_of
 from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
+from manylabel.eval.schedule.rules import ScheduleFacts, decide
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -60,7 +61,7 @@ def test_a_due_time_is_started_whenever_somebody_asks_before_its_deadline():
 def test_after_its_deadline_it_is_missed_and_the_record_says_so():
     record = claimed(schedules(deadline="90m"), TWO + 91 * MINUTE)
     assert (record.action, record.is_settled) == (FireAction.MISSED, True)
-    assert record.reason == "2026-05-04 02:00 UTC: over for more than 1:30:00 (deadline)"
+    assert record.reason == "2026-05-04 02:00 UTC: more than 1h30m ago (deadline)"
     after = the(decided(schedules(), TWO + 92 * MINUTE, [record]))
     assert (after.act, after.next_due) == (Act.WAIT, TWO + DAY)
 
@@ -105,7 +106,7 @@ def test_none_makes_up_for_nothing_but_is_not_strict_to_the_second():
     assert the(decided(settings, TWO + 9 * MINUTE)).act is Act.START
     record = claimed(settings, TWO + 11 * MINUTE)
     assert record.action is FireAction.MISSED
-    assert "more than 0:10:00 (catch_up none)" in record.reason
+    assert "more than 10m ago (catch_up)" in record.reason
 
 
 def test_none_with_a_queue_waits_for_the_fire_before():
@@ -193,7 +194,7 @@ def test_a_time_that_was_begun_is_not_tried_for_longer_than_its_deadline():
     fire = running(schedules(), TWO, host="here")
     decision = the(decided(schedules(), TWO + 6 * HOUR + MINUTE, [fire]))
     assert decision.act is Act.GIVE_UP
-    assert "over for more than 6:00:00 (deadline)" in decision.reason
+    assert "more than 6h ago (deadline)" in decision.reason
 
 
 def test_a_settled_fire_is_settled_whatever_the_settings_say_later():
