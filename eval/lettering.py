@@ -1,6 +1,7 @@
 """Text of any script in figures: characters that the fonts have, no wider than its place."""
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 from matplotlib import font_manager
@@ -83,25 +84,21 @@ class Ruler:
                 too_long = middle
         return whole[:fits].rstrip() + _ELLIPSIS
 
-    def fill_lines(self, words: tuple[str, ...], inches: float, lines: int) -> list[str]:
-        """Words with commas between them on at most `lines` lines; "+n" counts what is left out."""
+    def fill_lines(self, words: Sequence[str], inches: float, lines: int) -> list[str] | None:
+        """Words with commas between them on at most `lines` lines; None where they do not fit.
+
+        A word that is too long for a line of its own is cut.
+        """
         filled = [""]
-        for place, word in enumerate(words):
-            rest = len(words) - place - 1
-            separator = ", " if filled[-1] else ""
-            more = f" +{rest}" if rest and len(filled) == lines else ""
-            longer = filled[-1] + separator + printable(word)
-            if self.inches(longer + more) <= inches:
+        for word in words:
+            longer = f"{filled[-1]}, {printable(word)}" if filled[-1] else printable(word)
+            if self.inches(longer) <= inches:
                 filled[-1] = longer
-            elif not filled[-1]:
-                filled[-1] = self.shorten(word, inches - self.inches(more))
-            elif len(filled) < lines:
-                room = inches - self.inches(
-                    f" +{rest}" if rest and len(filled) + 1 == lines else ""
-                )
+                continue
+            if filled[-1]:
                 filled[-1] += ","
-                filled.append(self.shorten(word, room))
-            else:
-                filled[-1] += f" +{rest + 1}"
-                break
+                filled.append("")
+            if len(filled) > lines:
+                return None
+            filled[-1] = self.shorten(word, inches)
         return filled

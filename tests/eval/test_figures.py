@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from manylabel.eval.config import EvalConfig
+from manylabel.eval.config import EvalConfig, MetricForm
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.figures import (
     build_contact_sheet,
@@ -18,12 +18,13 @@ from manylabel.eval.figures import (
     contact_sheet,
     training_profile,
 )
-from manylabel.eval.samples import Sample
+from manylabel.eval.samples import Sample, SampleLabel
 from manylabel.eval.settings import settings_key
 from manylabel.eval.store.summary import (
     DatasetReference,
     EvaluationSummary,
     Headline,
+    Interval,
     ScoredCounts,
     Scores,
 )
@@ -31,7 +32,9 @@ from manylabel.eval.store.summary import (
 
 @pytest.fixture
 def evaluation(provenance):
-    def make(samples, value, baseline=0.152, **changes):
+    def make(samples, value, baseline=0.152, half_width=0.01, **changes):
+        """half_width: of the interval; None for none."""
+
         def scores(value):
             return Scores(
                 weighted_map_image=value,
@@ -42,6 +45,11 @@ def evaluation(provenance):
                 precision={1: value},
             )
 
+        interval = Interval(standard_error=None, low=None, high=None)
+        if half_width is not None:
+            interval = Interval(
+                standard_error=half_width / 1.96, low=value - half_width, high=value + half_width
+            )
         fields = {
             "provenance": provenance.model_copy(update={"samples": samples, "step": samples}),
             "dataset": DatasetReference(root="dataset", content_digest="0123"),
@@ -53,16 +61,20 @@ def evaluation(provenance):
                 labels=4000,
                 classes=189,
                 classes_with_images=180,
+                near_duplicate_groups=900,
+                parts=100,
             ),
             "scores": scores(value),
             "baseline": scores(baseline),
+            "intervals": {form: interval for form in MetricForm},
         }
         fields |= changes
-        terms = [fields[name] for name in ("config", "scores", "baseline")]
+        config = fields["config"]
+        terms = [fields[name] for name in ("scores", "baseline", "intervals")]
         return EvaluationSummary(
             **fields,
-            headline=Headline.of(*terms),
-            settings=settings_key(fields["config"], np.ones(1)),
+            headline=Headline.of(config.form, config.k, *terms),
+            settings=settings_key(config, np.ones(1)),
         )
 
     return make
@@ -105,6 +117,7 @@ def assert_readable(figure):
         assert overlap_x <= 0 or overlap_y <= 2, (text, other_text)
 
 
+@pytest.mark.parametrize("half_width", [None, 0.02, 0.5])
 @pytest.mark.parametrize(
     ("values", "baseline"),
     [
@@ -115,14 +128,14 @@ def assert_readable(figure):
         ([0.0], 0.0),
     ],
 )
-def test_the_profile_shows_values_ratio_and_baseline(evaluation, values, baseline):
-    summaries = [evaluation(n * 32_000, v, baseline) for n, v in enumerate(values)]
+def test_the_profile_shows_values_ratio_and_baseline(evaluation, values, baseline, half_width):
+    summaries = [evaluation(n * 32_000, v, baseline, half_width) for n, v in enumerate(values)]
     figure = build_training_profile(summaries[::-1])
     assert_readable(figure)
     shown = " | ".join(text for text, _ in texts_drawn(figure))
     assert "Weighted MAP@100 during training" in shown
     assert "training images seen" in shown
-    assert "weighted MAP@100 (image form)" in shown
+    assert "weighted MAP@100 (class form)" in shown
     assert f"{baseline:.3f}" in shown
     assert f"{values[-1]:.3f}" in shown
     assert (f"{values[-1] / baseline:.2f}x" in shown) if baseline else ("x baseline" not in shown)
@@ -131,12 +144,54 @@ def test_the_profile_shows_values_ratio_and_baseline(evaluation, values, baselin
     np.testing.assert_array_equal(curve.get_xydata(), points)
 
 
+def test_the_form_that_was_chosen_is_named(evaluation):
+    config = EvalConfig(form="image")
+    figure = build_training_profile([evaluation(1, 0.1, config=config)])
+    assert figure.axes[0].get_ylabel() == "weighted MAP@100 (image form)"
+
+
+def intervals_drawn(figure):
+    """Corners of the band, and the lines through the values, each (x, low, high)."""
+    band, lines = figure.axes[0].collections
+    corners = [tuple(corner) for path in band.get_paths() for corner in path.vertices]
+    through = [(line[0, 0], *line[:, 1]) for line in lines.get_segments() if len(line)]
+    return corners, through
+
+
+def test_the_intervals_are_a_band_around_the_curve(evaluation):
+    widths = {0: 0.02, 10: 0.03, 20: None, 30: 0.01}
+    summaries = [evaluation(n, 0.4 + n / 100, 0.1, width) for n, width in widths.items()]
+    figure = build_training_profile(summaries)
+    corners, through = intervals_drawn(figure)
+    expected = [
+        (n, 0.4 + n / 100 - width, 0.4 + n / 100 + width)
+        for n, width in widths.items()
+        if width is not None
+    ]
+    known = [line for line in through if np.isfinite(line).all()]
+    np.testing.assert_allclose(known, expected)
+    for n, low, high in expected[:2]:  # The last stands alone: a band needs two.
+        for end in (low, high):
+            assert any(np.allclose(corner, (n, end)) for corner in corners)
+    assert figure.axes[0].get_ylim()[1] > max(high for *_, high in expected)
+    shown = " | ".join(text for text, _ in texts_drawn(figure))
+    assert "; band: 95% interval" in shown
+
+
+def test_without_intervals_nothing_speaks_of_them(evaluation):
+    figure = build_training_profile([evaluation(n, 0.4, half_width=None) for n in (0, 10)])
+    assert "band" not in " | ".join(text for text, _ in texts_drawn(figure))
+    corners, through = intervals_drawn(figure)
+    assert not corners
+    assert not any(np.isfinite(line).all() for line in through)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"dataset": DatasetReference(root="dataset", content_digest="4567")},
         {"config": EvalConfig(k=50)},
-        {"config": EvalConfig(form="class")},
+        {"config": EvalConfig(form="image")},
         {"config": EvalConfig.model_validate({"weights": {"kind": "uniform"}})},
     ],
 )
@@ -163,17 +218,30 @@ HARD_NAMES = (
 )
 
 
+def sample(image_id, encoded, labels, predictions, others=(), k=100):
+    """labels: names, or SampleLabels."""
+    labels = [
+        label if isinstance(label, SampleLabel) else SampleLabel(label, 10, place, place)
+        for place, label in enumerate(labels, start=1)
+    ]
+    return Sample(image_id, encoded, tuple(labels), tuple(predictions), tuple(others), k)
+
+
 @pytest.fixture
 def samples():
     plain = [
-        Sample(str(n), jpeg(20 + 3 * n, 40), ("dog", "sky"), (("sky", 0.9), ("cat", 0.1)))
+        sample(str(n), jpeg(20 + 3 * n, 40), ("dog", "sky"), (("sky", 0.9), ("cat", 0.1)))
         for n in range(20)
     ]
     scores = (12.345, 0.5, -3.2, -1234.5, 0.0)
-    hard = Sample("hard", jpeg(300, 3), HARD_NAMES, tuple(zip(HARD_NAMES, scores, strict=False)))
-    back = Sample("back", jpeg(3, 300), HARD_NAMES[::-1], ())
-    none = Sample("none", jpeg(), (), hard.predictions)
-    return [hard, back, none, *plain]
+    predicted = tuple(zip(HARD_NAMES, scores, strict=False))
+    others = [(name, 10**place) for place, name in enumerate(HARD_NAMES)]
+    missed = [SampleLabel(name, 10**6, None, 1) for name in HARD_NAMES]
+    hard = sample("hard", jpeg(300, 3), HARD_NAMES, predicted, others)
+    back = sample("back", jpeg(3, 300), HARD_NAMES[::-1], ())
+    none = sample("none", jpeg(), (), predicted)
+    lost = sample("lost", jpeg(), missed, predicted, others, k=10_000)
+    return [hard, back, none, lost, *plain]
 
 
 def test_the_sheet_is_readable_with_any_label(samples):
@@ -187,24 +255,70 @@ def test_the_sheet_is_readable_with_any_label(samples):
     # Text stays below its own picture.
     cell = figure.bbox.width / 6
     for text, box in texts_drawn(figure):
-        if box.y1 < figure.bbox.height - 0.55 * figure.dpi:
+        if box.y1 < figure.bbox.height - 0.75 * figure.dpi:
             assert box.x0 // cell == box.x1 // cell, text
 
 
 def test_right_predictions_are_marked(samples):
     shown = [text for text, _ in texts_drawn(build_contact_sheet(samples[-1:]))]
     assert {"dog, sky", "✓ sky", "0.90", "cat", "0.10"} <= set(shown)
+    assert not any("rarest" in text or "among" in text for text in shown)
 
 
-def test_labels_that_find_no_place_are_counted():
-    names = tuple(f"label number {n}" for n in range(10))
-    figure = build_contact_sheet([Sample("a", jpeg(), names, ())])
-    first, second = [text for text, _ in texts_drawn(figure) if text.startswith("label number")]
-    assert first == "label number 0,"
-    assert second == "label number 1 +8"
-    figure = build_contact_sheet([Sample("a", jpeg(), (names[0], "x" * 300, *names[2:]), ())])
-    (cut,) = [text for text, _ in texts_drawn(figure) if text.startswith("xxx")]
-    assert cut.endswith("x… +8")
+def text_below(sample):
+    """The lines below a picture that is alone on its sheet, a number after the name beside it."""
+    figure = build_contact_sheet([sample])
+    assert_readable(figure)
+    shown = [text for text in figure.texts if text.get_text()]
+    shown.sort(key=lambda text: (-text.get_position()[1], text.get_position()[0]))
+    return [text.get_text() for text in shown[3:]]  # Below the title and the legend.
+
+
+def test_of_many_labels_those_that_tell_the_picture_from_others_are_shown():
+    """A root label and its parents are under every picture; a rare one that was found is not."""
+    common = [SampleLabel(f"common {n}", 10**6 - n, n, n) for n in range(1, 36)]
+    found = [SampleLabel(f"rare {n}", n, 90 - n, 12_000 - n) for n in range(1, 5)]
+    missed = [SampleLabel("outdoors", 10**5, None, 40), SampleLabel("grass", 10**5, 97, 50)]
+    unseen = [SampleLabel("as rare", 3, None, 15_000)]
+    many = sample(
+        "many", jpeg(), [*common, *found, *missed, *unseen], [("common 1", 0.99)] * 5,
+        [("cat", 37), ("dog", 60)],
+    )  # fmt: skip
+    assert text_below(many) == [
+        "40 of 42 labels",
+        "among the best 100",
+        *("✓ rare 1", "#89", "✓ rare 2", "#88", "✓ rare 3", "#87"),
+        *("✗ outdoors", ">100", "✗ grass", "#97"),
+        *("cat", "#37"),
+    ]
+
+
+def test_what_there_is_little_of_leaves_its_place_to_the_rest():
+    names = [f"label number {n}" for n in range(9)]
+    top = [("label number 0", 0.5)] * 5
+    lost = [SampleLabel(name, 10, None, n + 1) for n, name in enumerate(names)]
+    assert text_below(sample("lost", jpeg(), lost, top, [("cat", 1)])) == [
+        "0 of 9 labels",
+        "among the best 100",
+        *[text for name in names[:5] for text in (f"✗ {name}", ">100")],
+        *("cat", "#1"),
+    ]
+    few = sample("few", jpeg(), [f"{name} of few" for name in names[:3]], top, [("cat", 5)] * 5)
+    assert text_below(few)[:2] == ["3 of 3 labels", "among the best 100"]
+    assert text_below(few)[8:] == ["cat", "#5"] * 3
+    all_found = sample("all", jpeg(), names, top)
+    assert text_below(all_found)[2:] == [
+        text for n, name in enumerate(names[:6]) for text in (f"✓ {name}", f"#{n + 1}")
+    ]
+
+
+def test_labels_are_shown_whole_where_they_fit():
+    one = sample("a", jpeg(), ["x" * 300], ())
+    (cut,) = [text for text, _ in texts_drawn(build_contact_sheet([one])) if text[:3] == "xxx"]
+    assert cut.endswith("x…")
+    two = sample("a", jpeg(), ["label number 0", "label number 1", "l"], ())
+    shown = [text for text, _ in texts_drawn(build_contact_sheet([two]))]
+    assert {"label number 0,", "label number 1, l"} <= set(shown)
 
 
 def test_pictures_are_written_at_their_size(tmp_path, evaluation, samples):
