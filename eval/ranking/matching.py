@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.ranking import kernels
+from manylabel.eval.ranking import class_rankings, kernels
 from manylabel.eval.ranking.judgements import Judgements
 
 
@@ -14,41 +14,39 @@ from manylabel.eval.ranking.judgements import Judgements
 class Match:
     """Predictions and labels that found each other; N = I * k predictions, P labels.
 
+    Labels are numbered by class and then by image row.
+
     Attributes:
-        k: Predictions of an image.
-        class_ids: int32 [N], image after image.
-        scores: float32 [N].
-        labels: int32 [N], the number of the label that a prediction is, or `kernels.WRONG` or
-            `kernels.UNJUDGED`.
+        label_starts: int64 [C + 1]; class c has the labels label_starts[c] to
+            label_starts[c + 1] - 1.
+        numbers: int32 [P], of the labels as `Positives` has them, image after image.
+        image_rows: int32 [P], of each label.
         ranks: int32 [P], place of the label among what is judged in its image, from 1; 0 when
             it is not found.
         gains: float64 [P], labels found up to there / rank; 0 when it is not found.
         found_scores: float32 [P], NaN when it is not found.
+        rankings: Of the images by each class, as the functions of `class_rankings` take them:
+            starts, ends, packed predictions (best first) and hits.
     """
 
-    k: int
-    class_ids: NDArray[np.int32]
-    scores: NDArray[np.float32]
-    labels: NDArray[np.int32]
+    label_starts: NDArray[np.int64]
+    numbers: NDArray[np.int32]
+    image_rows: NDArray[np.int32]
     ranks: NDArray[np.int32]
     gains: NDArray[np.float64]
     found_scores: NDArray[np.float32]
+    rankings: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]]
 
-    def rank_images(self, judgements: Judgements) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rankings of the images by class, best first: starts [C + 1] and places in [0, N).
-
-        Classes without a hit are left out: their average precision is 0 in any order.
-        """
-        found = judgements.positives.class_ids[self.ranks > 0]
-        ranked = np.bincount(found, minlength=judgements.num_classes) > 0
-        starts, order = kernels.rank_images(self.class_ids, self.scores, self.labels, ranked)
-        return starts, order
+    @property
+    def hits(self) -> NDArray[np.int64]:
+        """Labels of each class that are found, int64 [C]."""
+        return self.rankings[-1]
 
 
 def match(
     class_ids: NDArray[np.int32], scores: NDArray[np.float32], judgements: Judgements
 ) -> Match:
-    """Holds each image's ranking against its labels.
+    """Holds each image's ranking against its labels, and ranks the images by each class.
 
     Args:
         class_ids: int32 [I, k], best first, equal scores by ascending class id.
@@ -60,24 +58,28 @@ def match(
             NaN, or an image's classes not in that order.
     """
     positives, negatives = judgements.positives, judgements.negatives
-    refused, labels, ranks, gains, found_scores = kernels.match_labels(
-        class_ids,
-        scores,
-        positives.row_splits,
-        positives.class_ids,
-        negatives.row_splits if negatives else np.zeros_like(positives.row_splits),
-        negatives.class_ids if negatives else np.zeros(0, np.int32),
-        kernels.UNJUDGED if negatives else kernels.WRONG,
-        positives.num_classes,
-    )
+    refused = kernels.find_refused(class_ids, scores, positives.num_classes)
     if refused >= 0:
         row, column = divmod(refused, class_ids.shape[1])
         raise EvaluationError(
             f"ranking of image row {row}, place {column + 1}: "
             + _refusal(class_ids[row], scores[row], column, positives.num_classes)
         )
-    flat = class_ids.ravel(), scores.ravel(), labels.ravel()
-    return Match(class_ids.shape[1], *flat, ranks, gains, found_scores)
+    of_labels = positives.row_splits, positives.class_ids
+    label_starts, numbers, image_rows = kernels.number_labels(*of_labels, positives.num_classes)
+    ranks, gains, found_scores, hits, starts, ends, packed = kernels.match_labels(
+        class_ids,
+        scores,
+        *of_labels,
+        numbers,
+        negatives.row_splits if negatives else np.zeros_like(positives.row_splits),
+        negatives.class_ids if negatives else np.zeros(0, np.int32),
+        negatives is not None,
+        positives.num_classes,
+    )
+    class_rankings.sort_rankings(starts, ends, packed, hits)
+    rankings = starts, ends, packed, hits
+    return Match(label_starts, numbers, image_rows, ranks, gains, found_scores, rankings)
 
 
 def _refusal(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.ranking import kernels
+from manylabel.eval.ranking import class_rankings, kernels
 from manylabel.eval.ranking.judgements import Judgements, Positives
 from manylabel.eval.ranking.matching import Match, match
 from manylabel.eval.ranking.scores import (
@@ -157,28 +157,26 @@ def measure(
         EvaluationError: the weights are not such, or `match` refuses the rankings.
     """
     check_weights(weights, judgements)
+    positives = judgements.positives
     matched = match(*rankings.by_row(judgements.num_images), judgements)
-    images = _score_images(matched, judgements.positives, weights)
-    starts, order = matched.rank_images(judgements)
-    class_gains = kernels.class_gains(
-        starts, order, matched.scores, matched.labels, len(matched.ranks)
-    )
-    labels = _by_class(matched, class_gains, judgements.positives)
-    classes = _score_classes(labels, images, weights)
+    images, recall = _score_images(matched, positives, weights)
+    labels = _score_labels(matched)
+    classes = _score_classes(matched, labels, images, weights)
     labelled, weighty = images.labels > 0, images.label_weight > 0
     counts = MeasuredCounts(
         images=int(np.count_nonzero(labelled)),
         images_without_labels=int(np.count_nonzero(~labelled)),
         images_without_weight=int(np.count_nonzero(labelled & ~weighty)),
     )
-    recall = _per_image(matched.ranks > 0, judgements.positives) / np.maximum(images.labels, 1)
     scores = OverallScores(
         weighted_map_image=_mean(images.weighted_average_precision[weighty]),
         weighted_map_class=float(classes.contribution.sum()),
         map_image=_mean(images.average_precision[labelled]),
         map_class=_mean(classes.average_precision[classes.positives > 0]),
         recall=_mean(recall[labelled]),
-        precision={n: _ratio(_found_within(labels, n), n * counts.images) for n in precision_at},
+        precision={
+            n: _ratio(_found_within(labels.rank, n), n * counts.images) for n in precision_at
+        },
     )
     return Measurement(scores, counts, images, labels, classes)
 
@@ -204,75 +202,70 @@ def check_weights(weights: NDArray[np.float64], judgements: Judgements) -> None:
 
 def _score_images(
     matched: Match, positives: Positives, weights: NDArray[np.float64]
-) -> ImageScores:
-    of_label = weights[positives.class_ids]
-    labels, label_weight = positives.counts, _per_image(of_label, positives)
-    gain = _per_image(matched.gains, positives)
-    weighted_gain = _per_image(of_label * matched.gains, positives)
-    return ImageScores(
+) -> tuple[ImageScores, NDArray[np.float64]]:
+    """The scores of the images, and the recall of each."""
+    labels = positives.counts
+    label_weight, gain, weighted_gain, found = kernels.sum_by_image(
+        positives.row_splits,
+        positives.class_ids,
+        matched.numbers,
+        weights,
+        matched.ranks,
+        matched.gains,
+    )
+    images = ImageScores(
         labels=labels,
         label_weight=label_weight,
         average_precision=_ratios(gain, labels),
         weighted_average_precision=_ratios(weighted_gain, label_weight),
     )
+    return images, _ratios(found.astype(np.float64), labels)
 
 
-def _by_class(
-    matched: Match, class_gains: NDArray[np.float64], positives: Positives
-) -> LabelScores:
-    _, order = kernels.order_by_class(positives.class_ids, positives.num_classes)
+def _score_labels(matched: Match) -> LabelScores:
+    num_labels, num_classes = len(matched.ranks), len(matched.hits)
+    counts = np.diff(matched.label_starts)
     return LabelScores(
-        class_ids=positives.class_ids[order],
-        image_rows=positives.rows.astype(np.int32)[order],
-        rank=matched.ranks[order],
-        gain=matched.gains[order],
-        class_gain=class_gains[order],
-        score=matched.found_scores[order],
+        class_ids=np.repeat(np.arange(num_classes, dtype=np.int32), counts),
+        image_rows=matched.image_rows,
+        rank=matched.ranks,
+        gain=matched.gains,
+        class_gain=class_rankings.class_gains(*matched.rankings, num_labels),
+        score=matched.found_scores,
     )
 
 
 def _score_classes(
-    labels: LabelScores, images: ImageScores, weights: NDArray[np.float64]
+    matched: Match, labels: LabelScores, images: ImageScores, weights: NDArray[np.float64]
 ) -> ClassScores:
-    num_classes = len(weights)
-    positives = np.bincount(labels.class_ids, minlength=num_classes)
-    gain = _sums(labels.class_ids, labels.class_gain, num_classes)
-    present = np.where(positives > 0, weights, 0.0)
+    positives = np.diff(matched.label_starts)
+    gain, share = kernels.sum_by_class(
+        matched.label_starts, labels.image_rows, labels.class_gain, labels.gain, images.label_weight
+    )
     precision = _ratios(gain, positives)
-    weighty = np.count_nonzero(images.label_weight)
-    # The labels of an image without weight weigh 0 and add 0, whatever they are divided by.
-    divisor = np.where(images.label_weight > 0, images.label_weight, 1.0)
-    share = labels.gain / divisor[labels.image_rows]
-    image_gain = weights * _sums(labels.class_ids, share, num_classes)
+    present = np.where(positives > 0, weights, 0.0)
     return ClassScores(
         average_precision=precision,
         positives=positives,
-        hits=np.bincount(labels.class_ids[labels.rank > 0], minlength=num_classes),
+        hits=matched.hits,
         contribution=_ratios(present * np.nan_to_num(precision), present.sum()),
-        image_contribution=_ratios(image_gain, weighty),
+        image_contribution=_ratios(weights * share, float(np.count_nonzero(images.label_weight))),
     )
 
 
-def _per_image(values: NDArray, positives: Positives) -> NDArray[np.float64]:
-    return _sums(positives.rows, values, positives.num_images)
-
-
-def _sums(ids: NDArray[np.integer], values: NDArray, count: int) -> NDArray[np.float64]:
-    # Of nothing at all, bincount gives integers.
-    return np.bincount(ids, values, count).astype(np.float64, copy=False)
-
-
-def _ratios(totals: NDArray[np.float64], counts: NDArray | np.number) -> NDArray[np.float64]:
+def _ratios(totals: NDArray[np.float64], counts: NDArray | float) -> NDArray[np.float64]:
     """totals / counts, NaN where nothing is counted."""
-    return np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts != 0)
+    return np.divide(
+        totals, counts, out=np.full_like(totals, np.nan), where=np.not_equal(counts, 0)
+    )
 
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def _found_within(labels: LabelScores, rank: int) -> int:
-    return int(np.count_nonzero((labels.rank > 0) & (labels.rank <= rank)))
+def _found_within(ranks: NDArray[np.int32], rank: int) -> int:
+    return int(np.count_nonzero((ranks > 0) & (ranks <= rank)))
 
 
 def _ratio(total: float, count: float) -> float:

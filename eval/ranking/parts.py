@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.ranking import kernels
+from manylabel.eval.ranking import class_rankings
 from manylabel.eval.ranking.judgements import Judgements
 from manylabel.eval.ranking.matching import match
 from manylabel.eval.ranking.measure import Rankings, check_weights
@@ -74,19 +74,13 @@ def leave_one_part_out(
     _check_parts_and_bands(judgements, parts, bands, num_bands)
     positives = judgements.positives
     matched = match(*rankings.by_row(judgements.num_images), judgements)
-    starts, order = matched.rank_images(judgements)
     present, part_of_image = np.unique(parts, return_inverse=True)
-    label_starts, label_order = kernels.order_by_class(positives.class_ids, positives.num_classes)
-    totals, total_weights = kernels.class_form_without(
-        starts,
-        order,
-        matched.scores,
-        matched.labels,
-        matched.k,
+    totals, total_weights = class_rankings.class_form_without(
+        *matched.rankings,
+        matched.label_starts,
+        matched.image_rows,
         part_of_image,
         len(present),
-        label_starts,
-        part_of_image[positives.rows][label_order],
         weights,
         bands,
         num_bands,
