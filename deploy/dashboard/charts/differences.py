@@ -160,16 +160,19 @@ def label_history(name: str, history: LabelHistory) -> Chart:
     x = frame.x_scale(steps[0], steps[-1]) if len(steps) > 1 else frame.x_scale(0, 2 * steps[0])
     y = frame.y_scale(max(low, 0.0), min(high, 1.0))
     body = [_precision_axis(frame, y)]
-    if history.reference is not None:
-        body.append(_reference_line(frame, y, *history.reference))
     places = [(x(step), y(value)) for step, value in history.points]
+    if history.reference is not None:
+        at = y(history.reference[0])
+        body.append(line(frame.left, at, frame.plot_right, at, "champion"))
     body.append(_line_or_dot(places))
     if history.candidate in steps:
         body.append(circle(*places[steps.index(history.candidate)], _MARK, "mark gain"))
+    if history.reference is not None:
+        body.append(_reference_name(frame, y, places, *history.reference))
     body.append(x_axis(frame, x, formats.samples, title="step", most=5))
     return Chart(
         name,
-        f"Average precision of {history.label} over the checkpoints of {history.run}",
+        "Average precision over the checkpoints",
         _history_told(history),
         frame,
         "".join(body),
@@ -233,15 +236,22 @@ def _precision_axis(frame: Frame, scale: Scale) -> str:
     return "".join(parts)
 
 
-def _reference_line(frame: Frame, scale: Scale, value: float, name: str) -> str:
-    at = scale(value)
+def _reference_name(
+    frame: Frame, scale: Scale, places: Sequence[tuple[float, float]], value: float, name: str
+) -> str:
+    """Beside the reference's line, at the end from which the run is further away."""
+    at, middle = scale(value), (frame.left + frame.plot_right) / 2
     # Above its line, or below it where the top of the plot is too near.
     baseline = at - 6 if at - frame.top > HALF_TEXT else at + HALF_TEXT
-    room = frame.plot_right - frame.left
-    text = text_fitting(f"{name} {formats.average_precision(value)}", room, HALF_TEXT)
-    return line(frame.left, at, frame.plot_right, at, "champion") + label(
-        frame.plot_right, baseline, text, class_="quiet halo", anchor="end"
+    room = [
+        min((abs(y - at) for x, y in places if (x < middle) == left), default=frame.height)
+        for left in (True, False)
+    ]
+    end, anchor = (frame.left, "start") if room[0] > room[1] else (frame.plot_right, "end")
+    text = text_fitting(
+        f"{name} {formats.average_precision(value)}", frame.plot_right - frame.left, HALF_TEXT
     )
+    return label(end, baseline, text, class_="quiet halo", anchor=anchor)
 
 
 def _line_or_dot(places: Sequence[tuple[float, float]]) -> str:
@@ -255,7 +265,7 @@ def _history_told(history: LabelHistory) -> str:
     values = [value for _, value in history.points]
     (first, start), (last, end) = history.points[0], history.points[-1]
     told = (
-        f"{formats.average_precision(start)} at step {first:,}, "
+        f"{history.label} in {history.run}: {formats.average_precision(start)} at step {first:,}, "
         f"{formats.average_precision(end)} at step {last:,}, at most "
         f"{formats.average_precision(max(values))}; over {formats.plural(history.images, 'image')}"
     )

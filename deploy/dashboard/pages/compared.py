@@ -1,0 +1,108 @@
+"""Which two evaluations an address names, and where what is known about them lies."""
+
+import shlex
+from dataclasses import dataclass
+
+from manylabel.deploy.dashboard.errors import UNREADABLE, BadAddress, NotThere, Problems
+from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.view import View
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.store.evaluations import step_directory
+from manylabel.eval.store.names import EvaluationName
+from manylabel.eval.store.promotions import newest_promotion
+
+EXAMPLE = "RUN@STEP"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The evaluations of a view.
+
+    Attributes:
+        view: The address, which leaves out the reference where it is the champion.
+        candidate: The one that is judged.
+        reference: The one it is held against; None: none was named, and there is no champion.
+        champion: None before the first promotion, and where it cannot be read.
+    """
+
+    view: View
+    candidate: EvaluationName
+    reference: EvaluationName | None
+    champion: EvaluationName | None
+
+    @property
+    def against(self) -> str:
+        """What the reference is called before its name."""
+        return "champion " if self.reference == self.champion else ""
+
+    def link(self, path: str) -> str:
+        """Another page about the same two evaluations."""
+        reference = None if self.reference == self.champion else str(self.reference)
+        return self.view.to(path, a=str(self.candidate), b=reference)
+
+
+def compared(store: Store, view: View, problems: Problems) -> Compared:
+    """Reads `a` and `b` of an address; without `b` the reference is the champion.
+
+    Raises:
+        BadAddress: one of them is no RUN@STEP, or there is no `a`.
+        NotThere: there is no such run.
+    """
+    promotion = problems.attempt(
+        lambda: newest_promotion(store.root), f"manylabel runs {shlex.quote(str(store.root))}"
+    )
+    champion = None if promotion is None else promotion.candidate.name
+    if champion is not None:
+        view = view.with_defaults(b=str(champion))
+    candidate = evaluation_name("a", view.required("a", EXAMPLE))
+    given = view.text("b")
+    reference = None if given is None else evaluation_name("b", given)
+    for each in (candidate, reference):
+        if each is not None:
+            store.run(each.run)
+    return Compared(view, candidate, reference, champion)
+
+
+def evaluate_command(store: Store, name: EvaluationName) -> str:
+    """What makes an evaluation, and whatever belongs to it, again."""
+    run = store.root / name.run
+    return f"manylabel evaluate {shlex.quote(str(run))} --step {name.step}"
+
+
+def review_command(store: Store, candidate: EvaluationName, reference: EvaluationName) -> str:
+    """What writes the review of a checkpoint."""
+    run = store.root / candidate.run
+    return (
+        f"manylabel review {shlex.quote(str(run))} {candidate.step} "
+        f"--against {shlex.quote(str(reference))}"
+    )
+
+
+def evaluated_settings(store: Store, name: EvaluationName, wanted: str) -> list[str]:
+    """Names of the settings of a checkpoint's evaluations, newest first; at least one.
+
+    Args:
+        wanted: What the names begin with.
+
+    Raises:
+        NotThere: there is none.
+    """
+    directory = step_directory(store.root / name.run, name.step)
+    try:
+        paths = [path for path in directory.glob("*/summary.json") if path.is_file()]
+        paths.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except UNREADABLE as error:
+        raise NotThere(f"{directory}: {error}", evaluate_command(store, name)) from error
+    found = [path.parent.name for path in paths if path.parent.name.startswith(wanted)]
+    if found:
+        return found
+    with_these = f" with settings {wanted}" if wanted else ""
+    raise NotThere(f"{name} was not evaluated{with_these}", evaluate_command(store, name))
+
+
+def evaluation_name(parameter: str, text: str) -> EvaluationName:
+    """A parameter's value as RUN@STEP; raises BadAddress for another."""
+    try:
+        return EvaluationName.parse(text)
+    except EvaluationError as error:
+        raise BadAddress(f"{parameter}={error}") from error
