@@ -35,8 +35,8 @@ _COLUMNS = 6
 _HEADER = 0.75
 _FEWEST_COLUMNS = 4  # Of the page, which is to hold its title.
 _TELLING = (
-    "Of many labels: the rarest found ✓, those ranked lower than by frequency alone ✗, and the best "
-    "that is no label; # is the rank"
+    "Of many labels: the rarest found ✓, those ranked lower than by frequency alone ✗, and the "
+    "best that is no label; # is the rank"
 )
 
 
