@@ -35,8 +35,8 @@ def checks_of(headline: FormReview, margin: float, reviewed: Reviewed) -> tuple[
             name="labels",
             passed=not labels.shown_worse,
             text=f"{labels.shown_worse:,} labels shown to be worse (false discovery rate 10%), of "
-            f"{labels.testable:,} with at least {MINIMUM_GROUPS} images; {labels.too_few:,} labels "
-            "have too few to tell",
+            f"{labels.testable:,} with at least {MINIMUM_GROUPS} images, near-duplicates counting "
+            f"once; {labels.too_few:,} labels have too few to tell",
         ),
         Check(
             name="comparable",

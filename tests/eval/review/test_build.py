@@ -297,8 +297,8 @@ def test_the_checks(runs, two):
     assert difference.text.startswith("Better by +0.")
     assert bands.text == "No frequency band shown to be worse"
     assert labels.text == (
-        "0 labels shown to be worse (false discovery rate 10%), of 9 with at least 8 images; "
-        "3 labels have too few to tell"
+        "0 labels shown to be worse (false discovery rate 10%), of 9 with at least 8 images, "
+        "near-duplicates counting once; 3 labels have too few to tell"
     )
     assert runs.dataset.content_digest[:12] in comparable.text
     worse = build_review(runs.root, *reversed(two)).review.checks
