@@ -16,6 +16,7 @@ from manylabel.deploy.dashboard.charts.svg import (
     circle,
     diamond,
     element,
+    fitting_ticks,
     label,
     line,
     number,
@@ -80,7 +81,7 @@ def forest(name: str, title: str, rows: Sequence[ForestRow]) -> Chart:
         if row.total and place:
             body.append(line(0, y - _ROW / 2, frame.width, y - _ROW / 2, "rule"))
         body.append(_forest_row(row, frame, scale, y))
-    body.append(x_axis(frame, scale, formats.difference, most=5))
+    body.append(_difference_axis(frame, scale))
     told = "; ".join(f"{row.name}: {in_words(row.difference)}{_shown(row)}" for row in rows)
     return Chart(name, title, f"{told}.", frame, "".join(body))
 
@@ -155,7 +156,7 @@ def label_history(name: str, history: LabelHistory) -> Chart:
     values = [value for _, value in history.points]
     against = [] if history.reference is None else [history.reference[0]]
     low, high = padded(min(values + against), max(values + against), 0.12)
-    frame = Frame(width=HALF, height=250, text_size=HALF_TEXT, left=52, right=10, top=30, bottom=36)
+    frame = Frame(width=HALF, height=250, text_size=HALF_TEXT, left=60, right=24, top=30, bottom=36)
     steps = [step for step, _ in history.points]
     x = frame.x_scale(steps[0], steps[-1]) if len(steps) > 1 else frame.x_scale(0, 2 * steps[0])
     y = frame.y_scale(max(low, 0.0), min(high, 1.0))
@@ -169,7 +170,7 @@ def label_history(name: str, history: LabelHistory) -> Chart:
         body.append(circle(*places[steps.index(history.candidate)], _MARK, "mark gain"))
     if history.reference is not None:
         body.append(_reference_name(frame, y, places, *history.reference))
-    body.append(x_axis(frame, x, formats.samples, title="step", most=5))
+    body.append(x_axis(frame, x, formats.samples_tick, most=5))
     return Chart(
         name,
         "Average precision over the checkpoints",
@@ -195,6 +196,15 @@ def _reach(rows: Sequence[ForestRow]) -> tuple[float, float]:
     low, high = padded(min(ends), max(ends), 0.04)
     # Differences of exactly 0 have no width: the axis gets one on which ±0 is not all there is.
     return (low, high) if max(ends) > min(ends) else (-0.001, 0.001)
+
+
+def _difference_axis(frame: Frame, scale: Scale) -> str:
+    """Ticks below the rows; they may stand below the values at the right as well."""
+    y = frame.plot_bottom + frame.text_size + 6
+    parts = [line(frame.left, frame.plot_bottom, frame.plot_right, frame.plot_bottom, "axis")]
+    for tick, text in fitting_ticks(scale, formats.difference_tick, frame.text_size, 5):
+        parts.append(label(scale(tick), y, text, class_="tick", anchor="middle"))
+    return "".join(parts)
 
 
 def _forest_row(row: ForestRow, frame: Frame, scale: Scale, y: float) -> str:
@@ -229,10 +239,12 @@ def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> 
 
 def _precision_axis(frame: Frame, scale: Scale) -> str:
     parts = [label(0, 15, "AP", class_="tick")]
-    for tick in scale.ticks(4):
+    ticks = scale.ticks(4)
+    digits = max(len(f"{tick:.4g}".partition(".")[2]) for tick in ticks)
+    for tick in ticks:
         at = scale(tick)
         parts.append(line(frame.left, at, frame.plot_right, at, "rule"))
-        parts.append(label(0, at + TEXT_SIZE * 0.35, f"{tick:.3g}", class_="tick"))
+        parts.append(label(0, at + TEXT_SIZE * 0.35, f"{tick:.{digits}f}", class_="tick"))
     return "".join(parts)
 
 

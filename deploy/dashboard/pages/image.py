@@ -19,7 +19,7 @@ from manylabel.deploy.dashboard.pages.image_labels import (
     image_labels,
     labels_of,
 )
-from manylabel.deploy.dashboard.pages.pictures import Picture, image_name, picture_of
+from manylabel.deploy.dashboard.pages.pictures import Picture, breakable, image_name, picture_of
 from manylabel.deploy.dashboard.pages.rankings import read_ranking
 from manylabel.deploy.dashboard.pages.sides import (
     Side,
@@ -124,6 +124,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
         context={
             "pair": pair,
             "sides": sides,
+            "heading": breakable(title),
             "picture": _large(pair, heldout, row),
             "facts": facts,
             "labels": labels,
@@ -251,7 +252,7 @@ def _ranking(
     for rank, each in enumerate(best or [], start=1):
         score = formats.measure(each.score)
         if origin is not None:
-            score = formats.probability(origin.score_kind.probability(each.score))
+            score = formats.average_precision(origin.score_kind.probability(each.score))
         name = names[each.class_id].as_py()
         guesses.append(Guess(rank, each.class_id, name, score, each.class_id in own))
     return Ranking(side, guesses, None)

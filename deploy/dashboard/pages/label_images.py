@@ -11,6 +11,7 @@ from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.tables import Column, Table
 from manylabel.eval.config import MetricForm
 
+_WAS = "Rank in the reference"
 _GAINS = {MetricForm.IMAGE: "gain", MetricForm.CLASS: "class_gain"}
 
 
@@ -56,12 +57,12 @@ class LabelImages:
         return gained, lost
 
     def told(self, place: int) -> str:
-        """How an image changed, and the label's rank in it: "+0.083 · rank 3, was 41"."""
+        """How an image changed, and the label's rank in it: "+0.083, rank 41 → 3", in two lines."""
         now = _rank_told(self.candidate[place])
         if self.reference is None or self.changes is None:
-            return now
-        before = _rank_told(self.reference[place]).removeprefix("rank ")
-        return f"{formats.difference_ap(self.changes[place])} · {now}, was {before}"
+            return f"rank {now}"
+        before = _rank_told(self.reference[place])
+        return f"{formats.difference_ap(self.changes[place])}\nrank {before} → {now}"
 
     def as_table(self, names: list[str], link: str) -> Table:
         """All of them for the page, largest change first.
@@ -71,15 +72,16 @@ class LabelImages:
             link: Pattern of the address of an image's page, with {image_row} in it.
         """
         columns = [
-            Column("image", "image", names, href=link),
+            Column("image", "image", [name.rpartition("/")[2] for name in names], href=link),
             Column("rank_a", "rank", _shown(self.candidate), "count"),
         ]
         if self.reference is not None:
-            columns.append(Column("rank_b", "rank, reference", _shown(self.reference), "count"))
+            columns.append(Column("rank_b", "was", _shown(self.reference), "count", help=_WAS))
         columns.append(Column("precision", "precision", self.gains, "ap"))
         if self.changes is not None:
             columns.append(Column("change", "change", self.changes, "difference_ap", bar=True))
         columns.append(Column("image_row", "", self.image_rows, "count"))
+        columns.append(Column("image_id", "", names))
         return Table(
             name="images",
             columns=tuple(columns),
@@ -87,7 +89,7 @@ class LabelImages:
             caption="Held-out images of the label, and its rank in each",
             noun="images",
             magnitude=() if self.changes is None else ("change",),
-            search=("image",),
+            search=("image_id",),
         )
 
 
@@ -102,4 +104,4 @@ def _shown(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _rank_told(rank: int) -> str:
-    return f"rank {rank:,}" if rank else "not found"
+    return f"{rank:,}" if rank else formats.NOTHING

@@ -1,8 +1,10 @@
 """Held-out images on a page: where the picture is, where it leads, and what is said below it."""
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
+from markupsafe import Markup, escape
 
 from manylabel.deploy.dashboard.pages import thumbnail
 from manylabel.deploy.dashboard.pages.compared import Compared
@@ -47,3 +49,9 @@ def image_name(heldout: pa.Table | None, image_row: int) -> str:
         return f"held-out image {image_row:,}"
     name: str = heldout.column("image_id")[image_row].as_py()
     return name
+
+
+def breakable(path: str) -> Markup:
+    """A path that breaks into lines behind its slashes and underscores."""
+    words = re.split(r"(?<=[/_])", path)
+    return Markup("<wbr>").join(escape(word) for word in words)

@@ -99,13 +99,6 @@ class ReviewLabels:
         verdicts = np.where(shown, np.where(contributions > 0, "better", "worse"), "")
         columns = (
             Column("label", "label", self._values("name"), href=link),
-            Column("train_count", "training images", self._values("train_count"), "count"),
-            Column("heldout_count", "held-out images", self._values("heldout_count"), "count"),
-            Column("ap_a", "AP", candidate, "ap", help="Average precision of the candidate"),
-            Column(
-                "ap_b", "AP, reference", reference, "ap", help="Average precision of the reference"
-            ),
-            Column("delta", "ΔAP", candidate - reference, "difference_ap"),
             Column(
                 "contribution",
                 "×10⁻⁴",
@@ -122,6 +115,11 @@ class ReviewLabels:
                 help="Adjusted for the false discovery rate; none where a label has held-out "
                 f"images of fewer than {MINIMUM_GROUPS} near-duplicate groups",
             ),
+            Column("ap_a", "AP", candidate, "ap", help="Average precision of the candidate"),
+            Column("ap_b", "was", reference, "ap", help="Average precision of the reference"),
+            Column("delta", "ΔAP", candidate - reference, "difference_ap"),
+            Column("heldout_count", "held-out images", self._values("heldout_count"), "count"),
+            Column("train_count", "training images", self._values("train_count"), "count"),
             Column("class_id", "", self._values("class_id"), "count"),
             Column("band", "", [_BAND_KEYS[each] for each in self._values("band")]),
             Column("testable", "", testable.tolist()),

@@ -127,13 +127,13 @@ def test_an_interval_is_drawn_where_the_axis_says():
         for e in svg.iter(f"{SVG}text")
         if e.get("class") == "tick" and e.get("text-anchor") == "middle"
     }
-    assert ticks["0.0000"] == pytest.approx(_number(zero, "x1"), abs=0.11)
+    assert ticks["0"] == pytest.approx(_number(zero, "x1"), abs=0.11)
     (low, x_low), *_, (high, x_high) = ticks.items()
     unit = (x_high - x_low) / (_value(high) - _value(low))
     ranges = [e for e in svg.iter(f"{SVG}line") if (e.get("class") or "").startswith("range")]
     loss = ranges[0]
-    assert _number(loss, "x1") == pytest.approx(ticks["0.0000"] - 0.0016 * unit, abs=0.3)
-    assert _number(loss, "x2") == pytest.approx(ticks["0.0000"] - 0.0008 * unit, abs=0.3)
+    assert _number(loss, "x1") == pytest.approx(ticks["0"] - 0.0016 * unit, abs=0.3)
+    assert _number(loss, "x2") == pytest.approx(ticks["0"] - 0.0008 * unit, abs=0.3)
 
 
 def _value(text: str) -> float:

@@ -135,11 +135,15 @@ def test_the_csv_holds_the_rows_of_the_address(reviewed, query, kept):
     assert 0 < len(expected) < 16 or query == "shown=better"
 
 
-def test_shown_labels_are_those_that_the_review_counts(reviewed):
+@pytest.mark.parametrize("step", [100, 200])
+def test_shown_labels_are_those_that_the_review_counts(reviewed, step):
+    reviewed.write_review(EvaluationName("new", step))
     counts = read_review(reviewed.review).headline.labels
+    if step == 100:  # Little is shown there.
+        assert counts.shown_better + counts.shown_worse < counts.testable
     for verdict, count in (("better", counts.shown_better), ("worse", counts.shown_worse)):
-        found = reviewed.get(f"/review/labels.csv?a=new@200&b=old@100&shown={verdict}").text
-        assert len(found.splitlines()) - 1 == count
+        address = f"/review/labels.csv?a=new@{step}&b=old@100&shown={verdict}"
+        assert len(reviewed.get(address).text.splitlines()) - 1 == count
 
 
 def test_movers_are_the_largest_gains_and_losses(reviewed):
