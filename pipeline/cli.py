@@ -49,12 +49,6 @@ def _local_path(path: str | Path) -> Path:
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", parser=_local_path, help="Directory of a run.")]
-Evaluation = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN[@STEP]", help="Directory of a run; without a step, its newest evaluation."
-    ),
-]
 Margin = Annotated[
     float, typer.Option(min=0, metavar="M", help="The least difference that matters.")
 ]
@@ -149,8 +143,16 @@ def evaluate(
 
 @app.command()
 def compare(
-    candidate: Evaluation,
-    reference: Evaluation,
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="RUN or RUN@STEP; without a step, the run's newest evaluation.",
+        ),
+    ],
+    reference: Annotated[
+        str, typer.Argument(metavar="REFERENCE", help="Likewise: what it is held against.")
+    ],
     check: Annotated[
         bool,
         typer.Option(

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -177,6 +178,7 @@ def test_parts_add_up_to_the_difference(runs, form, weights):
         value, abs=1e-12
     )
     assert sum(band.difference.value for band in review.bands) == pytest.approx(value, abs=1e-12)
+    assert sum(band.labels for band in review.bands) == 12  # Two are on no held-out image.
     assert review.candidate.value - review.reference.value == pytest.approx(value, abs=1e-12)
     bands = tables.labels.column("band").to_pylist()
     counts = tables.labels.column("train_count").to_numpy()
@@ -320,6 +322,14 @@ def test_a_dataset_that_is_gone_costs_the_images_names_alone(runs, two):
     assert after.review == before.review
     assert after.images.drop_columns("image_id") == before.images.drop_columns("image_id")
     assert set(after.images.column("image_id").to_pylist()) == {None}
+
+
+def test_another_dataset_in_its_place_does_not_name_the_images(runs, two, make_dataset):
+    other = make_dataset({"x.jpg": [0]}, [1] * 14)
+    shutil.rmtree(runs.dataset.root)
+    shutil.copytree(other.root, runs.dataset.root)
+    images = build_review(runs.root, *two).images
+    assert set(images.column("image_id").to_pylist()) == {None}
 
 
 def test_how_many_checkpoints_were_looked_at(runs, two):
