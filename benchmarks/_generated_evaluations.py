@@ -45,7 +45,9 @@ Floats = NDArray[np.float64]
 _RANK_OF_COMMONEST, _RANK_OF_RAREST = 6.0, 900.0  # before anything has been learnt
 _LEARNT = 1.9  # what the log rank falls by in the end
 _TAIL_IS_SLOWER = 2.5  # times, than the most common labels
-_OF_IMAGE, _OF_LABEL, _OF_RUN, _OF_CHECKPOINT = 0.9, 0.9, 0.4, 0.15  # deviations of the log rank
+# Standard deviations of the log rank: of an image, of its label, of a run's taste for a label, and
+# of its label in one run and at one checkpoint.
+_OF_IMAGE, _OF_PAIR, _OF_TASTE, _OF_RUN, _OF_CHECKPOINT = 0.9, 0.9, 0.25, 0.9, 0.5
 _DRAWS = 1 << 20  # noise is drawn once and read from another place each time
 
 
@@ -186,8 +188,9 @@ class Evaluations:
             others = np.setdiff1d(np.append(drawn, common[: 3 * k]), own)
             free = own < 0
             own[free] = random.permutation(others)[: np.count_nonzero(free)]
-        scores = _score(np.arange(1, k + 1, dtype=np.int32))
-        return PredictionBatch(image_ids, class_ids, np.tile(scores, (len(image_ids), 1)))
+        scores = np.tile(_scores(np.log(np.arange(1, k + 1))), (len(image_ids), 1))
+        scores[rows[found], places[found] - 1] = _scores(gains.log_ranks[found])
+        return PredictionBatch(image_ids, class_ids, scores)
 
     def _gains(self, model: Model | None) -> _Gains:
         """Without a model those of the frequency baseline."""
@@ -196,10 +199,11 @@ class Evaluations:
         log_ranks = commonest + (np.log(_RANK_OF_RAREST) - commonest) * rarity
         if model is not None:
             slower = 1 + (_TAIL_IS_SLOWER - 1) * rarity
-            learnt = _LEARNT * (1 - np.exp(-5 * model.progress / slower)) + model.gain
+            learnt = _LEARNT * (1 - np.exp(-8 * model.progress / slower)) + model.gain
             log_ranks += (
                 _OF_IMAGE * self._noise[self._labelling.image_rows]
-                + _OF_LABEL * self._draw(0)
+                + _OF_PAIR * self._draw(0)
+                + _OF_TASTE * self._noise[self._labelling.class_ids + 20_000 * (1 + model.number)]
                 + _OF_RUN * self._draw(1 + model.number)
                 + _OF_CHECKPOINT * self._draw(100 + 1_000 * model.number + model.step)
                 - learnt
@@ -316,7 +320,7 @@ class Evaluations:
             "rank": pa.array(ranks, mask=ranks == 0),
             "gain": gains.image,
             "class_gain": gains.label,
-            "score": pa.array(_score(ranks), mask=ranks == 0),
+            "score": pa.array(_scores(gains.log_ranks), mask=ranks == 0),
         }
         return pa.table(columns, schema=POSITIVES_SCHEMA)
 
@@ -344,9 +348,9 @@ class Evaluations:
         return np.asarray(sums, dtype=np.float64)
 
 
-def _score(ranks: NDArray[np.int32]) -> NDArray[np.float32]:
-    """A logit that falls with the rank."""
-    return (4 - 1.6 * np.log(np.maximum(ranks, 1))).astype(np.float32)
+def _scores(log_ranks: Floats) -> NDArray[np.float32]:
+    """Logits that fall with the rank."""
+    return (4 - 1.6 * log_ranks).astype(np.float32)
 
 
 def _interval(estimate: Estimate) -> Interval:

@@ -1,7 +1,8 @@
 """A folder of runs as large as the dashboard's budgets are for, in minutes instead of GPU-years.
 
     FOLDER/dataset    benchmarks/_generated_dataset.py
-    FOLDER/runs       runs of benchmarks/_generated_evaluations.py, a champion, two reviews
+    FOLDER/runs       runs of benchmarks/_generated_evaluations.py, each checkpoint evaluated by a
+                      schedule; a champion, two reviews
 
 Histories, promotions and reviews are made by the code that users run. Every evaluation has the
 classes.parquet, images.parquet and parts.parquet that histories are built of. positives.parquet and
@@ -11,7 +12,7 @@ there are no predictions.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,15 @@ from benchmarks._generated_dataset import draw_labelling, write_dataset
 from benchmarks._generated_evaluations import Evaluations, Model, checkpoint_digest
 from manylabel.eval.review.build import ReviewTables, build_review
 from manylabel.eval.review.store import write_review
+from manylabel.eval.schedule.config import SETTINGS
+from manylabel.eval.schedule.records import (
+    FireAction,
+    FireEvaluation,
+    FireRecord,
+    Outcome,
+    checkpoint_key,
+)
+from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.store.evaluations import predictions_path, write_evaluation
 from manylabel.eval.store.history import build_history
 from manylabel.eval.store.names import EvaluationName
@@ -38,6 +48,7 @@ from manylabel.eval.store.promotions import (
     record_promotion,
 )
 from manylabel.eval.store.summary import DatasetReference
+from manylabel.storage.atomic import replace_text
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.documents import sha256_of
 from manylabel.trainer.config import TrainerConfig
@@ -49,6 +60,11 @@ BATCH, STEPS_BETWEEN = 64, 500
 METRICS_ROWS = 2_000
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BETWEEN_EVALUATIONS = timedelta(minutes=41)
+_SCHEDULES = """\
+schedules:
+  nightly: {when: "0 2 * * *", timezone: Europe/Paris}
+  every: {when: new_checkpoint}
+"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class Shape:
 
     def models(self, number: int) -> list[Model]:
         """The checkpoints of a run; each learns a little more, or less, than the one before."""
-        gain = 0.03 * (number + 1) % 0.16 - 0.05 * (number > 0)
+        gain = 0.04 * (7 * number % 10) / 10 - 0.02
         return [
             Model(
                 run=self.names[number],
@@ -124,6 +140,7 @@ def generate(folder: Path, shape: Shape, processes: int) -> Path:
         [partial(_build_history, root, name, settings, champion) for name in shape.names],
         processes,
     )
+    _write_schedule(root, shape, settings)
     done.touch()
     return root
 
@@ -149,9 +166,8 @@ def _write_run(folder: Path, shape: Shape, number: int) -> None:
     run = folder / "runs" / models[0].run
     describe_run(run, dataset, TrainerConfig(), {"trainer": {}})
     _write_metrics(run, models[-1])
-    for place, model in enumerate(models):
+    for model, made_at in _dated(shape, number):
         name = EvaluationName(model.run, model.step)
-        made_at = BEGAN + timedelta(days=number) + place * BETWEEN_EVALUATIONS
         summary, tables = evaluations.evaluate(model, made_at, shape.is_opened(name))
         write_evaluation(run, summary, tables)
         if shape.is_opened(name):
@@ -163,6 +179,12 @@ def _write_run(folder: Path, shape: Shape, number: int) -> None:
             )
             batch = evaluations.predictions(model, image_ids)
             write_predictions(predictions_path(run, model.step), [batch], origin)
+
+
+def _dated(shape: Shape, number: int) -> Iterator[tuple[Model, datetime]]:
+    """The checkpoints of a run, and when each was evaluated."""
+    for place, model in enumerate(shape.models(number)):
+        yield model, BEGAN + timedelta(days=number) + place * BETWEEN_EVALUATIONS
 
 
 def _write_metrics(run: Path, last: Model) -> None:
@@ -184,6 +206,35 @@ def _write_metrics(run: Path, last: Model) -> None:
         rows.append(row)
     with MetricsLog(run, 0) as log:
         log.append(rows)
+
+
+def _write_schedule(root: Path, shape: Shape, settings: str) -> None:
+    """Two schedules, and what one of them did about each checkpoint."""
+    replace_text(root / SETTINGS, _SCHEDULES)
+    for number in range(shape.runs):
+        for model, made_at in _dated(shape, number):
+            evaluation = FireEvaluation(
+                run=model.run, step=model.step, settings=settings, new=True, verdict="better"
+            )
+            record = FireRecord(
+                schedule="every",
+                key=checkpoint_key(model.run, model.step, model.digest),
+                action=FireAction.STARTED,
+                reason=f"step {model.step} of {model.run} is new",
+                due=made_at,
+                run=model.run,
+                step=model.step,
+                checkpoint_digest=model.digest,
+                first_started=made_at,
+                started=made_at,
+                host="trainer-1",
+                pid=4_242,
+                heartbeat=made_at,
+                ended=made_at + timedelta(seconds=95),
+                outcome=Outcome.DONE,
+                evaluations=(evaluation,),
+            )
+            FireStore(root).claim(record)
 
 
 def _build_history(root: Path, run: str, settings: str, champion: EvaluationName) -> None:
