@@ -30,7 +30,7 @@ from manylabel.deploy.origin import (
     find_trained,
 )
 from manylabel.deploy.predicted_labels import Prediction, Write, labels_file
-from manylabel.eval.store.promotions import newest_promotion
+from manylabel.pipeline.champion import meant_checkpoint
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import OnEvent, PredictionProgressed, long_work
 from manylabel.pipeline.quiet import quiet_imports
@@ -173,23 +173,13 @@ def _find_model(path: Path, step: int | None, top_k: int | None) -> TrainedModel
                 "leave --step out"
             )
         return find_exported(path, top_k)
-    run, step = (path, step) if is_described(path) else _champion(path, step)
-    return find_trained(run, step, DEFAULT_TOP_K if top_k is None else top_k)
-
-
-def _champion(root: Path, step: int | None) -> tuple[Path, int]:
-    if (promotion := newest_promotion(root)) is None:
+    run, step = meant_checkpoint(path, step)
+    if not is_described(run):
         raise CommandError(
-            f"{root}: expected an exported model ({ORIGIN}), a run ({DESCRIPTION}), or a folder of "
+            f"{path}: expected an exported model ({ORIGIN}), a run ({DESCRIPTION}), or a folder of "
             "runs that has a champion; `manylabel runs` lists the runs"
         )
-    champion = promotion.candidate
-    if step is not None:
-        raise CommandError(
-            f"--step {step}: {root} is a folder of runs, whose champion is {champion.name}; name a "
-            "run for another step"
-        )
-    return root / champion.run, champion.step
+    return find_trained(run, step, DEFAULT_TOP_K if top_k is None else top_k)
 
 
 def _name(model: TrainedModel | ExportedModel) -> str:

@@ -1,6 +1,7 @@
 """Labels of new images against the evaluation's, and what becomes of files that are no images."""
 
 import csv
+import datetime
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from manylabel.deploy.errors import DeploymentError
+from manylabel.eval.store.promotions import PromotedCheckpoint, Promotion, record_promotion
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.predict import predict_labels
 from manylabel.preprocessing.images import store
@@ -212,6 +214,40 @@ def test_an_export_gives_at_most_the_labels_it_was_exported_with(exported, folde
     with pytest.raises(CommandError, match=r"--step 3: .* is an exported model, of one checkpoint"):
         predict(exported, folder / "below", output, step=3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_runs_stands_for_its_champion(run, steps, folder, tmp_path):
+    root, output = tmp_path / "root", tmp_path / "labels.parquet"
+    shutil.copytree(run, root / "first")
+    with pytest.raises(CommandError, match="or a folder of runs that has a champion"):
+        predict(root, folder / "below", output)
+    promoted, newest = list_checkpoints(root / "first")
+    champion = PromotedCheckpoint(
+        run="first", step=promoted.step, checkpoint_digest=promoted.digest
+    )
+    decided_at = datetime.datetime(2025, 1, 2, tzinfo=datetime.UTC)
+    promotion = Promotion(
+        number=1,
+        person="one",
+        decided_at=decided_at,
+        reason="first",
+        candidate=champion,
+        replaced=None,
+        evidence=None,
+        checks_passed=(),
+        checks_overridden=(),
+        dataset_digest=promoted.dataset_digest,
+        code_version="0.1.0",
+    )
+    record_promotion(root, promotion)
+    report = predict(root, folder / "below", output)
+    assert report.model == f"{root / 'first'}@{steps[0]}"
+    with pytest.raises(CommandError, match=r"--step 7: .* is a folder of runs, whose champion is"):
+        predict(root, folder / "below", output, step=7)
+    remade = champion.model_copy(update={"checkpoint_digest": newest.digest})
+    record_promotion(root, promotion.model_copy(update={"number": 2, "candidate": remade}))
+    with pytest.raises(CommandError, match="expected the checkpoint that was promoted, found ano"):
+        predict(root, folder / "below", output)
 
 
 def test_a_damaged_export_is_told_of(exported, folder, tmp_path):
