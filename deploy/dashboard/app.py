@@ -21,7 +21,7 @@ from manylabel.deploy.dashboard import formats, tables
 from manylabel.deploy.dashboard.charts.svg import STYLE_DIGEST
 from manylabel.deploy.dashboard.errors import DashboardError, NotThere, Refused
 from manylabel.deploy.dashboard.page import Page
-from manylabel.deploy.dashboard.pages import run, runs
+from manylabel.deploy.dashboard.pages import image, label, review, run, runs, thumbnail
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.security import POLICY, Access, Guard
 from manylabel.deploy.dashboard.view import View
@@ -35,6 +35,9 @@ Endpoint = Callable[[Request], Response]
 PAGES: Mapping[str, Handler] = {
     "/": runs.page,
     "/runs/{run}": run.page,
+    "/review": review.page,
+    "/labels/{label}": label.page,
+    "/images/{image}": image.page,
 }
 """Every page by its path. Each is also PATH.json ("/" is /runs.json), and has its tables and
 figures as PATH/NAME.csv, PATH/NAME.json and PATH/NAME.svg."""
@@ -70,7 +73,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(cells=tables.cells, first_rows=tables.FIRST_ROWS, formats=formats)
+    made.globals.update(cells=tables.cells, formats=formats)
     made.filters.update(formats.FORMATS)
     return made
 
@@ -87,15 +90,13 @@ class _Site:
         made = [Route(f"{_named(path)}.json", self._whole(path)) for path in PAGES]
         made += [Route(path, self._html(path)) for path in PAGES]
         files = sorted(PAGES, key=len, reverse=True)
+        made.append(Route(thumbnail.PATH, lambda request: thumbnail.answer(self._store, request)))
         return made + [Route(f"{path.rstrip('/')}/{{file}}", self._file(path)) for path in files]
 
     def _html(self, path: str) -> Endpoint:
         def answer(request: Request) -> Response:
             page = self._page(path, request, request.scope["path"])
-            text = self._templates.get_template(page.template).render(
-                page=page, view=page.view, root=self._store.root, **page.context
-            )
-            return HTMLResponse(text)
+            return HTMLResponse(self._rendered(page, **page.context))
 
         return answer
 
@@ -122,10 +123,16 @@ class _Site:
     def message(self, view: View, error: DashboardError) -> Response:
         """An error as a page of its own."""
         page = Page("message.html", error.title, view, {})
-        text = self._templates.get_template(page.template).render(
-            page=page, view=view, root=self._store.root, error=error
+        return HTMLResponse(self._rendered(page, error=error), error.status)
+
+    def _rendered(self, page: Page, **context: Any) -> str:
+        return self._templates.get_template(page.template).render(
+            page=page,
+            view=page.view,
+            root=self._store.root,
+            read_at=f"{self._store.now().astimezone():%H:%M:%S}",
+            **context,
         )
-        return HTMLResponse(text, error.status)
 
     def failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, DashboardError)

@@ -28,6 +28,11 @@ def difference(value: float | None) -> str:
     return _signed(value, 4)
 
 
+def difference_tick(value: float) -> str:
+    """On an axis: zero is 0."""
+    return difference(value) if abs(value) >= 0.5e-4 else "0"
+
+
 def difference_ap(value: float | None) -> str:
     """Of two average precisions of a label or an image: +0.013."""
     return _signed(value, 3)
@@ -63,9 +68,14 @@ def samples(value: float | None) -> str:
         if value >= 0.9995 * size:
             scaled = value / size
             digits = max(0, 2 - int(math.log10(max(scaled, 1.0))))
-            text = f"{scaled:.{digits}f}"
-            return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+            return f"{scaled:.{digits}f} {unit}"
     return f"{value:.0f}"
+
+
+def samples_tick(value: float) -> str:
+    """On an axis, whose values are round: 10 M."""
+    text, _, unit = samples(value).partition(" ")
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}".rstrip()
 
 
 def measure(value: float | None) -> str:

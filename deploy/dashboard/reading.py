@@ -54,8 +54,8 @@ class Store:
         """What `read(path)` returns, kept until the file changes.
 
         Args:
-            read: A function of a module: with `key`, it names what is kept.
-            key: What else the result depends on.
+            read: A function of a module, or defined in one: its name and `key` name what is kept.
+            key: Whatever else the result depends on.
 
         Raises:
             FileNotFoundError, and whatever `read` raises, which is not kept.

@@ -36,7 +36,9 @@ class Column:
         values: NumPy array or list; None or NaN where there is none.
         format: A name of `formats.FORMATS`; all but "text" are numbers, right-aligned.
         href: Pattern of a link with the keys of columns in braces: "/labels/{class_id}".
+        sorts: Whether its heading sorts by it; not where the text of another column's numbers is.
         bar: Whether a bar shows the value beside its number, to the scale of the largest.
+        tone: Key of a column of CSS classes for its cells: "gain", "loss" or "".
         help: What it is, in a sentence.
     """
 
@@ -45,7 +47,9 @@ class Column:
     values: Sequence[Any] | NDArray[Any]
     format: str = "text"
     href: str | None = None
+    sorts: bool = True
     bar: bool = False
+    tone: str | None = None
     help: str | None = None
 
     @property
@@ -84,15 +88,19 @@ class Table:
         magnitude: Keys of columns that are sorted by size whatever the sign.
         search: Keys of the text columns that are searched; () for no search.
         caption: What the rows are, for screen readers.
+        noun: What a row is, in the plural: "labels".
+        first: Rows in the page itself.
     """
 
     name: str
     columns: tuple[Column, ...]
     order: str
     caption: str
+    noun: str
     magnitude: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
+    first: int = FIRST_ROWS
 
     def __len__(self) -> int:
         return len(self.columns[0].values)
@@ -100,6 +108,19 @@ class Table:
     @property
     def shown(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.title)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Of an address, that decide which rows there are and in what order."""
+        return "q", "sort", *(each.key for each in self.filters)
+
+    def next_order(self, column: Column, order: str) -> str | None:
+        """The order after a click on a heading: numbers descend first; None is the default."""
+        down = f"-{column.key}"
+        first = down if column.is_number else column.key
+        other = {column.key: down, down: column.key}
+        wanted = other.get(order, first)
+        return None if wanted == self.order else wanted
 
     def column(self, key: str) -> Column:
         return next(column for column in self.columns if column.key == key)
@@ -142,6 +163,7 @@ class Table:
             "order": self.order,
             "search": self.search,
             "magnitude": self.magnitude,
+            "filters": [each.key for each in self.filters],
             "columns": [
                 {
                     "key": column.key,
@@ -149,6 +171,7 @@ class Table:
                     "format": column.format,
                     "href": column.href,
                     "bar": column.bar,
+                    "tone": column.tone,
                     "values": column.plain(),
                 }
                 for column in self.columns
@@ -178,7 +201,8 @@ class Cell:
     text: str
     href: str | None
     bar: Markup | None
-    is_number: bool
+    has_bar: bool
+    css: str
 
 
 def cells(table: Table, row: int) -> list[Cell]:
@@ -194,8 +218,14 @@ def _cell(table: Table, column: Column, row: int) -> Cell:
         text=text,
         href=None if column.href is None else linked(column.href, _values(table, row)),
         bar=bar(value, largest(column)) if column.bar and not absent else None,
-        is_number=column.is_number,
+        has_bar=column.bar,
+        css=_css(table, column, row),
     )
+
+
+def _css(table: Table, column: Column, row: int) -> str:
+    tone = "" if column.tone is None else table.column(column.tone).values[row]
+    return " ".join(filter(None, ("number" if column.is_number else "", tone)))
 
 
 def _values(table: Table, row: int) -> Mapping[str, str]:

@@ -57,6 +57,10 @@ class View:
         value = self.choice("form", tuple(MetricForm))
         return None if value is None else MetricForm(value)
 
+    def shown(self) -> dict[str, str]:
+        """The parameters that links to this page have."""
+        return self._without_defaults(self.parameters)
+
     def url(self, **changes: str | None) -> str:
         """This page with other parameters; None takes one away."""
         return self._link(self.path, {**self.parameters, **changes})
@@ -74,10 +78,12 @@ class View:
         return self._link(f"{path}/{name}", self.parameters)
 
     def _link(self, path: str, parameters: Mapping[str, str | None]) -> str:
-        shown = {
+        query = urlencode(self._without_defaults(parameters), safe=_PLAIN)
+        return quote(path, safe=_PLAIN) + (f"?{query}" if query else "")
+
+    def _without_defaults(self, parameters: Mapping[str, str | None]) -> dict[str, str]:
+        return {
             name: value
             for name, value in parameters.items()
-            if value is not None and value != "" and value != self.defaults.get(name)
+            if value and value != self.defaults.get(name)
         }
-        query = urlencode(shown, safe=_PLAIN)
-        return quote(path, safe=_PLAIN) + (f"?{query}" if query else "")

@@ -25,6 +25,7 @@ _NARROW, _WIDE = frozenset("ijlI.,:;'|!()[]f- "), frozenset("mwMW@%—")
 _NARROW_WIDTH, _PLAIN_WIDTH, _CAPITAL_WIDTH, _WIDE_WIDTH = 0.4, 0.64, 0.74, 0.98
 
 _DECIMALS = 1
+_PER_UNIT = 10**_DECIMALS
 _STYLE = (Path(__file__).parent.parent / "static" / "figure.css").read_text("utf-8")
 STYLE_DIGEST = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
 """Names the style sheet inside a saved chart to a content security policy."""
@@ -137,11 +138,8 @@ class Scale:
 
     def ticks(self, most: int) -> list[float]:
         """Round values within the ends, at most `most` of them."""
-        return (
-            _powers(self.low, self.high, most)
-            if self.logarithmic
-            else round_values(self.low, self.high, most)
-        )
+        ticks = _logarithmic_ticks if self.logarithmic else round_values
+        return ticks(self.low, self.high, most)
 
     def _place(self, value: float) -> float:
         return math.log(value) if self.logarithmic else value
@@ -226,12 +224,15 @@ HALF_TEXT = 17.5
 def y_axis(frame: Frame, scale: Scale, form: Callable[[float], str], *, most: int = 5) -> str:
     """A quiet rule across the plot for each tick, and its value in the left margin."""
     room = abs(scale.end - scale.start)
-    most = max(2, min(most, int(room / (frame.text_size * 1.6))))
+    gap = frame.text_size * 1.4
     parts = []
-    for tick in scale.ticks(most):
+    before = math.inf
+    for tick in scale.ticks(max(2, min(most, int(room / gap)))):
         y = scale(tick)
-        parts.append(line(frame.left, y, frame.plot_right, y, "rule"))
-        parts.append(label(0, y + TEXT_SIZE * 0.35, form(tick), class_="tick"))
+        if before - y >= gap:  # Those of a logarithmic scale are unevenly far apart.
+            parts.append(line(frame.left, y, frame.plot_right, y, "rule"))
+            parts.append(label(0, y + TEXT_SIZE * 0.35, form(tick), class_="tick"))
+            before = y
     return "".join(parts)
 
 
@@ -243,23 +244,16 @@ def x_axis(
     title: str | None = None,
     most: int = 6,
 ) -> str:
-    """Values below the plot, as many as fit; the axis' title stands in the last one's place."""
+    """Values below the plot, as many as fit, and below them what they are."""
     y = frame.plot_bottom + frame.text_size + 6
     parts = [line(frame.left, frame.plot_bottom, frame.plot_right, frame.plot_bottom, "axis")]
-    limit = frame.plot_right
-    if title is not None:
-        parts.append(label(frame.plot_right, y, title, class_="tick", anchor="end"))
-        limit -= text_width(title, frame.text_size) + frame.text_size
     for tick, text in fitting_ticks(scale, form, frame.text_size, most):
-        x, half = scale(tick), text_width(text, frame.text_size) / 2
-        if x - half < 0:
-            x, anchor, end = max(x, 0.0), "start", x + 2 * half
-        else:
-            anchor, end = "middle", x + half
-        if end <= limit:
-            parts.append(
-                label(x, y, text, class_="tick", anchor=None if anchor == "start" else anchor)
-            )
+        half = text_width(text, frame.text_size) / 2
+        x = min(max(scale(tick), half), frame.width - half)
+        parts.append(label(x, y, text, class_="tick", anchor="middle"))
+    if title is not None:
+        y += frame.text_size * 1.3
+        parts.append(label(frame.plot_right, y, title, class_="tick", anchor="end"))
     return "".join(parts)
 
 
@@ -339,8 +333,29 @@ def _character_width(character: str) -> float:
 
 
 def _through(points: Iterable[tuple[float, float]]) -> str:
-    return "".join(
-        f"{'L' if place else 'M'}{number(x)} {number(y)}" for place, (x, y) in enumerate(points)
+    """A path's data: a start, then steps between rounded positions, which are short and add up."""
+    parts: list[str] = []
+    before = 0, 0
+    for x, y in points:
+        place = round(x * _PER_UNIT), round(y * _PER_UNIT)
+        if parts:
+            parts.append(_step(place[0] - before[0], place[1] - before[1]))
+        else:
+            parts.append(f"M{number(x)} {number(y)}l")
+        before = place
+    return "".join(parts).replace("l ", "l").rstrip("l")
+
+
+def _step(x: int, y: int) -> str:
+    """One step in tenths, with a space only where digits would touch."""
+    return "".join(text if text.startswith("-") else f" {text}" for text in map(_tenths, (x, y)))
+
+
+def _tenths(value: int) -> str:
+    return (
+        number(value / _PER_UNIT).replace("0.", ".", 1)
+        if abs(value) < _PER_UNIT
+        else number(value / _PER_UNIT)
     )
 
 
@@ -348,10 +363,16 @@ def _diamond(x: float, y: float, r: float) -> str:
     return f"{_through([(x, y - r), (x + r, y), (x, y + r), (x - r, y)])}Z"
 
 
-def _powers(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten within [low, high]; where there are fewer than two, round values."""
-    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-    if last - first < 1:
-        return round_values(low, high, most)
-    stride = math.ceil((last - first + 1) / most)
-    return [10.0**power for power in range(first, last + 1, stride)]
+def _logarithmic_ticks(low: float, high: float, most: int) -> list[float]:
+    """Powers of ten within [low, high]; with few of those also 2 and 5 times them, or any round
+    values where not even three of these lie within."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = [10.0**power for power in range(first, last + 1)]
+    for factors in ((1,), (1, 2, 5)):
+        found = [power * factor for power in powers for factor in factors]
+        found = [
+            value for value in found if low <= value * (1 + 1e-9) and value <= high * (1 + 1e-9)
+        ]
+        if len(found) > 2:
+            return found[:: math.ceil(len(found) / most)]
+    return round_values(low, high, most)

@@ -1,0 +1,108 @@
+"""What one run learnt from: how frequent labels are, how many an image has, what was rejected."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from manylabel.deploy.dashboard.charts.counts import frequency_chart, histogram, reasons_chart
+from manylabel.deploy.dashboard.charts.svg import Chart
+from manylabel.deploy.dashboard.errors import Problems
+from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.states import dataset_of, description_of
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import TableError
+from manylabel.storage.locations import Location, is_local
+from manylabel.storage.manifest import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME, Manifest
+from manylabel.storage.schema import LABELS_SCHEMA, SplitName
+from manylabel.storage.tables import opened_table, read_table
+
+_T = TypeVar("_T")
+
+_MOST_IMAGES = 20_000
+"""Held-out images whose labels are counted; FastEval14k has 14,000."""
+_MOST_REASONS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSection:
+    """What the page says of a dataset.
+
+    Attributes:
+        root: Where it is.
+        manifest: None where it is gone, or was made again.
+        reasons: Rejected images and labels by reason, the most frequent first; None: unknown.
+    """
+
+    root: str
+    manifest: Manifest | None
+    reasons: tuple[tuple[str, int], ...] | None
+    charts: tuple[Chart, ...]
+
+
+def dataset_section(store: Store, run: str, problems: Problems) -> DatasetSection | None:
+    """The section of a run's page; None where the run has no description."""
+    description = problems.attempt(lambda: description_of(store, run))
+    if description is None:
+        return None
+    again = "manylabel preprocess CONFIG --output " + description.dataset
+    dataset = problems.attempt(lambda: dataset_of(store, run), again)
+    if dataset is None:
+        return DatasetSection(description.dataset, None, None, ())
+    charts = []
+    counts = problems.attempt(lambda: _cached(store, dataset, LABELS_NAME, _train_counts), again)
+    if counts is not None and len(counts):
+        charts.append(frequency_chart(counts))
+    labels = problems.attempt(lambda: _labels_an_image(store, dataset), again)
+    if labels is not None and len(labels):
+        title = "Labels of each held-out image"
+        charts.append(histogram("labels-an-image", title, labels, "labels"))
+    reasons = problems.attempt(lambda: _cached(store, dataset, REJECTED_NAME, _reasons), again)
+    if reasons:
+        charts.append(reasons_chart(reasons[:_MOST_REASONS]))
+    return DatasetSection(description.dataset, dataset.manifest, reasons, tuple(charts))
+
+
+def _cached(store: Store, dataset: Dataset, name: str, read: Callable[[Location], _T]) -> _T:
+    """What a file of a dataset says, kept while the file is the same if it is on this machine."""
+    path = dataset.root / name
+    if not is_local(path):
+        return read(path)
+    if not path.is_file():
+        raise TableError(f"{path}: no such file")
+    return store.cached(Path(path.path), read)
+
+
+def _train_counts(path: Location) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = read_table(path, LABELS_SCHEMA).column("train_count").to_numpy()
+    return counts
+
+
+def _reasons(path: Location) -> tuple[tuple[str, int], ...]:
+    with opened_table(path) as file:
+        reasons = file.read(columns=["reason"], use_threads=False).column("reason")
+    counted = pc.value_counts(reasons).to_pylist()
+    return tuple(sorted(((each["values"], each["counts"]) for each in counted), key=_by_count))
+
+
+def _by_count(reason: tuple[str, int]) -> tuple[int, str]:
+    return -reason[1], reason[0]
+
+
+def _labels_an_image(store: Store, dataset: Dataset) -> NDArray[np.int64]:
+    """Labels of held-out images, from the indexes of the first shards."""
+
+    def read(path: Location) -> NDArray[np.int64]:
+        counts = [np.zeros(0, np.int64)]
+        for shard in dataset.split(SplitName.HELDOUT).shards:
+            if sum(map(len, counts)) >= _MOST_IMAGES:
+                break
+            lists = dataset.read_index(shard).column("label_ids")
+            counts.append(pc.list_value_length(lists).to_numpy())
+        return np.concatenate(counts)
+
+    return _cached(store, dataset, MANIFEST_NAME, read)
