@@ -44,8 +44,10 @@ class Compared:
 def compared(store: Store, view: View, problems: Problems) -> Compared:
     """Reads `a` and `b` of an address; without `b` the reference is the champion.
 
+    Instead of `a`, `run` stands for the newest evaluation of a run.
+
     Raises:
-        BadAddress: one of them is no RUN@STEP, or there is no `a`.
+        BadAddress: one of them is no RUN@STEP, or there is neither `a` nor `run`.
         NotThere: there is no such run.
     """
     promotion = problems.attempt(
@@ -54,13 +56,25 @@ def compared(store: Store, view: View, problems: Problems) -> Compared:
     champion = None if promotion is None else promotion.candidate.name
     if champion is not None:
         view = view.with_defaults(b=str(champion))
-    candidate = evaluation_name("a", view.required("a", EXAMPLE))
+    candidate = _candidate(store, view)
     given = view.text("b")
     reference = None if given is None else evaluation_name("b", given)
     for each in (candidate, reference):
         if each is not None:
             store.run(each.run)
     return Compared(view, candidate, reference, champion)
+
+
+def _candidate(store: Store, view: View) -> EvaluationName:
+    run = view.text("run")
+    if run is None or view.text("a") is not None:
+        return evaluation_name("a", view.required("a", EXAMPLE))
+    paths = (store.run(run) / "evals").glob("*/*/summary.json")
+    steps = [int(path.parts[-3]) for path in paths if path.parts[-3].isdigit()]
+    if not steps:
+        command = f"manylabel evaluate {shlex.quote(str(store.root / run))}"
+        raise NotThere(f"{run} has no evaluation yet", command)
+    return EvaluationName(run, max(steps))
 
 
 def evaluate_command(store: Store, name: EvaluationName) -> str:

@@ -20,7 +20,12 @@ from manylabel.deploy.dashboard.pages.compared import (
 from manylabel.deploy.dashboard.pages.pictures import Picture, picture_of
 from manylabel.deploy.dashboard.pages.review_labels import ReviewLabels
 from manylabel.deploy.dashboard.pages.review_told import charts_of, told
-from manylabel.deploy.dashboard.pages.sides import moved_command, open_dataset, open_side
+from manylabel.deploy.dashboard.pages.sides import (
+    moved_command,
+    open_dataset,
+    open_side,
+    open_sides,
+)
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.view import View
 from manylabel.eval.config import MetricForm
@@ -47,7 +52,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
     directory = _written(store, pair, problems)
     command = review_command(store, pair.candidate, pair.reference)
     if directory is None:
-        return _unwritten(pair, command, problems)
+        return _unwritten(store, pair, command, problems)
     review = read_review(directory)
     form = pair.view.form or review.form
     view = pair.view.with_defaults(form=review.form)
@@ -104,15 +109,30 @@ def _is_of(review: Review, pair: Compared, settings: str) -> bool:
     return same and review.candidate.settings.startswith(settings)
 
 
-def _unwritten(pair: Compared, command: str, problems: Problems) -> Page:
-    """The page before a review was written."""
+def _unwritten(store: Store, pair: Compared, command: str, problems: Problems) -> Page:
+    """The page before a review was written: both values, and the command."""
+    try:
+        known = open_sides(store, pair, problems).all
+    except NotThere as error:
+        problems.add(error, error.command)
+        known = ()
+    if known:
+        view = pair.view.with_defaults(form=known[0].summary.config.form)
+        pair = replace(pair, view=view)
+    form = pair.view.form if known else None
+    headlines = [(each.name, each.summary.headline_of(form)) for each in known if form is not None]
     return Page(
         template="review.html",
         title=f"{pair.candidate} against {pair.reference}",
         view=pair.view,
-        data={"review": None, "command": command},
-        context={"pair": pair, "review": None, "command": command},
+        data={
+            "review": None,
+            "command": command,
+            "evaluations": {str(name): each.model_dump(mode="json") for name, each in headlines},
+        },
+        context={"pair": pair, "review": None, "command": command, "headlines": headlines},
         problems=problems.found,
+        form=form,
         trail=_trail(pair.view, pair),
     )
 

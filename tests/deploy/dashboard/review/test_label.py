@@ -188,6 +188,14 @@ def test_without_a_reference_the_label_is_shown_alone(reviewed):
     assert "Its held-out images" in page
 
 
+def test_a_run_stands_for_its_newest_evaluation(reviewed):
+    page = reviewed.get("/labels/1?run=new&b=old@100")
+    assert "Label in new step 200 against old step 100" in text_of(page.text)
+    (reviewed.root / "bare").mkdir()
+    assert reviewed.get("/labels/1?run=bare").status_code == 404
+    assert reviewed.get("/labels/1").status_code == 400
+
+
 def test_a_reference_that_cannot_be_compared_leaves_the_candidate(reviewed):
     page = reviewed.get("/labels/1?a=new@200&b=old@7")
     assert page.status_code == 200

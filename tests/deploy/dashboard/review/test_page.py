@@ -201,7 +201,23 @@ def test_before_a_review_is_written_the_page_names_the_command(reviewed):
     assert "Not reviewed yet" in answer.text
     expected = f"manylabel review {reviewed.root / 'new'} 100 --against old@100"
     assert expected in html.unescape(answer.text)
-    assert reviewed.get("/review.json?a=new@100&b=old@100").json()["review"] is None
+    data = reviewed.get("/review.json?a=new@100&b=old@100").json()
+    assert data["review"] is None
+    values = [each["value"] for each in data["evaluations"].values()]
+    for value in values:
+        assert f"<b>{value:.4f}</b>" in answer.text
+    assert len(values) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"), [("a=new@7&b=old@100", "new@7"), ("a=new@100&b=old@8", "old@8")]
+)
+def test_what_must_be_evaluated_before_a_review_is_told(reviewed, names, missing):
+    page = html.unescape(reviewed.get(f"/review?{names}").text)
+    run, _, step = missing.partition("@")
+    assert f"{missing} was not evaluated" in page
+    assert f"manylabel evaluate {reviewed.root / run} --step {step}" in page
+    assert "Not reviewed yet" in page
 
 
 def test_an_evaluation_made_again_since_is_told(reviewed):
