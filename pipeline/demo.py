@@ -7,15 +7,18 @@ from pathlib import Path
 from manylabel.eval.figures import contact_sheet, training_profile
 from manylabel.eval.samples import choose_samples
 from manylabel.eval.store.evaluations import predictions_path
+from manylabel.eval.store.promotions import newest_promotion
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.config import load_settings, override
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import evaluate_checkpoints
 from manylabel.pipeline.events import OnEvent, PartBegan, Preprocessed, Trained
 from manylabel.pipeline.preprocess import preprocess_with
+from manylabel.pipeline.promote import promote
+from manylabel.pipeline.review import review_run
 from manylabel.pipeline.train import train_with
 from manylabel.storage.dataset import Dataset
-from manylabel.trainer.runs.checkpoint import list_checkpoints
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 
 CATALOG = Path(__file__).resolve().parent.parent / "examples" / "openclipart" / "labels.csv"
 
@@ -29,6 +32,7 @@ class DemoReport:
         run: The trained run.
         profile: Picture of the metric over training.
         sheet: Picture of held-out images with their labels and predictions.
+        report: The newest checkpoint reviewed against the champion, as a page of its own.
         summaries: Of every checkpoint, oldest first.
     """
 
@@ -36,6 +40,7 @@ class DemoReport:
     run: Path
     profile: Path
     sheet: Path
+    report: Path
     summaries: list[EvaluationSummary]
 
 
@@ -66,4 +71,15 @@ def run_demo(output: Path, overrides: Sequence[str], on_event: OnEvent) -> DemoR
     profile, sheet = output / "training_profile.png", output / "contact_sheet.png"
     training_profile(summaries, profile)
     contact_sheet(choose_samples(dataset, predictions_path(run, checkpoints[-1].step)), sheet)
-    return DemoReport(output, run, profile, sheet, summaries)
+    report = output / "review.html"
+    _choose_champion(run, checkpoints, on_event)
+    review_run(run, checkpoints[-1].step, None, 0.0, report)
+    return DemoReport(output, run, profile, sheet, report, summaries)
+
+
+def _choose_champion(run: Path, checkpoints: Sequence[CheckpointInfo], on_event: OnEvent) -> None:
+    """The first checkpoint that has learnt something, so that there is one to compare with."""
+    if newest_promotion(run.parent) is not None:
+        return
+    first = next((each for each in checkpoints if each.step > 0), checkpoints[-1])
+    promote(run, first.step, "Demo: the first one after the untrained network", (), on_event)
