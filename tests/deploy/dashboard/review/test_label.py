@@ -203,6 +203,15 @@ def test_a_reference_that_cannot_be_compared_leaves_the_candidate(reviewed):
     assert ">was<" not in page.text
 
 
+def test_a_reference_on_other_images_is_not_compared(reviewed):
+    path = reviewed.evaluation(OLD) / "summary.json"
+    digest = reviewed.dataset.content_digest
+    path.write_text(path.read_text().replace(digest, digest[::-1]))
+    page = reviewed.get(ADDRESS.format(1)).text
+    assert "new@200 and old@100 are not comparable" in page
+    assert ">was<" not in page
+
+
 def test_predictions_that_were_dropped_are_told_with_their_reason(reviewed):
     drop_predictions(reviewed.root / "new", 200, "older than the newest 10")
     page = html.unescape(reviewed.get(ADDRESS.format(1)).text)

@@ -90,6 +90,15 @@ def test_bands_add_up_to_the_difference(reviewed):
         assert f"all labels: +{total:.4f}" in chart.description
 
 
+def test_bands_that_are_chance_are_said_not_to_be_shown(reviewed):
+    reviewed.write_review(EvaluationName("new", 100))
+    result = read_review(reviewed.review).headline
+    chance = [each.p_holm > 0.05 for each in result.bands]
+    assert any(chance)
+    told_of_bands = charts_of(read_review(reviewed.review), MetricForm.CLASS)[0].description
+    assert [part.endswith("not shown") for part in told_of_bands.split("; ")][:-1] == chance
+
+
 def test_all_labels_are_in_the_json_and_add_up_to_the_difference(reviewed):
     review = read_review(reviewed.review)
     for form in MetricForm:
