@@ -39,7 +39,12 @@ from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.store.evaluations import predictions_path, write_evaluation
 from manylabel.eval.store.history import build_history
 from manylabel.eval.store.names import EvaluationName
-from manylabel.eval.store.predictions import PredictionOrigin, ScoreKind, write_predictions
+from manylabel.eval.store.predictions import (
+    PredictionBatch,
+    PredictionOrigin,
+    ScoreKind,
+    write_predictions,
+)
 from manylabel.eval.store.promotions import (
     Evidence,
     FormEvidence,
@@ -177,8 +182,16 @@ def _write_run(folder: Path, shape: Shape, number: int) -> None:
                 score_kind=ScoreKind.LOGIT,
                 k=summary.config.k,
             )
-            batch = evaluations.predictions(model, image_ids)
-            write_predictions(predictions_path(run, model.step), [batch], origin)
+            whole = evaluations.predictions(model, image_ids)
+            batches = _in_batches(whole, summary.config.batch_size)
+            write_predictions(predictions_path(run, model.step), batches, origin)
+
+
+def _in_batches(whole: PredictionBatch, size: int) -> Iterator[PredictionBatch]:
+    """As an evaluation writes them: each is a row group of the file."""
+    for start in range(0, len(whole.image_ids), size):
+        rows = slice(start, start + size)
+        yield PredictionBatch(whole.image_ids[rows], whole.class_ids[rows], whole.scores[rows])
 
 
 def _dated(shape: Shape, number: int) -> Iterator[tuple[Model, datetime]]:
