@@ -1,5 +1,6 @@
 """Who may ask the server, and what browsers may do with its answers."""
 
+import hashlib
 import hmac
 import ipaddress
 import secrets
@@ -13,7 +14,6 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
-COOKIE = "manylabel-token"
 PARAMETER = "token"
 
 POLICY = (
@@ -66,6 +66,11 @@ class Access:
         except ValueError:
             return name in self.names
         return address.is_loopback or self.token is not None
+
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie: one for each token, as browsers tell hosts apart but not ports."""
+        return f"manylabel-{hashlib.sha256((self.token or '').encode()).hexdigest()[:12]}"
 
     def knows(self, token: str | None) -> bool:
         """Compares in the same time whatever the token is."""
@@ -120,18 +125,20 @@ class Guard:
             rest = urlencode([(name, value) for name, value in query if name != PARAMETER])
             path = scope["path"] if not scope["path"].startswith("//") else "/"
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-            answer.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict")
+            answer.set_cookie(
+                self._access.cookie, self._access.token, httponly=True, samesite="strict"
+            )
             return answer
-        return None if self._access.knows(_cookie(headers)) else self._refused
+        return None if self._access.knows(_cookie(headers, self._access.cookie)) else self._refused
 
 
-def _cookie(headers: Headers) -> str | None:
+def _cookie(headers: Headers, name: str) -> str | None:
     cookies = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:
         return None
-    return cookies[COOKIE].value if COOKIE in cookies else None
+    return cookies[name].value if name in cookies else None
 
 
 def _without_port(host: str) -> str:
