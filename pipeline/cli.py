@@ -351,6 +351,29 @@ def runs(
 
 
 @app.command()
+def dashboard(
+    root: Root = Path("runs"),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for any free one.")] = 8090,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on for others, such as 0.0.0.0; asks for a token."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MANYLABEL_TOKEN", help="What visitors must know; made and printed with --host."
+        ),
+    ] = None,
+) -> None:
+    """Show runs, evaluations and reviews as web pages; they only read."""
+    from manylabel.pipeline.dashboard import serve_dashboard
+
+    serve_dashboard(
+        root, host, port, token, lambda url: typer.echo(f"{url}  (Ctrl-C ends the dashboard)")
+    )
+
+
+@app.command()
 def demo(
     output: Annotated[
         Path,

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
+SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg")
 # What other distributions install at the top level; a published one has a `trainer`.
 FOREIGN = ("trainer", "eval", "preprocessing", "pipeline", "deploy", "storage")
 
@@ -36,9 +37,7 @@ def test_a_wheel_has_every_module_below_one_name(wheel):
         names = set(archive.namelist())
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"manylabel"}
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
-    ours = {
-        f"manylabel/{path.relative_to(ROOT)}" for path in files if path.suffix in (".py", ".yaml")
-    }
+    ours = {f"manylabel/{path.relative_to(ROOT)}" for path in files if path.suffix in SUFFIXES}
     assert ours | {"manylabel/__init__.py", "manylabel/py.typed"} == {
         name for name in names if name.startswith("manylabel/")
     }
