@@ -179,6 +179,10 @@ def test_probabilities_next_to_1_are_told_apart(write, dataset, ours):
     assert scored(write(columns_of(probabilities)), dataset).scores == ours().scores
 
 
+def test_scores_below_0_are_no_probabilities(write, dataset, ours):
+    assert scored(write(columns_of(LOGITS - 50)), dataset).scores == ours().scores
+
+
 def test_0_and_1_are_probabilities_too(write, dataset):
     certain = (LOGITS > 0).astype(float)
     summary = scored(write(columns_of(certain)), dataset)
@@ -312,7 +316,8 @@ def test_wrong_settings_and_places(write, dataset, tmp_path, capsys):
 def test_predictions_that_say_that_they_are_of_another_dataset(tmp_path, dataset, capsys):
     path = tmp_path / "predictions.parquet"
     class_ids, scores = ranked(LOGITS)
-    batch = PredictionBatch(IDS, class_ids.astype(np.int32), scores.astype(np.float32))
+    scores = sigmoid(scores).astype(np.float32)  # Such numbers may be anything else.
+    batch = PredictionBatch(IDS, class_ids.astype(np.int32), scores)
     for digest in ("0123" * 16, dataset.content_digest):
         origin = PredictionOrigin(
             dataset_digest=digest,
@@ -327,6 +332,8 @@ def test_predictions_that_say_that_they_are_of_another_dataset(tmp_path, dataset
             written = read_origin(predictions_path(*place))
             assert written is not None
             assert written.score_kind is ScoreKind.LOG_PROBABILITY
+            (kept,) = read_predictions(predictions_path(*place), 100)
+            assert (kept.scores == scores).all()
         else:
             assert "received those for the dataset of content 012301230123" in told(
                 capsys, path, dataset
@@ -382,6 +389,9 @@ def test_no_more_than_k_are_kept(write, dataset, tmp_path):
     scored(write(columns_of()), dataset, place, ["eval.k=2", "eval.precision_at=[1]"])
     (batch,) = read_predictions(predictions_path(*place), 100)
     assert batch.class_ids.shape == (IMAGES, 2)
+    scored(write(columns_of()), dataset, place)  # Two do not suffice.
+    (batch,) = read_predictions(predictions_path(*place), 100)
+    assert batch.class_ids.shape == (IMAGES, 6)
 
 
 def test_wrong_predictions_leave_nothing_behind(write, dataset, tmp_path, capsys):
