@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from manylabel.eval.config import EvalConfig, WeightKind
 
 _DIGITS = 12
-_NO_RESULT = {"batch_size", "form", "keep_predictions"}
+NO_RESULT = {"batch_size", "form", "keep_predictions"}
+"""Keys of `eval` that change no result."""
 
 
 def settings_key(config: EvalConfig, raw_weights: NDArray[np.float64]) -> str:
@@ -24,6 +25,6 @@ def settings_key(config: EvalConfig, raw_weights: NDArray[np.float64]) -> str:
     weights: dict[str, str] = {"kind": config.weights.kind}
     if config.weights.kind is WeightKind.CSV:
         weights["values"] = hashlib.sha256(raw_weights.astype("<f8").tobytes()).hexdigest()
-    parts = config.model_dump(mode="json", exclude=_NO_RESULT | {"weights"}) | {"weights": weights}
+    parts = config.model_dump(mode="json", exclude=NO_RESULT | {"weights"}) | {"weights": weights}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{config.weights.kind}-{digest[:_DIGITS]}"

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from manylabel.eval.errors import EvaluationError
+from manylabel.eval.settings import NO_RESULT
 from manylabel.eval.store.evaluations import evaluated_steps, read_summaries
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.errors import DocumentError
 
-# They change no result.
-_NO_RESULT = {"batch_size", "form", "keep_predictions"}
 _DIGITS = 12
 
 
@@ -155,7 +154,7 @@ def _differences(one: EvaluationSummary, other: EvaluationSummary) -> list[tuple
         return [("dataset", one.dataset.content_digest, other.dataset.content_digest)]
     if one.settings == other.settings:
         return []
-    trees = [each.config.model_dump(mode="json", exclude=_NO_RESULT) for each in (one, other)]
+    trees = [each.config.model_dump(mode="json", exclude=NO_RESULT) for each in (one, other)]
     found = [(key, a, b) for (key, a), (_, b) in zip(*map(_flat, trees), strict=True) if a != b]
     # A table of weights counts by its values, not by where it lies.
     path = one.config.weights.csv
