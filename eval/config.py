@@ -119,8 +119,8 @@ class EvalConfig(BaseModel):
     keep_predictions: int | None = Field(
         20,
         ge=1,
-        description="Checkpoints of a run whose predictions stay, the newest ones; none: all. 14,000 "
-        "images are 11 MB. Those of champions and of reviewed checkpoints stay beside them.",
+        description="Checkpoints of a run whose predictions stay, the newest ones; none: all. "
+        "14,000 images are 11 MB. Those of champions and reviewed checkpoints stay beside them.",
     )
 
     @field_validator("precision_at")

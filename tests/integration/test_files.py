@@ -42,6 +42,8 @@ SECTIONS = {
     "runs/first/evals/*/predictions.parquet": "evals/00001200/predictions.parquet",
     "runs/first/evals/*/.lock": "Run",
     "runs/first/evals/*/*/*": "evals/00001200/SETTINGS/",
+    "runs/reviews/*/*": "reviews/DIGEST/",
+    "runs/promotions/*": "promotions/00000001.json",
     "model/labels.parquet": "labels.parquet",
     "model/export.json": "Exported model",
     "model/model.keras": "Exported model",
@@ -69,6 +71,8 @@ def folder(small_demo, exported_demo, tmp_path_factory):
     (root / "runs").mkdir()
     (root / "dataset").symlink_to(small_demo.output / "dataset")
     (root / "runs" / "first").symlink_to(small_demo.output / "run")
+    for name in ("reviews", "promotions"):
+        (root / "runs" / name).symlink_to(small_demo.output / name)
     (root / "model").symlink_to(exported_demo)
     return root
 
@@ -76,7 +80,7 @@ def folder(small_demo, exported_demo, tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(folder):
     found = []
-    for top in ("dataset", "runs/first", "model"):
+    for top in ("dataset", "runs/first", "runs/reviews", "runs/promotions", "model"):
         real = (folder / top).resolve()
         found += [
             PurePath(top) / path.relative_to(real) for path in real.rglob("*") if path.is_file()
