@@ -85,7 +85,7 @@ def _without_each(
         By how much each image that has the label raises it, float64 [P]; and, by label, the sum of
         squares of the same over the images that lack it, float64 [C].
     """
-    order = np.lexsort((-side.gains, -side.scores, class_ids))
+    order = np.lexsort((-side.scores, class_ids))  # not found: NaN, last
     label, gain = class_ids[order], side.gains[order]
     rankings = _Segments(label, counts)
     place, images = rankings.place, counts[label]

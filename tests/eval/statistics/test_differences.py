@@ -53,6 +53,12 @@ def test_p_flips_whole_groups():
     assert image_difference(a, np.zeros(500), groups).p_value == 2 / 32
 
 
+def test_p_weighs_a_group_by_its_images():
+    """Sums 3, -1 and -1.5: no signs give less than their 0.5. Of means, 1, -1 and -1.5, two do."""
+    a, groups = np.array([1.0, 1.0, 1.0, -1.0, -1.5]), np.array([0, 0, 0, 1, 2])
+    assert image_difference(a, np.zeros(5), groups).p_value == 1.0
+
+
 def test_a_checkpoint_against_itself_is_exactly_0(random, near_duplicates):
     values, groups = random.random(1_000), near_duplicates(1_000)
     values[::7] = np.nan

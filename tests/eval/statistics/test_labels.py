@@ -118,6 +118,17 @@ def test_counts():
     assert tests.p[6] == 2 / 2**8
 
 
+def test_a_false_discovery_rate_of_a_tenth_is_shown():
+    """Each p is 2 / 2^8 and 16 such of 192 labels have q = 2 / 2^8 * 192 / 16 = 0.094."""
+    moved, still = np.ones(8), np.zeros(8)
+    outcome = outcome_of([moved] * 16 + [still] * 176)
+    assert outcome.q[0] == pytest.approx(0.09375)
+    assert outcome.shown_better == 16
+    more = outcome_of([moved] * 16 + [still] * 192)
+    assert more.q[0] == pytest.approx(2 / 2**8 * 208 / 16)  # 0.102
+    assert more.shown_better == 0
+
+
 def test_order_of_rows_does_not_matter(random):
     class_ids = random.integers(0, 6, 300).astype(np.int32)
     image_rows = random.permutation(300).astype(np.int32)
