@@ -129,8 +129,8 @@ def label_tests(
     Student's t test over the groups' sums.
 
     Not for the gains of the class form (`class_labels`): one wrong image above all those of a label
-    lowers all their gains, so that they are not independent. This test would then reject true
-    nulls in 12 to 35 of 100 labels.
+    lowers all their gains, so that they are not independent. Of labels that do not differ, this
+    test would then reject 12 to 35% at a level of 5%.
 
     Args:
         class_ids: int32 [P], of each held-out label.

@@ -63,7 +63,7 @@ def covers(estimate, target):
 
 
 def test_class_interval_covers_and_its_difference_errs_as_often_as_it_says(random, near_duplicates):
-    """500 sets of 1,000 images, two equally good models.
+    """500 sets of 1,000 images, two equally good models: 95.0%, and 4.0% told apart.
 
     The target is the mean over sets of this size, on which the level of average precision depends.
     """
