@@ -1,0 +1,161 @@
+"""Commands that say how good checkpoints are, and which one is the champion."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from manylabel.pipeline.commands.options import (
+    EvalOverrides,
+    Margin,
+    Run,
+    local_path,
+    new_terminal,
+    report,
+)
+
+
+def evaluate(
+    run: Run,
+    step: Annotated[
+        str,
+        typer.Option(
+            metavar="N|latest|best|new|all",
+            help="Which checkpoints: new, those without an evaluation; all shows the others too.",
+        ),
+    ] = "latest",
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|URI", help="Where the run's dataset is now, if it was moved."),
+    ] = None,
+    overrides: EvalOverrides = None,
+) -> None:
+    """Score checkpoints on the held-out images by weighted MAP@100."""
+    from manylabel.pipeline.evaluate import evaluate_run
+
+    terminal = new_terminal()
+    terminal.show_evaluations(evaluate_run(run, step, dataset, overrides or [], terminal.on_event))
+
+
+def compare(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="RUN or RUN@STEP; without a step, the run's newest evaluation.",
+        ),
+    ],
+    reference: Annotated[
+        str, typer.Argument(metavar="REFERENCE", help="Likewise: what it is held against.")
+    ],
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit with 0 if the candidate is better, 10 if that is not shown, 11 if it is "
+            "worse, 12 if the two cannot be compared.",
+        ),
+    ] = False,
+    margin: Margin = 0.0,
+    form: Annotated[
+        Literal["image", "class"] | None,
+        typer.Option(help="The headline's; without it, that of the candidate's settings."),
+    ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which evaluations, where checkpoints have several: e.g. uniform, or the whole "
+            "name of a folder below evals/STEP/.",
+        ),
+    ] = None,
+) -> int:
+    """Is one checkpoint better than another, and on which labels? Writes nothing."""
+    from manylabel.eval.review.pair import NotComparable
+    from manylabel.pipeline.review import EXIT_CODES, NOT_COMPARABLE, compare_evaluations
+
+    try:
+        tables = compare_evaluations(candidate, reference, settings, margin, form)
+    except NotComparable as error:
+        if not check:
+            raise
+        report(str(error))
+        return NOT_COMPARABLE
+    new_terminal().show_comparison(tables)
+    return EXIT_CODES[tables.review.headline.verdict] if check else 0
+
+
+def review(
+    run: Run,
+    step: Annotated[int, typer.Argument(metavar="STEP", help="An evaluated checkpoint.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN@STEP", help="Of the same folder; without it, the champion."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=local_path, help="A report that opens without network, .html."
+        ),
+    ] = None,
+    margin: Margin = 0.0,
+) -> None:
+    """Review a checkpoint: may it be promoted?"""
+    from manylabel.pipeline.review import review_run
+
+    new_terminal().show_review(review_run(run, step, against, margin, output))
+
+
+def score(
+    predictions: Annotated[
+        str,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Parquet file or URI; docs/files.md has its columns."
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(metavar="DIR|URI", help="Whose held-out images were predicted.")
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=local_path,
+            help="A folder beside the runs, to be compared and shown with them; needs --step.",
+        ),
+    ] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Under which number, with --run.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Training images that the model had seen.")
+    ] = 0,
+    overrides: EvalOverrides = None,
+) -> None:
+    """Score any model's predictions for the held-out images by the same rules."""
+    from manylabel.pipeline.score import score_predictions
+
+    if (run is None) != (step is None):
+        raise typer.BadParameter("expected both --run and --step, or neither")
+    place = None if run is None or step is None else (run, step)
+    terminal = new_terminal()
+    summary = score_predictions(
+        predictions, dataset, place, samples, overrides or [], terminal.on_event
+    )
+    terminal.show_evaluations([summary])
+
+
+def promote(
+    run: Run,
+    step: Annotated[int, typer.Option(help="Which checkpoint.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the decision.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Promote although this check fails. May be repeated."),
+    ] = None,
+) -> None:
+    """Make a checkpoint the champion: reviewed against the one before, and recorded."""
+    from manylabel.pipeline.promote import promote as promote_checkpoint
+
+    terminal = new_terminal()
+    terminal.show_promotion(
+        promote_checkpoint(run, step, reason, override or [], terminal.on_event)
+    )

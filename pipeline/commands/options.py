@@ -1,0 +1,52 @@
+"""What several commands share: arguments, the terminal, how a problem is told."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from manylabel.pipeline.terminal import Terminal
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="YAML file of settings, or a preset's name.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. trainer.input.batch_size=16. May be repeated.",
+    ),
+]
+EvalOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of eval, e.g. eval.k=10."),
+]
+
+
+def local_path(path: str | Path) -> Path:
+    """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket". Defaults come as Path."""
+    if "://" in str(path):
+        raise typer.BadParameter(f"expected a local path, received {path}")
+    return Path(path)
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", parser=local_path, help="Directory of a run.")]
+Margin = Annotated[
+    float, typer.Option(min=0, metavar="M", help="The least difference that matters.")
+]
+Root = Annotated[Path, typer.Argument(metavar="[ROOT]", parser=local_path, help="Folder of runs.")]
+
+
+def new_terminal() -> "Terminal":
+    """Where a command shows everything."""
+    from manylabel.pipeline.terminal import Terminal
+
+    return Terminal()
+
+
+def report(*problems: str) -> None:
+    """Tells what is wrong, a line each."""
+    for problem in problems:
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem}", err=True)
