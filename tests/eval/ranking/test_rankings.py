@@ -59,6 +59,11 @@ def test_within_an_image_equal_scores_go_by_class_id():
     assert measured.positives.rank.tolist() == [1, 1]
 
 
+def test_rows_say_which_image_it_is():
+    measured = measure_two_images(collected([1, 0], [[0, 3], [2, 1]], [[2, 1], [2, 1]]))
+    assert measured.positives.rank.tolist() == [0, 1]
+
+
 def test_infinite_scores_are_scores():
     scores = [[np.inf, 0], [1, -np.inf]]
     measured = measure_two_images(collected([0, 1], [[1, 0], [1, 0]], scores))
