@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
-from scipy.stats import false_discovery_control
 
 from manylabel.eval.statistics.sign_flips import EXACT_TERMS, exact_flip_p
 
@@ -40,6 +39,9 @@ class LabelTests:
         testable = ~np.isnan(p)
         q = np.full(len(p), np.nan)
         if testable.any():
+            # Here: it takes 55 MB and a second to load, which readers of tests do without.
+            from scipy.stats import false_discovery_control
+
             q[testable] = false_discovery_control(p[testable])
         shown = q <= FALSE_DISCOVERY_RATE
         return cls(
