@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock setup.cfg pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench screenshots lock clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install the locked environment into .venv (PYTHON=... picks the interpreter).
 
@@ -34,6 +34,9 @@ check: setup ## Check format, lint and types.
 
 bench: setup ## Run every benchmark in benchmarks/.
 	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+screenshots: setup ## Make the dashboard's pictures in docs/ from demo-output/ (needs chromium).
+	$(BIN)/python -m docs.screenshots demo-output
 
 lock: setup ## Write requirements.lock anew from setup.cfg.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --extra dev \
