@@ -11,8 +11,9 @@ from manylabel.deploy.dashboard.pages.pictures import Picture, picture_of
 from manylabel.deploy.dashboard.pages.rankings import (
     Instead,
     near_hits,
+    near_rows,
     predicted_instead,
-    read_rankings,
+    read_label_rankings,
     without_label,
 )
 from manylabel.deploy.dashboard.pages.sides import Side
@@ -61,12 +62,12 @@ def confusions_of(
     """
     ids = heldout.column("image_id")
     rankings = problems.attempt(
-        lambda: read_rankings(side.run_dir, side.name.step, ids), side.command
+        lambda: read_label_rankings(side.run_dir, side.name.step, ids, class_id), side.command
     )
-    positives = side.columns("positives", ("image_row", "rank"), problems)
+    positives = side.rows("positives", ("image_row", "rank"), near_rows, problems)
     if rankings is None or positives is None:
         return None
-    found, near = without_label(rankings, class_id, images.image_rows)
+    found, near = without_label(rankings, images.image_rows)
     hits = near_hits(positives, heldout.num_rows)
     instead = predicted_instead(rankings, hits, images.image_rows, images.candidate)
     names = classes.column("name")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from manylabel.deploy.dashboard.pages.image_labels import (
     ImageLabel,
     correction,
     image_labels,
-    labels_of,
+    rows_of_image,
 )
 from manylabel.deploy.dashboard.pages.pictures import Picture, breakable, image_name, picture_of
 from manylabel.deploy.dashboard.pages.rankings import read_ranking
@@ -199,15 +200,15 @@ def _labels(
     form: MetricForm,
     problems: Problems,
 ) -> list[ImageLabel]:
-    # Not `score`: a whole table takes a third longer.
     columns = (
         "class_id",
         "image_row",
         "rank",
         "gain" if form is MetricForm.IMAGE else "class_gain",
     )
-    tables = [side.columns("positives", columns, problems) for side in sides.all]
-    own, *others = [None if each is None else labels_of(each, row) for each in tables]
+    own, *others = (
+        side.rows("positives", columns, partial(rows_of_image, row), problems) for side in sides.all
+    )
     if own is None or classes is None:
         return []
     return image_labels(own, others[0] if others else None, classes, form, facts.counted)

@@ -34,9 +34,9 @@ class ImageLabel:
     contribution: float | None
 
 
-def labels_of(positives: pa.Table, image_row: int) -> pa.Table:
-    """An image's rows of a whole positives.parquet, by class."""
-    return positives.filter(pc.equal(positives.column("image_row"), image_row))
+def rows_of_image(image_row: int, positives: pa.RecordBatch) -> pa.BooleanArray:
+    """Which rows of positives.parquet, or of a part of it, are an image's."""
+    return pc.equal(positives.column("image_row"), image_row)
 
 
 def image_labels(
@@ -53,7 +53,7 @@ def image_labels(
     Summed over all images and labels both are the difference.
 
     Args:
-        candidate: From `labels_of`.
+        candidate: An image's rows of positives.parquet, by class.
         reference: Likewise; None without a reference.
         classes: The candidate's classes.parquet.
         counted: I, images that the image form counts.

@@ -1,7 +1,7 @@
 """What was predicted for held-out images: the rankings of predictions.parquet, as they are kept.
 
-The file is read column by column and not checked again, which took longer than the page may: it was
-checked when it was written, and its pages have checksums.
+The file is read a piece at a time, of which little is kept, and not checked again, which took
+longer than a page may: it was checked when it was written, and its pages have checksums.
 """
 
 from dataclasses import dataclass
@@ -23,20 +23,26 @@ NEAR = 10
 SHOWN = 8
 """Images, or labels, that a page shows of each kind."""
 
+_PIECE = 2_048  # Images; whole, 14,000 of them with 100 predictions each take 60 MB.
+
 
 @dataclass(frozen=True, eq=False)
-class Rankings:
-    """The k best classes of N images.
+class LabelRankings:
+    """The best classes of N images, and the S places where one label is ranked.
 
     Attributes:
         image_rows: int64 [N], rows of the dataset's held-out images.
-        class_ids: int32 [N, k], best first.
-        scores: float32 [N, k].
+        near: int32 [N, 10], their ten best classes, or k where that is less.
+        seen_rows: int64 [S], images that have the label among their k best.
+        seen_ranks: int64 [S], its rank there, from 1.
+        seen_scores: float32 [S].
     """
 
     image_rows: NDArray[np.int64]
-    class_ids: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    near: NDArray[np.int32]
+    seen_rows: NDArray[np.int64]
+    seen_ranks: NDArray[np.int64]
+    seen_scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,10 @@ class Ranked:
     score: float
 
 
-def read_rankings(run_dir: Path, step: int, image_ids: pa.ChunkedArray) -> Rankings:
-    """All rankings of a checkpoint.
+def read_label_rankings(
+    run_dir: Path, step: int, image_ids: pa.ChunkedArray, class_id: int
+) -> LabelRankings:
+    """The rankings of a checkpoint, as far as they say something of a label.
 
     Args:
         image_ids: Of the dataset's held-out images, by row.
@@ -84,15 +92,29 @@ def read_rankings(run_dir: Path, step: int, image_ids: pa.ChunkedArray) -> Ranki
         TableError: the file is damaged.
     """
     path = _path(run_dir, step)
+    ids, near, places, ranks, scores = [], [], [], [], []
+    images = 0
     with opened_table(path) as file:
-        table = file.read(columns=["image_id", "class_ids", "scores"], use_threads=False)
-    rows = pc.index_in(table.column("image_id"), value_set=image_ids.combine_chunks())
-    if rows.null_count:
+        columns = ["image_id", "class_ids", "scores"]
+        for piece in file.iter_batches(_PIECE, columns=columns, use_threads=False):
+            class_ids = _matrix(path, piece.column("class_ids"))
+            rows, columns_seen = np.nonzero(class_ids == class_id)
+            ids.append(piece.column("image_id"))
+            near.append(class_ids[:, :NEAR].copy())
+            places.append(rows + images)
+            ranks.append(columns_seen + 1)
+            scores.append(_matrix(path, piece.column("scores"))[rows, columns_seen])
+            images += len(piece)
+    found = pc.index_in(pa.chunked_array(ids), value_set=image_ids.combine_chunks())
+    if found.null_count:
         raise EvaluationError(f"{path}: has images that are not in the dataset's held-out split")
-    return Rankings(
-        np.asarray(rows.to_numpy(), dtype=np.int64),
-        _matrix(path, table.column("class_ids")),
-        _matrix(path, table.column("scores")),
+    image_rows = np.asarray(found.to_numpy(), dtype=np.int64)
+    return LabelRankings(
+        image_rows,
+        np.concatenate(near),
+        image_rows[np.concatenate(places)],
+        np.concatenate(ranks),
+        np.concatenate(scores),
     )
 
 
@@ -113,44 +135,52 @@ def read_ranking(run_dir: Path, step: int, image_id: str, count: int) -> list[Ra
         while row >= first + file.metadata.row_group(group).num_rows:
             first += file.metadata.row_group(group).num_rows
             group += 1
-        found = file.read_row_group(group, columns=["class_ids", "scores"], use_threads=False)
-    place = found.slice(row - first, 1).to_pylist()[0]
-    pairs = zip(place["class_ids"][:count], place["scores"][:count], strict=True)
+        pieces = file.iter_batches(
+            _PIECE, row_groups=[group], columns=["class_ids", "scores"], use_threads=False
+        )
+        for piece in pieces:
+            if row < first + len(piece):
+                found = piece.slice(row - first, 1).to_pylist()[0]
+                break
+            first += len(piece)
+    pairs = zip(found["class_ids"][:count], found["scores"][:count], strict=True)
     return [Ranked(class_id, score) for class_id, score in pairs]
+
+
+def near_rows(positives: pa.RecordBatch) -> pa.BooleanArray:
+    """Which held-out labels are among the ten best of their images."""
+    return pc.less_equal(positives.column("rank"), NEAR)
 
 
 def near_hits(positives: pa.Table, images: int) -> NDArray[np.bool_]:
     """Which of the ten best places hold labels of their images, bool [images, 10] by image row.
 
     Args:
-        positives: `image_row` and `rank` of every held-out label of the evaluation.
+        positives: `image_row` and `rank` of the held-out labels that `near_rows` keeps.
     """
-    near = positives.filter(pc.less_equal(positives.column("rank"), NEAR))
     hits = np.zeros((images, NEAR), dtype=bool)
-    hits[near.column("image_row").to_numpy(), near.column("rank").to_numpy() - 1] = True
+    hits[positives.column("image_row").to_numpy(), positives.column("rank").to_numpy() - 1] = True
     return hits
 
 
 def without_label(
-    rankings: Rankings, class_id: int, image_rows: NDArray[np.int64]
+    rankings: LabelRankings, image_rows: NDArray[np.int64]
 ) -> tuple[list[Found], int]:
-    """Images that do not have a label and have it among their best: highest score first; and how
+    """Images that do not have the label and have it among their best: highest score first; and how
     many have it among their ten best.
 
     Args:
         image_rows: int64 [M], images of the label.
     """
-    places, ranks = np.nonzero(rankings.class_ids == class_id)
-    wrong = ~np.isin(rankings.image_rows[places], image_rows)
-    places, ranks = places[wrong], ranks[wrong]
-    rows, scores = rankings.image_rows[places], rankings.scores[places, ranks]
-    order = np.lexsort((rows, ranks, -scores))
-    found = [Found(int(rows[i]), int(ranks[i]) + 1) for i in order[:SHOWN]]
-    return found, int(np.count_nonzero(ranks < NEAR))
+    wrong = ~np.isin(rankings.seen_rows, image_rows)
+    rows, ranks = rankings.seen_rows[wrong], rankings.seen_ranks[wrong]
+    order = np.lexsort((rows, ranks, -rankings.seen_scores[wrong]))[:SHOWN]
+    found = [Found(int(rows[i]), int(ranks[i])) for i in order]
+    return found, int(np.count_nonzero(ranks <= NEAR))
 
 
 def predicted_instead(
-    rankings: Rankings,
+    rankings: LabelRankings,
     hits: NDArray[np.bool_],
     image_rows: NDArray[np.int64],
     ranks: NDArray[np.int64],
@@ -165,8 +195,8 @@ def predicted_instead(
         image_rows: int64 [M], images of the label.
         ranks: int64 [M], the label's ranks in them; 0: not found.
     """
-    depth = min(NEAR, rankings.class_ids.shape[1])
-    near = rankings.class_ids[:, :depth]
+    near = rankings.near
+    depth = near.shape[1]
     wrong = ~hits[rankings.image_rows, :depth]
     own_rank = np.zeros(len(hits), dtype=np.int64)
     own_rank[image_rows] = np.where(ranks > 0, ranks, np.iinfo(np.int64).max)
@@ -194,13 +224,12 @@ def _path(run_dir: Path, step: int) -> UPath:
     return path
 
 
-def _matrix(path: UPath, lists: pa.ChunkedArray) -> NDArray:
+def _matrix(path: UPath, lists: pa.ListArray) -> NDArray:
     """[N, k] of lists that are equally long."""
-    values = lists.combine_chunks()
-    flat = values.flatten().to_numpy()
-    if len(values) == 0 or len(flat) % len(values):
+    flat = lists.flatten().to_numpy()
+    if len(flat) % len(lists):
         raise EvaluationError(
             f"{path}: expected as many predictions for every image, received {len(flat)} for "
-            f"{len(values)} images"
+            f"{len(lists)} images"
         )
-    return np.asarray(flat).reshape(len(values), -1)
+    return np.asarray(flat).reshape(len(lists), -1)

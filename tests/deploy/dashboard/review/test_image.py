@@ -11,7 +11,7 @@ from manylabel.deploy.dashboard.pages.image_labels import (
     ImageLabel,
     correction,
     image_labels,
-    labels_of,
+    rows_of_image,
 )
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.store import read_review, read_review_images
@@ -32,10 +32,11 @@ def text_of(page: str) -> str:
 
 
 def labels_in(reviewed, row, form):
-    new, old = (
-        labels_of(read_positives(reviewed.root / each.run, each.step, reviewed.settings), row)
+    tables = [
+        read_positives(reviewed.root / each.run, each.step, reviewed.settings)
         for each in (NEW, OLD)
-    )
+    ]
+    new, old = (table.filter(rows_of_image(row, table)) for table in tables)
     classes = read_classes(reviewed.root / "new", 200, reviewed.settings)
     images = read_images(reviewed.root / "new", 200, reviewed.settings)
     counted = len(images) - images.column("weighted_average_precision").null_count

@@ -7,13 +7,15 @@ import re
 from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from manylabel.deploy.dashboard.pages.rankings import (
     NEAR,
     near_hits,
+    near_rows,
     predicted_instead,
-    read_rankings,
+    read_label_rankings,
     without_label,
 )
 from manylabel.eval.store.evaluations import (
@@ -45,30 +47,44 @@ def precision_in_class(reviewed, name, class_id):
     )
 
 
-@pytest.fixture
-def rankings(reviewed):
+def rankings_of(reviewed, class_id):
     ids = reviewed.dataset.heldout_images().column("image_id")
-    return read_rankings(reviewed.root / "new", 200, ids)
+    return read_label_rankings(reviewed.root / "new", 200, ids, class_id)
 
 
-def test_rankings_are_those_of_their_images_in_any_order_of_the_file(reviewed, rankings):
+def test_rankings_are_those_of_their_images_in_any_order_of_the_file(reviewed, monkeypatch):
+    monkeypatch.setattr("manylabel.deploy.dashboard.pages.rankings._PIECE", 7)
+    rankings = rankings_of(reviewed, 3)
     expected = reviewed.rankings[NEW]
     assert sorted(rankings.image_rows.tolist()) == list(range(len(expected)))
     assert (rankings.image_rows != np.arange(len(expected))).any()
     for place, row in enumerate(rankings.image_rows):
-        assert rankings.class_ids[place].tolist() == expected[row].tolist()
+        assert rankings.near[place].tolist() == expected[row].tolist()
+    seen = {
+        row: rank
+        for row, ranking in enumerate(expected.tolist())
+        for rank in range(1, 7)
+        if ranking[rank - 1] == 3
+    }
+    places = zip(rankings.seen_rows.tolist(), rankings.seen_ranks.tolist(), strict=True)
+    assert dict(places) == seen
 
 
 @pytest.mark.parametrize("class_id", [0, 3, 9])
-def test_images_without_the_label_that_rank_it(reviewed, rankings, class_id):
+def test_images_without_the_label_that_rank_it(reviewed, class_id):
+    path = predictions_path(reviewed.root / "new", 200)
+    rows = {
+        each: row
+        for row, each in enumerate(reviewed.dataset.heldout_images().column("image_id").to_pylist())
+    }
     expected = []
-    for place, row in enumerate(rankings.image_rows.tolist()):
-        ranking = rankings.class_ids[place].tolist()
-        if class_id in ranking and class_id not in reviewed.labels[row]:
-            rank = ranking.index(class_id)
-            expected.append((-float(rankings.scores[place, rank]), row, rank + 1))
-    rows = np.array([row for row, labels in enumerate(reviewed.labels) if class_id in labels])
-    found, near = without_label(rankings, class_id, rows)
+    for each in pq.read_table(path).to_pylist():
+        row = rows[each["image_id"]]
+        if class_id in each["class_ids"] and class_id not in reviewed.labels[row]:
+            rank = each["class_ids"].index(class_id)
+            expected.append((-each["scores"][rank], row, rank + 1))
+    own = np.array([row for row, labels in enumerate(reviewed.labels) if class_id in labels])
+    found, near = without_label(rankings_of(reviewed, class_id), own)
     assert expected
     assert [(each.image_row, each.rank) for each in found] == [
         (row, rank) for _, row, rank in sorted(expected)[:8]
@@ -77,7 +93,7 @@ def test_images_without_the_label_that_rank_it(reviewed, rankings, class_id):
 
 
 @pytest.mark.parametrize("class_id", [0, 3, 9])
-def test_what_is_predicted_instead(reviewed, rankings, class_id):
+def test_what_is_predicted_instead(reviewed, class_id):
     positives = read_positives(reviewed.root / "new", 200, reviewed.settings)
     own = read_positives(reviewed.root / "new", 200, reviewed.settings, class_id)
     rows = own.column("image_row").to_numpy().astype(np.int64)
@@ -95,8 +111,8 @@ def test_what_is_predicted_instead(reviewed, rankings, class_id):
         each: here[each] - len(rows) * everywhere[each] / len(reviewed.labels) for each in here
     }
     expected = sorted((each for each in here if excess[each] > 0), key=lambda each: -excess[each])
-    hits = near_hits(positives.select(["image_row", "rank"]), len(reviewed.labels))
-    found = predicted_instead(rankings, hits, rows, ranks)
+    hits = near_hits(positives.filter(near_rows(positives)), len(reviewed.labels))
+    found = predicted_instead(rankings_of(reviewed, class_id), hits, rows, ranks)
     assert {each.class_id for each in found} == set(expected[:8])
     for each in found:
         assert each.images == here[each.class_id]
@@ -274,4 +290,4 @@ def test_predictions_of_another_dataset_are_refused(reviewed):
     assert path.read_bytes() != other.read_bytes()
     ids = reviewed.dataset.heldout_images().column("image_id").slice(1)
     with pytest.raises(Exception, match="not in the dataset's held-out split"):
-        read_rankings(reviewed.root / "new", 200, ids)
+        read_label_rankings(reviewed.root / "new", 200, ids, 1)
