@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,9 @@ def create_app(store: Store, access: Access) -> Starlette:
     )
 
 
+@cache
 def environment() -> Environment:
-    """The templates, with autoescaping; a misspelt name is an error, not an empty place."""
+    """The templates, compiled once, autoescaping; a misspelt name is an error, no empty place."""
     made = Environment(
         loader=PackageLoader("manylabel.deploy.dashboard"),
         autoescape=True,

@@ -199,7 +199,7 @@ def read_histories(
     Args:
         only: Read this run's and the champion's alone.
     """
-    promotions = tuple(read_promotions(store.root, lambda error: problems.add(error)))
+    promotions = problems.attempt(lambda: tuple(read_promotions(store.root, problems.add))) or ()
     champion = problems.attempt(lambda: newest_promotion(store.root))
     names = store.run_names()
     available = {name: histories(store.root / name) for name in names}
@@ -298,3 +298,17 @@ def summary_of(store: Store, name: EvaluationName, settings: str) -> EvaluationS
 def _read_summary_at(path: Path) -> EvaluationSummary:
     step = path.parent.parent
     return read_summary(step.parent.parent, int(step.name), path.parent.name)
+
+
+def check_summaries(store: Store, series: Series, settings: str, problems: Problems) -> None:
+    """Counts those of a run's summaries that are missing or damaged; its history has their numbers
+    from when they were whole, and would lose them when it is rebuilt."""
+    run = store.root / series.run
+    for step in series.steps.tolist():
+        path = run / "evals" / f"{step:08d}" / settings / "summary.json"
+        command = f"manylabel evaluate {run} --step {step}"
+        problems.attempt(partial(store.cached, path, _is_summary), command)
+
+
+def _is_summary(path: Path) -> bool:
+    return EvaluationSummary.read(path).format_version > 0

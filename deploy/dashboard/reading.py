@@ -13,8 +13,8 @@ from manylabel.trainer.runs.directory import DESCRIPTION
 
 _T = TypeVar("_T")
 
-_MOST_KEPT = 2_000
-"""Files whose content is kept: 10 runs of 200 evaluations. A summary is about 3 kB."""
+_MOST_KEPT = 5_000
+"""Files of which something is kept, some words of most of them: 10 runs have 2,000 evaluations."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class Table:
         caption: What the rows are, for screen readers.
         noun: What a row is, in the plural: "labels".
         first: Rows in the page itself.
+        follows_address: Whether the page's address says in what order and which rows.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Table:
     search: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     first: int = FIRST_ROWS
+    follows_address: bool = True
 
     def __len__(self) -> int:
         return len(self.columns[0].values)
@@ -127,7 +129,7 @@ class Table:
 
     def sorted_by(self, view: View) -> str:
         """The order that an address asks for; raises BadAddress for one there is not."""
-        order = view.text("sort") or self.order
+        order = (view.text("sort") if self.follows_address else None) or self.order
         if order.removeprefix("-") not in {column.key for column in self.columns}:
             keys = ", ".join(column.key for column in self.shown)
             raise BadAddress(f"sort={order}: expected one of {keys}, with - before it to descend")

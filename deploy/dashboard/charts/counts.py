@@ -70,7 +70,8 @@ def histogram(name: str, title: str, values: NDArray[np.int64], axis: str) -> Ch
 
 def reasons_chart(reasons: Sequence[tuple[str, int]]) -> Chart:
     """A bar for each reason, the most frequent first, with its count."""
-    frame = Frame(THIRD, _ROW * len(reasons) + 8, left=150, right=60, top=4, bottom=4)
+    room = 8 + max(svg.text_width(formats.count(count)) for _, count in reasons)
+    frame = Frame(THIRD, _ROW * len(reasons) + 8, left=150, right=room, top=4, bottom=4)
     x = frame.x_scale(0, max(count for _, count in reasons))
     body = []
     for row, (reason, count) in enumerate(reasons):

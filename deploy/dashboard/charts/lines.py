@@ -15,8 +15,6 @@ Numbers = NDArray[np.float64]
 _WIDE = Frame(HALF, 320, HALF_TEXT, left=82, right=12, top=14, bottom=56)
 _NARROW = Frame(THIRD, 166, left=58, right=6, top=10, bottom=42)
 _SMALL = Frame(SIXTH, 130, left=36, right=4, top=10, bottom=24)
-_NAMES = 52.0
-"""The right margin of a chart with names of lines in it."""
 _IN_NARROW, _IN_SMALL = 120, 60
 """Points of a line in a small chart: one for two or three units."""
 _FOCUS = 9.0
@@ -51,7 +49,7 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
     x = _x_scale(_WIDE, points.samples)
     low, high = np.fmin(points.low, points.values), np.fmax(points.high, points.values)
     width = max(float(high[best] - low[best]), 1e-6)
-    bottom = max(float(np.nanmin(low)), min(0.0, float(low[best])) - _FOCUS * width)
+    bottom = min(0.0, max(float(np.nanmin(low)), min(0.0, float(low[best])) - _FOCUS * width))
     y = _WIDE.y_scale(*svg.padded(bottom, max(0.0, float(np.nanmax(high)))))
     below = int(np.sum(points.values[there] < y.low))
 
@@ -190,7 +188,9 @@ def training_chart(
         also: A second, fainter line on the same axis.
         names: Of the two lines, where there are two.
     """
-    frame = _NARROW if also is None else replace(_NARROW, right=_NAMES)
+    frame = _NARROW
+    if also is not None:
+        frame = replace(frame, right=8 + max(map(svg.text_width, names)))
     values = points.values if also is None else np.concatenate([points.values, also])
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())

@@ -92,4 +92,5 @@ def promotions_table(promotions: Sequence[Promotion], form: MetricForm) -> Table
         order="-number",
         caption="Promotions",
         noun="promotions",
+        follows_address=False,
     )

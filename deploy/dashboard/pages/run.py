@@ -8,6 +8,7 @@ import yaml
 from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.histories import (
     Histories,
+    check_summaries,
     evaluate_new,
     read_histories,
     summary_of,
@@ -29,7 +30,10 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
     found = read_histories(store, view, problems, only=run)
     view = view.with_defaults(form=found.headline, sort="-step")
     series = found.by_run.get(run)
-    section = None if series is None else evaluated(found, series, view)
+    section = None
+    if series is not None and found.settings is not None:
+        section = evaluated(found, series, view)
+        check_summaries(store, series, found.settings, problems)
     rows = problems.attempt(lambda: metrics_of(store, run, ROWS)) or ()
     dataset = dataset_section(store, run, problems)
     health = training_charts(rows, series)

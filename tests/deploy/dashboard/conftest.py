@@ -405,8 +405,6 @@ def _write_summary(run: Path, row: dict[str, object], dataset_root: str) -> None
     )
     directory = evaluation_directory(run, summary.provenance.step, SETTINGS)
     summary.write(directory / "summary.json")
-    for name in ("classes", "images", "positives", "parts"):
-        (directory / f"{name}.parquet").touch()  # Complete, for those who only look.
 
 
 def _promoted(name: EvaluationName) -> PromotedCheckpoint:
@@ -423,7 +421,6 @@ def folder(tmp_path: Path) -> RunsFolder:
 def filled(folder: RunsFolder) -> RunsFolder:
     """Three runs: the champion's, a better one, and one on another held-out set."""
     folder.make_dataset()
-    folder.add_run("run-a", seed=1)
     champion = EvaluationName("run-a", 6_000)
     folder.add_run("run-a", seed=1, champion=champion)
     folder.add_run("run-b", gain=0.012, seed=2, champion=champion)
