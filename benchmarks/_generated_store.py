@@ -25,6 +25,7 @@ from upath import UPath
 
 from benchmarks._generated_dataset import draw_labelling, write_dataset
 from benchmarks._generated_evaluations import Evaluations, Model, checkpoint_digest
+from manylabel.eval.history import build_history
 from manylabel.eval.review.build import ReviewTables, build_review
 from manylabel.eval.review.store import write_review
 from manylabel.eval.schedule.config import SETTINGS
@@ -37,7 +38,6 @@ from manylabel.eval.schedule.records import (
 )
 from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.store.evaluations import predictions_path, write_evaluation
-from manylabel.eval.store.history import build_history
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.predictions import (
     PredictionBatch,

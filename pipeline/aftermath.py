@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from manylabel.eval.config import MetricForm
+from manylabel.eval.history import build_history
 from manylabel.eval.store.evaluations import drop_predictions, steps_with_predictions
-from manylabel.eval.store.history import build_history
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import newest_promotion
 from manylabel.eval.store.summary import EvaluationSummary

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "eval": ("storage", *_EVAL),
     "eval.ranking": ("eval",),
     "eval.statistics": ("eval",),
-    "eval.store": ("storage", "eval", "eval.statistics"),
+    "eval.store": ("storage", "eval"),
     "eval.review": ("storage", "eval", "eval.statistics", "eval.store"),
     "eval.schedule": ("storage", "eval", "eval.store"),
     "deploy": ("storage", *_TRAINER, *_EVAL),

@@ -5,33 +5,17 @@ runs/<run>/history/<settings>/
   classes.parquet           CLASS_HISTORY_SCHEMA
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from manylabel.eval.config import MetricForm
-from manylabel.eval.statistics.bands import BANDS, band_of
-from manylabel.eval.statistics.differences import part_difference
-from manylabel.eval.statistics.estimates import image_estimate
-from manylabel.eval.statistics.plateau import undistinguished_images, undistinguished_parts
-from manylabel.eval.store.evaluations import (
-    ROWS_PER_GROUP,
-    evaluated_steps,
-    read_classes,
-    read_images,
-    read_parts,
-    read_summary,
-)
+from manylabel.eval.store.evaluations import ROWS_PER_GROUP, evaluated_steps
 from manylabel.eval.store.names import EvaluationName
-from manylabel.eval.store.summary import EvaluationSummary
-from manylabel.storage.errors import StorageError, TableError
-from manylabel.storage.locks import sole_holder
+from manylabel.storage.errors import TableError
 from manylabel.storage.tables import read_rows_of, read_table, write_table
 
 _DIRECTORY = "history"
@@ -104,34 +88,24 @@ class History:
     missing: tuple[int, ...]
 
 
-def build_history(
-    root: Path,
-    run: str,
-    settings: str,
-    champion: EvaluationName | None,
-    on_unreadable: Callable[[StorageError], None],
-) -> None:
-    """Writes the history of a run's evaluations with the settings of a name, if it has any.
+def history_directory(run_dir: Path, settings: str) -> Path:
+    """Where the history of a run's evaluations with the settings of a name lies."""
+    return run_dir / _DIRECTORY / settings
 
-    Args:
-        root: Folder of runs.
-        run: Name of the run's directory.
-        champion: What to take the differences from.
-        on_unreadable: told of each file that is damaged; its evaluation is left out.
-    """
-    directory = root / run / _DIRECTORY / settings
-    if not evaluated_steps(root / run, settings) and not directory.is_dir():
-        return
-    with sole_holder(directory / ".lock", wait=True):  # Or the slower of two would undo the other.
-        results = list(_read_results(root / run, settings, on_unreadable))
-        reference = None
-        if champion is not None:
-            found = _read_results(root / champion.run, settings, on_unreadable, champion.step)
-            reference = next(found, None)
-        table = _evaluations_table(results, reference)
-        metadata = {_CHAMPION_KEY: str(champion or "")}
-        write_table(directory / _CLASSES, _class_history(results), row_group_size=ROWS_PER_GROUP)
-        write_table(directory / _EVALUATIONS, table.replace_schema_metadata(metadata))
+
+def write_history(
+    run_dir: Path,
+    settings: str,
+    evaluations: pa.Table,
+    classes: pa.Table,
+    champion: EvaluationName | None,
+) -> None:
+    """Replaces a history: EVALUATIONS_SCHEMA and CLASS_HISTORY_SCHEMA, and the champion that the
+    differences are from."""
+    directory = history_directory(run_dir, settings)
+    metadata = {_CHAMPION_KEY: str(champion or "")}
+    write_table(directory / _CLASSES, classes, row_group_size=ROWS_PER_GROUP)
+    write_table(directory / _EVALUATIONS, evaluations.replace_schema_metadata(metadata))
 
 
 def histories(run_dir: Path) -> list[str]:
@@ -146,7 +120,7 @@ def read_history(run_dir: Path, settings: str) -> History:
     Raises:
         TableError: the history is missing or damaged; the error says what rebuilds it.
     """
-    path = run_dir / _DIRECTORY / settings / _EVALUATIONS
+    path = history_directory(run_dir, settings) / _EVALUATIONS
     with _remedy(run_dir):
         table = read_table(path, EVALUATIONS_SCHEMA)
     name = (table.schema.metadata or {}).get(_CHAMPION_KEY, b"").decode()
@@ -157,7 +131,7 @@ def read_history(run_dir: Path, settings: str) -> History:
 
 def read_label_history(run_dir: Path, settings: str, class_id: int) -> pa.Table:
     """The evaluations of one class (CLASS_HISTORY_SCHEMA); raises as `read_history`."""
-    path = run_dir / _DIRECTORY / settings / _CLASSES
+    path = history_directory(run_dir, settings) / _CLASSES
     with _remedy(run_dir):
         return read_rows_of(path, CLASS_HISTORY_SCHEMA, "class_id", class_id)
 
@@ -171,132 +145,3 @@ def _remedy(run_dir: Path) -> Iterator[None]:
         raise TableError(
             f"{error}; `manylabel evaluate {run_dir} --step new` makes it again"
         ) from error
-
-
-class _Results(NamedTuple):
-    """What an evaluation's files say, float64."""
-
-    summary: EvaluationSummary
-    groups: NDArray[np.int64]
-    images: NDArray[np.float64]
-    parts: NDArray[np.float64]
-    classes: pa.Table
-
-
-def _read_results(
-    run_dir: Path,
-    settings: str,
-    on_unreadable: Callable[[StorageError], None],
-    step: int | None = None,
-) -> Iterator[_Results]:
-    for each in evaluated_steps(run_dir, settings):
-        if step is not None and each != step:
-            continue
-        try:
-            images = read_images(run_dir, each, settings)
-            yield _Results(
-                read_summary(run_dir, each, settings),
-                images.column("near_duplicate_group").to_numpy(),
-                images.column("weighted_average_precision").to_numpy(),
-                read_parts(run_dir, each, settings).column("weighted_map_class").to_numpy(),
-                read_classes(run_dir, each, settings).select(_CLASS_COLUMNS),
-            )
-        except StorageError as error:
-            on_unreadable(error)
-
-
-_CLASS_COLUMNS = [
-    "class_id",
-    "weight",
-    "train_count",
-    "heldout_count",
-    "hits",
-    "average_precision",
-    "baseline_average_precision",
-]
-
-
-def _evaluations_table(results: list[_Results], champion: _Results | None) -> pa.Table:
-    candidates = {
-        MetricForm.IMAGE: _undistinguished_by_images(results),
-        MetricForm.CLASS: _undistinguished_by_parts(results),
-    }
-    rows = []
-    for place, result in enumerate(results):
-        summary = result.summary
-        row = {
-            "step": summary.provenance.step,
-            "samples": summary.provenance.samples,
-            "evaluated_at": summary.provenance.evaluated_at,
-            "checkpoint_digest": summary.provenance.checkpoint_digest,
-            "dataset_digest": summary.dataset.content_digest,
-            "k": summary.config.k,
-            "heldout_images": summary.counts.images,
-            "recall": summary.scores.recall,
-            "bands": _bands(result.classes, "average_precision"),
-            "baseline_bands": _bands(result.classes, "baseline_average_precision"),
-        }
-        for form in MetricForm:
-            headline = summary.headline_of(form)
-            row |= {f"{form}_{name}": value for name, value in headline.interval}
-            row[f"{form}_value"], row[f"{form}_baseline"] = headline.value, headline.baseline
-            row[f"{form}_undistinguished"] = bool(candidates[form][place])
-            row |= _from_champion(form, result, champion)
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schema=EVALUATIONS_SCHEMA)
-
-
-def _undistinguished_by_images(results: list[_Results]) -> NDArray[np.bool_]:
-    if not results:
-        return np.zeros(0, dtype=bool)
-    return undistinguished_images(np.stack([each.images for each in results]), results[0].groups)
-
-
-def _undistinguished_by_parts(results: list[_Results]) -> NDArray[np.bool_]:
-    if not results:
-        return np.zeros(0, dtype=bool)
-    values = np.array([each.summary.scores.weighted_map_class for each in results])
-    return undistinguished_parts(values, np.stack([each.parts for each in results]))
-
-
-def _from_champion(
-    form: MetricForm, result: _Results, champion: _Results | None
-) -> dict[str, float | None]:
-    names = [f"{form}_champion_{name}" for name in ("difference", "low", "high")]
-    if champion is None or _dataset(champion) != _dataset(result):
-        return dict.fromkeys(names)
-    if form is MetricForm.IMAGE:
-        by_image = image_estimate(result.images - champion.images, result.groups)
-        return dict(zip(names, (by_image.value, by_image.low, by_image.high), strict=True))
-    values = [each.summary.scores.weighted_map_class for each in (result, champion)]
-    by_part = part_difference(values[0], values[1], result.parts, champion.parts)
-    return dict(zip(names, (by_part.value, by_part.low, by_part.high), strict=True))
-
-
-def _dataset(result: _Results) -> str:
-    return result.summary.dataset.content_digest
-
-
-def _bands(classes: pa.Table, column: str) -> list[float | None]:
-    """The weighted mean over the classes of each band that held-out images have."""
-    weights = classes.column("weight").to_numpy()
-    values = classes.column(column).to_numpy()
-    bands = band_of(classes.column("train_count").to_numpy())
-    present = classes.column("heldout_count").to_numpy() > 0
-    means: list[float | None] = []
-    for band in range(len(BANDS)):
-        chosen = present & (bands == band)
-        total = weights[chosen].sum()
-        means.append(float(weights[chosen] @ values[chosen] / total) if total else None)
-    return means
-
-
-def _class_history(results: list[_Results]) -> pa.Table:
-    tables = []
-    for result in results:
-        present = result.classes.filter(result.classes.column("average_precision").is_valid())
-        steps = pa.array(np.full(present.num_rows, result.summary.provenance.step))
-        table = present.append_column("step", steps)
-        tables.append(table.select(CLASS_HISTORY_SCHEMA.names).cast(CLASS_HISTORY_SCHEMA))
-    whole = pa.concat_tables([CLASS_HISTORY_SCHEMA.empty_table(), *tables])
-    return whole.sort_by([("class_id", "ascending"), ("step", "ascending")])

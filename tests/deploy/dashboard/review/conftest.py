@@ -16,11 +16,11 @@ from manylabel.deploy.dashboard.app import create_app
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.security import Access
 from manylabel.eval.config import EvalConfig
+from manylabel.eval.history import build_history
 from manylabel.eval.job import Evaluator
 from manylabel.eval.review.build import build_review
 from manylabel.eval.review.store import write_review
 from manylabel.eval.store.evaluations import predictions_path
-from manylabel.eval.store.history import build_history
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.predictions import (
     PredictionBatch,

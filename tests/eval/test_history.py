@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from manylabel.eval.config import EvalConfig, MetricForm
+from manylabel.eval.history import build_history
 from manylabel.eval.job import Evaluator
 from manylabel.eval.statistics.bands import band_of
 from manylabel.eval.store.evaluations import evaluation_directory, read_classes, write_evaluation
 from manylabel.eval.store.history import (
-    build_history,
     histories,
     read_history,
     read_label_history,
