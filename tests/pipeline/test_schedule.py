@@ -22,6 +22,7 @@ from manylabel.eval.errors import EvaluationError
 from manylabel.eval.schedule.config import read_schedules
 from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
 from manylabel.eval.schedule.status import schedule_statuses
+from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.statistics.differences import Verdict
 from manylabel.pipeline import events, schedule_runs
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError, Interrupted
@@ -199,7 +200,8 @@ def test_a_failure_is_tried_again_later_each_time_and_given_up_in_the_end(world,
 
 
 def test_one_run_that_fails_keeps_no_other_from_being_evaluated(world):
-    world.settings(NIGHTLY % "")
+    world.settings(NIGHTLY % ", on_worse: 'true'")
+    world.verdicts = {"b@2": Verdict.WORSE}
     world.checkpoint("a", 1)
     world.checkpoint("b", 2)
     world.look()
@@ -213,12 +215,14 @@ def test_one_run_that_fails_keeps_no_other_from_being_evaluated(world):
     assert record.outcome is Outcome.FAILED
     assert record.error == "ZeroDivisionError: by zero"
     assert [each.run for each in record.evaluations] == ["b"]
+    assert record.commands == ("on_worse: exit code 0",)
     assert "Traceback (most recent call last)" in (world.root / record.log).read_text()
     world.trouble, world.now = lambda run, step: None, record.retry_at
     (record,) = world.look().settled
     assert [(each.run, each.new) for each in record.evaluations] == [("a", True), ("b", True)]
     assert world.evaluated == {("a", 1, ()): 1, ("b", 2, ()): 1}
     assert world.reviewed == ["b@2", "a@1"], "b is not reviewed again"
+    assert record.commands == (), "and nobody is told again"
 
 
 def test_a_worse_checkpoint_runs_its_command_once(world):
@@ -356,6 +360,32 @@ def test_another_host_leaves_what_is_at_work_and_takes_the_rest(world):
     (record,) = world.look().settled
     assert record.step == 100
     assert orders == [("here", 100), ("there", 200)]
+
+
+def test_what_another_took_is_left_even_before_its_record_can_be_seen(world, monkeypatch):
+    """As on a network file system, whose folders are listed from a cache."""
+    world.settings(EVERY % "")
+    world.checkpoint("a", 100, 200)
+    claim = FireStore.claim
+    monkeypatch.setattr(
+        FireStore, "claim", lambda store, record: record.step != 100 and claim(store, record)
+    )
+    (record,) = world.look().settled
+    assert record.step == 200
+
+
+def test_a_cron_line_that_was_away_makes_up_for_nothing(world):
+    world.settings(NIGHTLY % ", deadline: 100d")
+    world.checkpoint("a", 100)
+    world.look()
+    world.settings("schedules: {}")
+    world.look()
+    world.now = TWO + 10 * MINUTE
+    world.settings(NIGHTLY % ", deadline: 100d")
+    assert world.look().settled == ()
+    world.now += 24 * HOUR
+    (record,) = world.look().settled
+    assert record.coalesced == 0
 
 
 def test_a_damaged_record_is_told_and_other_schedules_go_on(world):

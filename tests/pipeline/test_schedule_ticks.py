@@ -107,6 +107,7 @@ class World:
         self.is_over = False  # From then on nothing goes wrong.
         self.steps: dict[str, list[int]] = {"a": [], "b": []}
         self.troubles: Counter[str] = Counter()
+        self.slow: set[int] = set()  # Processes.
         self.parked: list[tuple[BaseProcess, str, int]] = []  # Until which tick.
         (root / "schedules.yaml").write_text(SETTINGS)
 
@@ -146,6 +147,7 @@ class World:
         while process.is_alive() and time.monotonic() < deadline:
             if (self.root / f"parked-{process.pid}").exists():
                 self.parked.append((process, trouble, until))
+                self.slow |= {process.pid} if trouble == "slow" else set()
                 self.troubles[trouble] += 1
                 return
             time.sleep(0.001)
@@ -301,6 +303,17 @@ def test_fires_of_a_cron_line_do_not_overlap(world):
         ]
         for fire, following in pairwise(fires):
             assert fire.ended <= following.first_started
+
+
+def test_nobody_takes_over_from_a_process_that_lives(world):
+    for fire in world.attempts():
+        if fire.pid in world.slow and fire.action is FireAction.STARTED:
+            taken_over = [
+                each
+                for each in world.attempts(fire.schedule)
+                if (each.key, each.attempt) == (fire.key, fire.attempt + 1)
+            ]
+            assert all(fire.ended <= each.started for each in taken_over)
 
 
 def test_few_files_are_left(world):
