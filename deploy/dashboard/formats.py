@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
+from markupsafe import Markup
+
 NOTHING = "–"
 MINUS = "\N{MINUS SIGN}"
 _PER_TEN_THOUSAND = 1e4
@@ -139,6 +141,11 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     return f"{round(hours / 24)} days"
+
+
+def path(text: object) -> Markup:
+    """A path, which lines may break after its slashes."""
+    return Markup("/<wbr>").join(str(text).split("/"))
 
 
 def plural(number: int, noun: str, several: str | None = None) -> str:

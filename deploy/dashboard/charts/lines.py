@@ -19,7 +19,7 @@ _IN_NARROW, _IN_SMALL = 120, 60
 """Points of a line in a small chart: one for two or three units."""
 _FOCUS = 9.0
 """Widths of the best evaluation's interval that the chart of differences reaches below it."""
-_MOST_MARKS = 60
+MOST_MARKS = 60
 """Evaluations whose verdicts have room for a mark each, 8 units apart."""
 
 
@@ -61,7 +61,7 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
         svg.line(_WIDE.left, y(0), _WIDE.plot_right, y(0), "champion"),
         svg.polyline(at(points.values, there.tolist()), "line"),
     ]
-    marked = there.tolist() if len(there) <= _MOST_MARKS else []
+    marked = there.tolist() if len(there) <= MOST_MARKS else []
     for css, places in _by_verdict(points, marked).items():
         inside.append(svg.dots(at(points.values, places), f"dots {css}"))
         if css == "unshown":
@@ -85,7 +85,7 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
         f"{formats.difference(points.values[there[-1]])}.",
         _WIDE,
         "".join(body),
-        _cursor(x),
+        _cursor(x, "difference difference_interval"),
     )
 
 
@@ -142,7 +142,7 @@ def map_chart(
         f"{formats.map_value(baseline)}. {number} cannot be told from the best.",
         _WIDE,
         "".join(parts),
-        _cursor(x),
+        _cursor(x, "value interval"),
     )
 
 
@@ -237,10 +237,15 @@ def _thinned(values: Numbers, most: int) -> list[int]:
     return places
 
 
-def _cursor(x: svg.Scale) -> dict[str, str]:
-    """What page.js must know to tell the evaluation below the pointer."""
-    ends = svg.number(x.start), svg.number(x.end), f"{x.high:.0f}"
-    return {"cursor": "evaluations", **dict(zip(("left", "right", "most"), ends, strict=True))}
+def _cursor(x: svg.Scale, tells: str) -> dict[str, str]:
+    """What page.js must know to tell of the evaluation below the pointer.
+
+    Args:
+        tells: Keys of two columns of the evaluations' table, a value and its interval.
+    """
+    numbers = {"left": x.start, "right": x.end, "top": _WIDE.top, "bottom": _WIDE.plot_bottom}
+    places = {name: svg.number(value) for name, value in numbers.items()}
+    return {"cursor": "evaluations", "tells": tells, "most": f"{x.high:.0f}", **places}
 
 
 def _x_scale(frame: Frame, samples: NDArray[np.int64]) -> svg.Scale:

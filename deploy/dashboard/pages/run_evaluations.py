@@ -10,6 +10,7 @@ import numpy as np
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts.forest import Mark
 from manylabel.deploy.dashboard.charts.lines import (
+    MOST_MARKS,
     Points,
     band_chart,
     difference_chart,
@@ -65,6 +66,11 @@ class Evaluated:
     charts: tuple[Chart, ...]
     bands: tuple[tuple[str, Chart], ...]
     table: Table
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether [A] has a mark for each evaluation."""
+        return len(self.series) <= MOST_MARKS
 
     def columns(self) -> dict[str, Any]:
         """The evaluations as JSON has them: a list for each column."""

@@ -328,20 +328,18 @@ class Cursor {
     this.line?.remove();
     this.caption.textContent = "";
     if (place === null) return;
-    const x = this.x(place), { height } = this.chart.viewBox.baseVal;
+    const x = this.x(place), { top, bottom, tells } = this.chart.dataset;
     this.line = document.createElementNS(SVG, "line");
-    for (const [name, value] of Object.entries({ x1: x, x2: x, y1: 0, y2: height - 56, class: "cursor" })) this.line.setAttribute(name, value);
+    for (const [name, value] of Object.entries({ x1: x, x2: x, y1: top, y2: bottom, class: "cursor" })) this.line.setAttribute(name, value);
     this.chart.append(this.line);
     const told = (key) => {
       const column = this.table.columns.get(key), value = column?.values[place];
       return value === undefined || value === null ? null : FORMATS[column.format](value);
     };
-    const difference = told("difference");
     this.caption.textContent = [
       `step ${told("step")}`,
       `${told("samples")} images`,
-      `${told("value")}, ${told("interval")}`,
-      difference && `${difference}, ${told("difference_interval")}`,
+      tells.split(" ").map(told).join(", "),
       told("note"),
     ].filter(Boolean).join(" \u00b7 ");
   }

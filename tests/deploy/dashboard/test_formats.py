@@ -94,3 +94,7 @@ def test_the_browser_knows_every_format():
     block = re.search(r"FORMATS = \{(.*?)\n\};", PAGE_JS.read_text("utf-8"), re.S)
     assert block is not None
     assert set(re.findall(r"^  (\w+)[:,]", block[1], re.M)) == set(formats.FORMATS)
+
+
+def test_a_path_breaks_after_slashes_and_is_escaped():
+    assert formats.path("/data/<b>/x") == "/<wbr>data/<wbr>&lt;b&gt;/<wbr>x"
