@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.statistics.estimates import (
-    NORMAL_95,
     Estimate,
     GroupSums,
     interval,
@@ -98,7 +97,8 @@ def image_difference(
 
 def group_difference(differences: GroupSums, flips: int, seed: int) -> Difference:
     """The mean of differences that are added up by group."""
-    bounds = interval(differences.mean, differences.standard_error, NORMAL_95)
+    quantile = student_95(len(differences.sums) - 1)
+    bounds = interval(differences.mean, differences.standard_error, quantile)
     return _tested(bounds, flip_p(differences.sums, flips, seed))
 
 

@@ -12,8 +12,6 @@ from scipy.special import stdtr, stdtrit
 
 from manylabel.eval.errors import EvaluationError
 
-NORMAL_95 = 1.96  # the normal distribution's 97.5% quantile
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -90,6 +88,9 @@ class GroupSums:
 def image_estimate(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Estimate:
     """Mean over images, with images of one near-duplicate group counting as one observation.
 
+    With Student's t of G - 1 degrees for G groups: of 10 groups the normal distribution's interval
+    covers 92%, of thousands the two are one.
+
     Args:
         values: float64 [I]; NaN is not counted.
         groups: int64 [I], the near-duplicate group of each image; any numbers.
@@ -98,7 +99,7 @@ def image_estimate(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Es
         EvaluationError: Values and groups are not of the same images.
     """
     grouped = GroupSums.of(values, groups)
-    return interval(grouped.mean, grouped.standard_error, NORMAL_95)
+    return interval(grouped.mean, grouped.standard_error, student_95(len(grouped.sums) - 1))
 
 
 def jackknife_estimate(value: float, leave_one_out: NDArray[np.float64]) -> Estimate:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from manylabel.eval.config import MetricForm
 from manylabel.eval.errors import EvaluationError
@@ -115,7 +116,7 @@ def test_the_image_form_is_that_of_literal_loops(runs, two):
     difference = tables.review.forms[IMAGE].difference
     assert difference.value == pytest.approx(mean, abs=1e-12)
     assert difference.standard_error == pytest.approx(error, rel=1e-9)
-    assert difference.low == pytest.approx(mean - 1.96 * error, rel=1e-9)
+    assert difference.low == pytest.approx(mean - t.ppf(0.975, len(by_group) - 1) * error, rel=1e-9)
     assert tables.labels.column("image_contribution").to_numpy() == pytest.approx(
         np.array(contributions), abs=1e-12
     )

@@ -14,12 +14,13 @@ from manylabel.eval.statistics.estimates import (
 
 
 def test_by_hand():
-    """Groups {0.2, 0.4} and {0.9}; mean 0.5, u = -0.4 and 0.4, SE = sqrt(2 * 0.32) / 3."""
+    """Groups {0.2, 0.4} and {0.9}; mean 0.5, u = -0.4 and 0.4, SE = sqrt(2 * 0.32) / 3; t of one
+    degree of freedom (Cauchy's distribution) is tan(0.475 pi)."""
     estimate = image_estimate(np.array([0.2, 0.9, 0.4]), np.array([8, 3, 8]))
     assert estimate.value == pytest.approx(0.5)
     assert estimate.standard_error == pytest.approx(0.8 / 3)
-    assert estimate.low == pytest.approx(0.5 - 1.96 * 0.8 / 3)
-    assert estimate.high == pytest.approx(0.5 + 1.96 * 0.8 / 3)
+    assert estimate.low == pytest.approx(0.5 - np.tan(0.475 * np.pi) * 0.8 / 3)
+    assert estimate.high == pytest.approx(0.5 + np.tan(0.475 * np.pi) * 0.8 / 3)
 
 
 def test_without_near_duplicates_it_is_the_standard_error_of_the_mean(random):
