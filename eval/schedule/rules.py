@@ -28,6 +28,10 @@ from manylabel.eval.schedule.records import (
 ON_TIME = timedelta(minutes=10)
 """With `catch_up: none`, how late a fire may be: what asks may run every few minutes only."""
 
+COUNTED = timedelta(days=366)
+"""How far back missed times are counted: where the clock stood in 1970 when a line for each minute
+was first seen, there are 30 million."""
+
 
 @dataclass(frozen=True)
 class ScheduleFacts:
@@ -83,11 +87,13 @@ def _of_times(
             f"is or was wrong; if it is right now, remove the record {newest.key}"
         )
         return [Decision(name, Act.WAIT, reason, next_due=_next(config, after))]
-    dues = list(due_times(config.when, config.zone, after, now))
-    if not dues:
-        next_due = _next(config, after)
+    next_due = _next(config, after)
+    if next_due is None or next_due > now:
         when = "never again" if next_due is None else f"not before {_local(next_due, config)}"
         return [Decision(name, Act.WAIT, f"due {when}", next_due=next_due)]
+    # The first names the record; of the others, those of ages ago are not even counted.
+    lately = max(next_due, now - config.deadline - COUNTED)
+    dues = [next_due, *due_times(config.when, config.zone, lately, now)]
     act, covered, reason = _about(dues, config, newest, now)
     due, others = covered[-1], len(covered) - 1
     if others:

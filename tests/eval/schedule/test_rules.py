@@ -86,6 +86,14 @@ def test_a_pause_of_many_minutes_is_no_reason_to_stop_for_good():
     assert (started.action, started.due, started.coalesced) == (FireAction.STARTED, now, 359)
 
 
+def test_a_line_that_was_first_seen_when_the_clock_stood_at_its_beginning_costs_seconds():
+    settings = schedules(when="*/10 * * * *")
+    facts = {"s": ScheduleFacts(datetime(1970, 1, 1, tzinfo=UTC))}
+    missed = the(decide(settings, TWO, "here", facts)).record(TWO, "here", 1)
+    assert (missed.key, missed.due) == ("19700101T001000Z", TWO - 6 * HOUR)
+    assert missed.coalesced == 366 * 24 * 6, "of the year before, and the first"
+
+
 def test_all_makes_up_for_each_time_oldest_first_and_no_more_than_the_deadline_allows():
     settings = schedules(when="0 * * * *", catch_up="all", deadline="3h")
     fires: list[FireRecord] = []
