@@ -1,6 +1,7 @@
 """The server: addresses, and the shapes in which a page is answered."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -11,11 +12,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 from upath import UPath
 
 from manylabel.deploy.dashboard import formats, tables
@@ -50,19 +51,27 @@ _TOKEN_WANTED = Refused(
     "it started; it ends in ?token=…"
 )
 
+_OUR_FAULT = (
+    "This is a fault of the dashboard's own, and not of what lies on disk. The terminal in which "
+    "it runs has the traceback."
+)
 
-def create_app(store: Store, access: Access) -> Starlette:
-    """The whole site, which keeps nothing but what it has read."""
+
+def create_app(store: Store, access: Access) -> ASGIApp:
+    """The whole site, which keeps nothing but what it has read; its guard stands outermost."""
     site = _Site(store, environment())
-    refused = site.message(View("/"), _TOKEN_WANTED)
-    return Starlette(
+    pages = Starlette(
         routes=[
             Mount("/static", StaticFiles(directory=_STATIC), name="static"),
             *site.routes(),
         ],
-        middleware=[Middleware(Guard, access=access, refused=refused)],
-        exception_handlers={DashboardError: site.failed, HTTPException: site.unknown_address},
+        exception_handlers={
+            DashboardError: site.failed,
+            HTTPException: site.unknown_address,
+            Exception: site.our_fault,
+        },
     )
+    return Guard(pages, access, refused=site.message(View("/"), _TOKEN_WANTED))
 
 
 @cache
@@ -140,6 +149,10 @@ class _Site:
         assert isinstance(error, DashboardError)
         return self.message(View(request.scope["path"]), error)
 
+    def our_fault(self, request: Request, error: Exception) -> Response:
+        """The traceback goes to the terminal."""
+        return self.message(View(request.scope["path"]), DashboardError(_OUR_FAULT))
+
     def unknown_address(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         missing = NotThere(f"There is no page {request.scope['path']}")
@@ -165,15 +178,26 @@ def _file_of(page: Page, name: str) -> Response:
 
 
 def _json(data: object) -> Response:
-    """Numbers in full; what JSON has no word for is null (NaN) or text (times)."""
-    text = json.dumps(data, allow_nan=False, default=_plain, separators=(",", ":"))
+    """Numbers in full; what JSON has no word for is null (NaN, infinity) or text (times)."""
+    text = json.dumps(_finite(data), allow_nan=False, default=_plain, separators=(",", ":"))
     return Response(text, media_type="application/json")
+
+
+def _finite(data: object) -> object:
+    match data:
+        case float():
+            return data if math.isfinite(data) else None
+        case np.ndarray():
+            return _finite(data.tolist())
+        case Mapping():
+            return {key: _finite(value) for key, value in data.items()}
+        case list() | tuple():
+            return [_finite(value) for value in data]
+    return data
 
 
 def _plain(value: object) -> Any:
     match value:
-        case np.ndarray():
-            return [None if each != each else each for each in value.tolist()]
         case np.generic():
             return value.item()
         case datetime():

@@ -14,6 +14,7 @@ from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.view import View
 from manylabel.eval.config import MetricForm
+from manylabel.eval.statistics.bands import BANDS
 from manylabel.eval.store.evaluations import read_summary
 from manylabel.eval.store.history import History, histories, read_history
 from manylabel.eval.store.names import EvaluationName
@@ -74,7 +75,7 @@ class Series:
     @property
     def best(self) -> int:
         """Place of the highest value."""
-        return int(np.argmax(self.values))
+        return int(np.argmax(np.nan_to_num(self.values, nan=-np.inf)))
 
     @property
     def candidate(self) -> int:
@@ -98,10 +99,13 @@ def series_of(run: str, history: History, form: MetricForm) -> Series:
     table = history.evaluations
 
     def numbers(name: str) -> Numbers:
-        return np.array(table.column(name).to_numpy(), dtype=np.float64)
+        return _finite(np.array(table.column(name).to_numpy(), dtype=np.float64))
 
     def bands(name: str) -> Numbers:
-        return np.array(table.column(name).to_pylist(), dtype=np.float64)
+        rows = np.full((len(table), len(BANDS)), np.nan)
+        for row, values in zip(rows, table.column(name).to_pylist(), strict=True):
+            row[: len(values)] = values[: len(BANDS)]
+        return _finite(rows)
 
     return Series(
         run=run,
@@ -184,6 +188,11 @@ class Histories:
             number_or_none(series.difference_low[place]),
             number_or_none(series.difference_high[place]),
         )
+
+
+def _finite(values: Numbers) -> Numbers:
+    """Without infinite values, which no axis has room for."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def number_or_none(value: float) -> float | None:

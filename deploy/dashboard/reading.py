@@ -76,9 +76,9 @@ class Store:
         return value
 
     def run_names(self) -> list[str]:
-        """Names of the runs, in the order of the alphabet."""
+        """Names of the runs, in the order of the alphabet; only those that are text."""
         found = (path.parent for path in self.root.glob(f"*/{DESCRIPTION}"))
-        return sorted(path.name for path in found if self.holds(path))
+        return sorted(path.name for path in found if path.name.isprintable() and self.holds(path))
 
     def run(self, name: str) -> Path:
         """Where a run lies; raises NotThere for a name that is none, or leads out of ROOT."""

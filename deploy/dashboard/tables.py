@@ -57,10 +57,10 @@ class Column:
         return self.format != "text"
 
     def plain(self) -> list[Any]:
-        """As JSON has them: NaN is null."""
+        """As files have them: what is no number is None."""
         values = self.values.tolist() if isinstance(self.values, np.ndarray) else list(self.values)
         if self.is_number:
-            return [None if value is None or value != value else value for value in values]
+            return [value if is_number(value) else None for value in values]
         return values
 
 
@@ -191,6 +191,11 @@ class Table:
         return text.getvalue()
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value can be shown as a number: neither None nor NaN nor infinite."""
+    return value is not None and math.isfinite(value)
+
+
 def as_text(value: Any) -> str:
     """A value as filters and links spell it: true, false, 12, the text itself."""
     return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
@@ -214,7 +219,7 @@ def cells(table: Table, row: int) -> list[Cell]:
 
 def _cell(table: Table, column: Column, row: int) -> Cell:
     value = column.values[row]
-    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    absent = value is None or (column.is_number and not is_number(value))
     text = NOTHING if absent else FORMATS[column.format](value)
     return Cell(
         text=text,

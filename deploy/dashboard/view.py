@@ -1,5 +1,6 @@
 """The address of a page: what it shows, how other pages and files are linked from it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -10,6 +11,9 @@ from manylabel.eval.config import MetricForm
 
 _KEPT = ("form", "settings")
 """Parameters that go along from page to page."""
+
+_SETTINGS = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_EXAMPLE = "training_share-0123456789ab"
 
 _PLAIN = "@:/,"
 """Characters that addresses show as they are: RUN@STEP stays readable."""
@@ -23,11 +27,20 @@ class View:
         path: Of the page, not quoted, without an ending such as ".json".
         parameters: By name, as they were received.
         defaults: Values that links leave out, by parameter.
+
+    Raises:
+        BadAddress: the settings have a name that evaluations never have.
     """
 
     path: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Names of settings become names of folders wherever they are used: no other is let in."""
+        settings = self.parameters.get("settings")
+        if settings and not _SETTINGS.fullmatch(settings):
+            raise BadAddress(f"settings={settings}: expected a name such as {_EXAMPLE}")
 
     def with_defaults(self, **defaults: str) -> Self:
         """Knows values that need not be in an address, such as the headline's form."""

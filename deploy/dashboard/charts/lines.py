@@ -66,7 +66,11 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
         inside.append(svg.dots(at(points.values, places), f"dots {css}"))
         if css == "unshown":
             inside.append(svg.dots(at(points.values, places), "dots inner"))
-    inside += [svg.diamond(*at(points.values, [place])[0], 6, "promoted") for place in promoted]
+    inside += [
+        svg.diamond(*at(points.values, [place])[0], 6, "promoted")
+        for place in promoted
+        if place in there
+    ]
     body = [
         svg.y_axis(_WIDE, y, formats.difference_tick),
         svg.x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
@@ -104,42 +108,44 @@ def map_chart(
         promoted: Places of evaluations whose checkpoint was promoted.
         champion: Its value on the same held-out images, if it is another run's.
     """
+    there = np.flatnonzero(np.isfinite(points.values))
     x = _x_scale(_WIDE, points.samples)
-    held = [baseline, *([] if champion is None else [champion])]
-    bottom = min(*held, float(np.nanmin(points.values)))
-    top = max(*held, float(np.nanmax(np.fmax(points.high, points.values))))
+    names = [("frequency baseline", baseline), ("champion", champion)]
+    held = [(name, value) for name, value in names if value is not None and np.isfinite(value)]
+    levels = [value for _, value in held]
+    bottom = min(*levels, float(np.nanmin(points.values)), np.inf)
+    top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values))), -np.inf)
     y = _WIDE.y_scale(*svg.padded(bottom, top, 0.1))
-    line = [(x(s), y(v)) for s, v in zip(points.samples, points.values, strict=True)]
-    band = np.flatnonzero(np.isfinite(points.low) & np.isfinite(points.high))
+
+    def at(values: Numbers, places: NDArray[np.int64]) -> list[tuple[float, float]]:
+        return [(x(points.samples[place]), y(values[place])) for place in places]
+
+    line = at(points.values, there)
+    band = there[np.isfinite(points.low[there]) & np.isfinite(points.high[there])]
     parts = [
         svg.y_axis(_WIDE, y, formats.map_value),
         svg.x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
-        svg.line(_WIDE.left, y(baseline), _WIDE.plot_right, y(baseline), "baseline"),
     ]
-    if champion is not None:
-        parts.append(svg.line(_WIDE.left, y(champion), _WIDE.plot_right, y(champion), "champion"))
+    for name, value in held:
+        css = "champion" if name == "champion" else "baseline"
+        parts.append(svg.line(_WIDE.left, y(value), _WIDE.plot_right, y(value), css))
     if len(band):
-        upper, lower = (
-            [(x(points.samples[place]), y(end[place])) for place in band]
-            for end in (points.high, points.low)
-        )
-        parts.append(svg.area(upper, lower, "band"))
+        parts.append(svg.area(at(points.high, band), at(points.low, band), "band"))
     parts.append(svg.polyline(line, "line"))
-    parts += [svg.polyline(part, "line thick") for part in _stretches(line, undistinguished)]
-    parts += [svg.diamond(*line[place], 6, "promoted") for place in promoted]
-    names = [("frequency baseline", y(baseline))]
-    if champion is not None:
-        names.append(("champion", y(champion)))
-    parts += _line_labels(names)
-    number = int(undistinguished.sum())
-    best = int(np.argmax(points.values))
+    stretches = _stretches(line, undistinguished[there])
+    parts += [svg.polyline(part, "line thick") for part in stretches]
+    marked = np.intersect1d(there, np.array(promoted, dtype=np.int64))
+    parts += [svg.diamond(*place, 6, "promoted") for place in at(points.values, marked)]
+    parts += _line_labels([(name, y(value)) for name, value in held])
+    best = int(there[np.argmax(points.values[there])])
     return Chart(
         "map",
         "Weighted MAP over training",
         f"From {formats.map_value(points.values[0])} to {formats.map_value(points.values[-1])}; "
-        f"the best of {formats.plural(len(line), 'evaluation')} is "
+        f"the best of {formats.plural(len(points.values), 'evaluation')} is "
         f"{formats.map_value(points.values[best])}, the frequency baseline "
-        f"{formats.map_value(baseline)}. {number} cannot be told from the best.",
+        f"{formats.map_value(baseline)}. {int(undistinguished.sum())} cannot be told from the "
+        "best.",
         _WIDE,
         "".join(parts),
         _cursor(x, "value interval"),
@@ -154,9 +160,10 @@ def band_chart(name: str, title: str, points: Points, baseline: float, top: floa
     body = [
         svg.y_axis(_SMALL, y, _axis_share, most=4),
         svg.x_axis(_SMALL, x, formats.samples_tick, most=3),
-        svg.line(_SMALL.left, y(baseline), _SMALL.plot_right, y(baseline), "baseline"),
         svg.polyline(line, "line"),
     ]
+    if np.isfinite(baseline):
+        body.append(svg.line(_SMALL.left, y(baseline), _SMALL.plot_right, y(baseline), "baseline"))
     if line:
         body.append(svg.circle(*line[-1], 2.5, "gain"))
     first, last = points.values[0], points.values[-1]
@@ -180,8 +187,8 @@ def training_chart(
     logarithmic: bool = False,
     also: Numbers | None = None,
     names: tuple[str, str] = ("", ""),
-) -> Chart:
-    """One quantity of training over images seen.
+) -> Chart | None:
+    """One quantity of training over images seen; None where there are no two values of it.
 
     Args:
         logarithmic: Equal factors are equally high; all values are positive then.
@@ -193,6 +200,8 @@ def training_chart(
         frame = replace(frame, right=8 + max(map(svg.text_width, names)))
     values = points.values if also is None else np.concatenate([points.values, also])
     values = values[np.isfinite(values)]
+    if np.isfinite(points.values).sum() < 2:
+        return None
     low, high = float(values.min()), float(values.max())
     if logarithmic and low > 0:
         ends = low / 1.15, high * 1.15

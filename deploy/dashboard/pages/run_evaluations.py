@@ -134,6 +134,8 @@ def _charts(found: Histories, series: Series) -> Iterator[Chart]:
             series.samples, series.difference, series.difference_low, series.difference_high
         )
         yield difference_chart(points, promoted, str(found.champion_name))
+    if not np.isfinite(series.values).any():
+        return
     points = Points(series.samples, series.values, series.low, series.high)
     baseline = float(series.baseline[-1])
     champion = _champion_value(found, series)

@@ -21,7 +21,8 @@ def training_charts(rows: Sequence[MetricsRow], series: Series | None) -> list[C
     samples = np.array([row.samples for row in rows])
 
     def values(name: str) -> np.ndarray:
-        return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+        numbers = np.array([getattr(row, name) for row in rows], dtype=np.float64)
+        return np.where(np.isfinite(numbers), numbers, np.nan)  # A run that diverged.
 
     def points(name: str) -> Points:
         return Points(samples, values(name))
@@ -43,7 +44,7 @@ def training_charts(rows: Sequence[MetricsRow], series: Series | None) -> list[C
         title = f"Weighted MAP@{series.k}"
         value = Points(series.samples, series.values)
         charts.append(training_chart("beside", title, value, form=formats.map_value))
-    return charts
+    return [chart for chart in charts if chart is not None]
 
 
 def as_columns(rows: Sequence[MetricsRow]) -> dict[str, list[float]]:

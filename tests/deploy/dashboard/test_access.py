@@ -1,8 +1,17 @@
 """Who may ask, for what, and what browsers are told about the answers."""
 
+import warnings
+
 import pytest
 
+from manylabel.deploy.dashboard.app import create_app
+from manylabel.deploy.dashboard.pages import runs
+from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.security import Access
+
+with warnings.catch_warnings():  # Starlette's test client would rather have another httpx.
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
 
 TOKEN = "correct-horse-battery"
 
@@ -152,3 +161,22 @@ def test_names_are_shown_as_text(client, folder):
     text = client().get("/").text
     assert "<img" not in text
     assert "&lt;img" in text
+
+
+@pytest.mark.parametrize("settings", ["../../x", "%2e%2e", "a/b", "*", "a%00", "é", "x" * 101])
+@pytest.mark.parametrize("address", ["/", "/runs/run-a", "/runs.json", "/review?a=run-a@6000&x=1"])
+def test_settings_are_names_and_no_paths(client, filled, address, settings):
+    answer = client().get(f"{address}{'&' if '?' in address else '?'}settings={settings}")
+    assert answer.status_code == 400
+    assert "expected a name" in answer.text
+
+
+def test_a_fault_of_ours_is_a_page_that_says_so_and_no_more(filled, monkeypatch):
+    monkeypatch.setattr(runs, "read_histories", lambda *_: 1 / 0)
+    app = create_app(Store(filled.root), Access())
+    browser = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = browser.get("/")
+    assert answer.status_code == 500
+    assert "a fault of the dashboard&#39;s own" in answer.text
+    assert "ZeroDivision" not in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]

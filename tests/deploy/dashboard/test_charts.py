@@ -72,8 +72,9 @@ def test_no_text_of_a_chart_covers_another(seed):
     check_layout(map_chart(worth, float(rng.uniform(0, 1)), chosen, promoted, champion))
     check_layout(band_chart("b", "Band", worth, 0.1, float(worth.values.max()) + 0.01))
     also = worth.values * 3 + 1
-    check_layout(training_chart("t", "T", worth, also=also, names=("mean", "largest")))
-    check_layout(training_chart("t", "T", worth, logarithmic=True))
+    if number > 1:
+        check_layout(training_chart("t", "T", worth, also=also, names=("mean", "largest")))
+        check_layout(training_chart("t", "T", worth, logarithmic=True))
     check_layout(frequency_chart(rng.zipf(1.3, int(rng.integers(1, 20_000))).clip(0, 10**8)))
     check_layout(histogram("h", "H", rng.poisson(rng.uniform(0, 90), 500), "labels"))
     reasons = [(f"reason {'y' * int(rng.integers(0, 40))}", int(10 ** rng.uniform(0, 8)))] * 4
@@ -159,5 +160,11 @@ def test_a_learning_rate_of_zero_has_no_logarithm():
     chart = training_chart(
         "rate", "Rate", Points(samples, np.array([0.1, 0.01, 0.0])), logarithmic=True
     )
+    assert chart is not None
     assert "to 0," in chart.description
     assert formats.NOTHING not in chart.description
+
+
+def test_one_value_of_training_is_no_line():
+    one = Points(np.array([1, 2, 3]), np.array([np.nan, 0.3, np.nan]))
+    assert training_chart("loss", "Loss", one) is None

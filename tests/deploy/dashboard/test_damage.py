@@ -1,5 +1,11 @@
 """Damaged files: named with what repairs them, everything else still shown, never an error page."""
 
+import json
+import os
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 SETTINGS = "training_share-0123456789ab"
@@ -142,3 +148,47 @@ def test_a_file_that_is_mended_is_shown_without_a_restart(client, filled):
     assert len(browser.get("/runs.json").json()["problems"]) == 1
     path.write_bytes(whole)
     assert browser.get("/runs.json").json()["problems"] == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, 1e300])
+@pytest.mark.parametrize("rows", ["first", "all"])
+def test_numbers_without_sense_break_no_page(client, filled, value, rows):
+    path = PLACES["history"](filled.root)
+    table = pq.read_table(path)
+    metadata = table.schema.metadata
+    changed = table.to_pylist()
+    for row in changed if rows == "all" else changed[:1]:
+        row |= {name: value for name, each in row.items() if isinstance(each, float)}
+        row |= {"bands": [value] * 6, "baseline_bands": [None] * 6}
+    path.unlink()
+    schema = table.schema.with_metadata(metadata)
+    pq.write_table(pa.Table.from_pylist(changed, schema=schema), path)
+    browser = client()
+    for address in (
+        *ADDRESSES,
+        "/runs.csv",
+        "/runs/run-b/evaluations.json",
+        "/runs/run-b?form=image",
+    ):
+        answer = browser.get(address)
+        assert answer.status_code == 200, address
+        assert "nan" not in answer.text.lower().replace("banan", "")
+        assert "infinity" not in answer.text.lower()
+
+
+def test_a_training_that_diverged_is_shown(client, filled):
+    path = PLACES["metrics"](filled.root)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows[50:]:
+        row |= {"loss": float("inf"), "gradient_norm": 1e300}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answer = client().get("/runs/run-b")
+    assert answer.status_code == 200
+    assert "Gradient norm" in answer.text
+
+
+def test_a_run_whose_name_is_no_text_is_left_out(client, filled):
+    strange = os.fsencode(filled.root) + b"/\xff\xfe"
+    os.mkdir(strange)
+    shutil.copy(filled.root / "run-a" / "run.json", os.fsdecode(strange) + "/run.json")
+    assert client().get("/").status_code == 200
