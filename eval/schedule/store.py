@@ -7,7 +7,7 @@ Besides,
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -20,6 +20,7 @@ from manylabel.storage.locks import sole_holder
 
 _RECORD = re.compile(r"(?P<key>[0-9A-Za-z-]+?)(?:\.(?P<attempt>\d+))?\.json")
 _DIGITS = 8
+_UNUSED_SECONDS = 7 * 24 * 3600  # Much longer than anything that is at work.
 
 
 class FirstSeen(Document):
@@ -103,7 +104,13 @@ class FireStore:
             BlockingIOError: another one is at work.
             OSError: the file system has no locks.
         """
-        with sole_holder(self._directory / f"{host}.lock"):
+        own = self._directory / f"{host}.lock"
+        with sole_holder(own):
+            own.touch()
+            for path in self._directory.glob("*.lock"):  # A pod's host is there for one call.
+                with suppress(FileNotFoundError):
+                    if own.stat().st_mtime - path.stat().st_mtime > _UNUSED_SECONDS:
+                        path.unlink()
             yield
 
     def _fires(self, schedule: str) -> Path:

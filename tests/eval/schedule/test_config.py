@@ -2,12 +2,15 @@
 
 import re
 from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
 
 import pytest
 import yaml
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.schedule.config import CatchUp, Overlap, Steps, read_schedules
+from manylabel.eval.schedule.config import CatchUp, Overlap, ScheduleConfig, Steps, read_schedules
+from manylabel.eval.schedule.records import FireRecord
 
 
 @pytest.fixture
@@ -127,3 +130,23 @@ def test_no_file_is_told_with_an_example(tmp_path):
     example = str(caught.value).partition("e.g. ")[2]
     (tmp_path / "schedules.yaml").write_text(example)
     assert list(read_schedules(tmp_path).schedules) == ["nightly"]
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "schedule.md").read_text("utf-8")
+
+
+def test_the_example_of_the_page_is_valid(read):
+    example, cron_job = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert yaml.safe_load(cron_job)["spec"]["concurrencyPolicy"] == "Forbid"
+    assert list(read(example).schedules) == ["nightly", "every"]
+
+
+def test_the_page_has_every_setting_and_every_field():
+    rows = re.findall(r"^\| (`[^|]*) \|", PAGE, flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert named >= ScheduleConfig.model_fields.keys() | FireRecord.model_fields.keys() - {
+        "retry_at"
+    }
+    for name, field in ScheduleConfig.model_fields.items():
+        if isinstance(field.default, StrEnum | int):
+            assert re.search(rf"^\| `{name}` \| `?{field.default}`? \|", PAGE, re.MULTILINE), name

@@ -1,6 +1,8 @@
 """Records on disk: claimed once, renewed by their owner, damaged ones named."""
 
 import multiprocessing
+import os
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -123,6 +125,17 @@ def test_one_process_of_a_host_works(store):
             pass
         with store.sole_worker("there"):
             pass
+
+
+def test_locks_of_hosts_that_are_gone_are_removed(store, tmp_path):
+    for host, days in (("gone", 8), ("asleep", 6), ("here", 9)):
+        with store.sole_worker(host):
+            pass
+        moment = time.time() - days * 24 * 3600
+        os.utime(tmp_path / "schedule" / f"{host}.lock", (moment, moment))
+    with store.sole_worker("here"):
+        names = {path.name for path in (tmp_path / "schedule").iterdir()}
+    assert names == {"asleep.lock", "here.lock"}
 
 
 def test_keys_sort_and_hold_any_name():
