@@ -1,6 +1,6 @@
 """Builds what `store.history` keeps: a run's evaluations side by side."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from manylabel.eval.config import MetricForm
+from manylabel.eval.errors import EvaluationError
 from manylabel.eval.statistics.bands import BANDS, band_of
 from manylabel.eval.statistics.differences import part_difference
 from manylabel.eval.statistics.estimates import image_estimate
@@ -31,13 +32,15 @@ from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.errors import StorageError
 from manylabel.storage.locks import sole_holder
 
+OnUnreadable = Callable[[StorageError | EvaluationError], None]
+
 
 def build_history(
     root: Path,
     run: str,
     settings: str,
     champion: EvaluationName | None,
-    on_unreadable: Callable[[StorageError], None],
+    on_unreadable: OnUnreadable,
 ) -> None:
     """Writes the history of a run's evaluations with the settings of a name, if it has any.
 
@@ -51,13 +54,31 @@ def build_history(
     if not evaluated_steps(root / run, settings) and not directory.is_dir():
         return
     with sole_holder(directory / ".lock", wait=True):  # Or the slower of two would undo the other.
-        results = list(_read_results(root / run, settings, on_unreadable))
+        results = _of_one_dataset(_read_results(root / run, settings, on_unreadable), on_unreadable)
         reference = None
         if champion is not None:
             found = _read_results(root / champion.run, settings, on_unreadable, champion.step)
             reference = next(found, None)
         evaluations = _evaluations_table(results, reference)
         write_history(root / run, settings, evaluations, _class_history(results), champion)
+
+
+def _of_one_dataset(found: Iterable["_Results"], on_unreadable: OnUnreadable) -> list["_Results"]:
+    """Those on the dataset of the newest: a folder of scored predictions may hold others."""
+    results = list(found)
+    if not results:
+        return []
+    newest = max(results, key=lambda each: each.summary.provenance.evaluated_at)
+    for each in results:
+        if _dataset(each) != _dataset(newest):
+            at = each.summary.provenance
+            on_unreadable(
+                StorageError(
+                    f"{at.run} step {at.step}: left out of the history, since it is of another "
+                    "dataset than the newest evaluation; score it into another folder"
+                )
+            )
+    return [each for each in results if _dataset(each) == _dataset(newest)]
 
 
 class _Results(NamedTuple):
@@ -73,7 +94,7 @@ class _Results(NamedTuple):
 def _read_results(
     run_dir: Path,
     settings: str,
-    on_unreadable: Callable[[StorageError], None],
+    on_unreadable: OnUnreadable,
     step: int | None = None,
 ) -> Iterator[_Results]:
     for each in evaluated_steps(run_dir, settings):
@@ -88,7 +109,7 @@ def _read_results(
                 read_parts(run_dir, each, settings).column("weighted_map_class").to_numpy(),
                 read_classes(run_dir, each, settings).select(_CLASS_COLUMNS),
             )
-        except StorageError as error:
+        except (StorageError, EvaluationError) as error:  # The second: it vanished meanwhile.
             on_unreadable(error)
 
 

@@ -174,7 +174,9 @@ class Evaluator:
                 labels=int(measured.classes.positives.sum()),
                 classes=dataset.num_classes,
                 classes_with_images=int(np.count_nonzero(measured.classes.positives)),
-                near_duplicate_groups=len(np.unique(self._heldout.groups)),
+                near_duplicate_groups=len(
+                    np.unique(self._heldout.groups[measured.images.labels > 0])
+                ),
                 parts=len(parts.part),
             ),
             scores=scores,

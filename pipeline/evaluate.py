@@ -17,6 +17,7 @@ from manylabel.eval.settings import settings_key
 from manylabel.eval.store.evaluations import (
     forget_others,
     predictions_path,
+    why_dropped,
 )
 from manylabel.eval.store.predictions import (
     PredictionBatch,
@@ -26,7 +27,7 @@ from manylabel.eval.store.predictions import (
     write_predictions,
 )
 from manylabel.eval.store.summary import EvaluationSummary, Provenance
-from manylabel.pipeline.aftermath import drop_old_predictions, write_events, write_history
+from manylabel.pipeline.after_evaluation import drop_old_predictions, write_events, write_history
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError
@@ -138,7 +139,7 @@ def evaluate_checkpoints(
 
 
 @contextmanager
-def _alone(predictions: UPath) -> Iterator[None]:
+def sole_evaluation(predictions: UPath) -> Iterator[None]:
     """Keeps two evaluations of one checkpoint from replacing each other's predictions.
 
     Raises:
@@ -173,7 +174,7 @@ class _Evaluation:
         if (summary := self._made_before(checkpoint)) is not None:
             return summary
         evaluator = self._evaluator  # What is wrong with labels or weights is no damage below.
-        with _alone(predictions_path(self._run, checkpoint.step)):
+        with sole_evaluation(predictions_path(self._run, checkpoint.step)):
             summary = self._from_predictions(checkpoint, evaluator)
             if summary is None:
                 self._predict(checkpoint)
@@ -193,10 +194,14 @@ class _Evaluation:
         except StorageError as error:  # The new evaluation takes its place.
             self._on_event(ResultUnreadable(checkpoint.step, str(error)))
             return None
-        if summary is None:
+        if summary is None or self._wants_predictions_back(checkpoint.step):
             return None
         self._on_event(EvaluatedBefore(checkpoint.step))
         return summary.in_form(self._config.form)
+
+    def _wants_predictions_back(self, step: int) -> bool:
+        dropped = why_dropped(self._run, step) is not None
+        return dropped and self._config.keep_predictions is None
 
     def _from_predictions(
         self, checkpoint: CheckpointInfo, evaluator: Evaluator

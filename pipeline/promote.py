@@ -2,13 +2,16 @@
 
 import datetime
 import getpass
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from manylabel.eval.review.build import ReviewTables, build_review
-from manylabel.eval.review.model import Check, Review
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.review.build import ReviewTables, review_pair
+from manylabel.eval.review.model import Review
+from manylabel.eval.review.pair import choose_pair
 from manylabel.eval.review.store import write_review
 from manylabel.eval.store.evaluations import read_summaries
 from manylabel.eval.store.history import histories
@@ -21,10 +24,12 @@ from manylabel.eval.store.promotions import (
     newest_promotion,
     record_promotion,
 )
-from manylabel.pipeline.aftermath import write_history
+from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.events import OnEvent
-from manylabel.storage.pins import KeepReason, keep
+from manylabel.pipeline.events import OnEvent, ResultUnreadable
+from manylabel.pipeline.review import checkpoint_check
+from manylabel.storage.errors import StorageError
+from manylabel.storage.pins import KeepReason, keep, pinned
 from manylabel.storage.provenance import code_version
 from manylabel.trainer.runs.checkpoint import (
     CheckpointInfo,
@@ -33,7 +38,10 @@ from manylabel.trainer.runs.checkpoint import (
     kept,
     verify,
 )
-from manylabel.trainer.runs.directory import DESCRIPTION, check_origin, open_run
+from manylabel.trainer.runs.directory import check_origin, open_run
+
+NO_REVIEW = "review"
+"""Stands among the overridden checks where a candidate could not be compared with the champion."""
 
 
 @dataclass(frozen=True)
@@ -60,56 +68,88 @@ def promote(
     """Makes a checkpoint the champion of all runs beside it.
 
     It is reviewed against the champion before. The record is written when every check of the review
-    is passed, or overridden by name.
+    is passed, or overridden by name. Where there can be no review (the champion was removed, or
+    learnt from another dataset), that has to be overridden as well.
 
     Args:
         reason: Why, for those who come later.
         overridden: Names of checks that may fail.
 
     Raises:
-        CommandError: a check failed, no reason was given, or it is the champion already.
-        EvaluationError: it has no evaluation, cannot be compared, or somebody else promoted
-            meanwhile.
+        CommandError: a check failed, no reason was given, it is the champion already, has no
+            evaluation, or cannot be compared.
+        EvaluationError: somebody else promoted meanwhile.
         TrainingError: there is no such run, or the checkpoint is damaged.
     """
     if not reason.strip():
         raise CommandError("--reason: expected why this checkpoint, received nothing")
-    run = run.absolute()
+    run, person = run.absolute(), _person()
     with _intact(run, step) as checkpoint:
         before = newest_promotion(run.parent)
         candidate = PromotedCheckpoint(run=run.name, step=step, checkpoint_digest=checkpoint.digest)
         if before is not None and before.candidate == candidate:
             raise CommandError(f"{candidate.name} is the champion already")
+        _check_evaluated(run, checkpoint)
         tables = None
-        if before is None:
-            _check_evaluated(run, checkpoint)
-        else:
-            intact = Check(
-                name="intact", passed=True, text="Every byte of the checkpoint is intact"
-            )
-            tables = build_review(run.parent, candidate.name, before.candidate.name, facts=[intact])
-        review = None if tables is None else tables.review
-        passed, failed = _sort_checks(review, overridden)
-        # Pinned first: what is recorded may not be removed.
-        keep(run, step, KeepReason.PROMOTED)
+        if before is not None and NO_REVIEW not in overridden:
+            tables = _review(run, checkpoint, before)
+        passed, failed = _sort_checks(tables, before, overridden)
         promotion = Promotion(
             number=1 if before is None else before.number + 1,
-            person=getpass.getuser(),
+            person=person,
             decided_at=datetime.datetime.now(datetime.UTC),
             reason=reason.strip(),
             candidate=candidate,
             replaced=None if before is None else before.candidate,
-            evidence=_evidence(run.parent, tables),
+            evidence=None if tables is None else _evidence(run.parent, tables),
             checks_passed=passed,
             checks_overridden=failed,
             dataset_digest=checkpoint.dataset_digest,
             code_version=code_version(),
         )
-        path = record_promotion(run.parent, promotion)
-    for other in sorted(each.parent for each in run.parent.glob(f"*/{DESCRIPTION}")):
-        for settings in histories(other):  # They show the differences from the champion.
-            write_history(other, settings, on_event)
-    return PromotionReport(promotion, path, review)
+        # Pinned first: what is recorded may not be removed.
+        with pinned(run, step, KeepReason.PROMOTED):
+            path = record_promotion(run.parent, promotion)
+    _renew_histories(run.parent, on_event)
+    return PromotionReport(promotion, path, None if tables is None else tables.review)
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container's user need not have a name.
+        return f"uid {os.getuid()}"
+
+
+def _renew_histories(root: Path, on_event: OnEvent) -> None:
+    """They show the differences from the champion; none that fails undoes what was decided."""
+    for run in root.iterdir():
+        for settings in histories(run):
+            try:
+                write_history(run, settings, on_event)
+            except (OSError, StorageError, EvaluationError) as error:
+                on_event(ResultUnreadable(None, f"{run}: its history was not renewed: {error}"))
+
+
+def _review(run: Path, checkpoint: CheckpointInfo, before: Promotion) -> ReviewTables:
+    """The candidate against the champion, each by the evaluation of that very checkpoint."""
+    champion = before.candidate
+    try:
+        pair = choose_pair((run, checkpoint.step), (run.parent / champion.run, champion.step))
+        for side, digest in (
+            (pair.candidate, checkpoint.digest),
+            (pair.reference, champion.checkpoint_digest),
+        ):
+            if side.summary.provenance.checkpoint_digest != digest:
+                raise EvaluationError(
+                    f"{side.name}: expected the evaluation of checkpoint {digest[:12]}, found that "
+                    f"of another one of its step; evaluate it again: {side.remade_by()}"
+                )
+        return review_pair(pair, facts=(checkpoint_check(pair.candidate),))
+    except EvaluationError as error:
+        raise CommandError(
+            f"{error}; to promote without a review, add --override {NO_REVIEW}"
+        ) from error
 
 
 @contextmanager
@@ -138,12 +178,19 @@ def _check_evaluated(run: Path, checkpoint: CheckpointInfo) -> None:
 
 
 def _sort_checks(
-    review: Review | None, overridden: Sequence[str]
+    tables: ReviewTables | None, before: Promotion | None, overridden: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the checks that passed, and of those that failed and were overridden."""
-    checks = () if review is None else review.checks
+    if before is None and overridden:
+        raise CommandError(
+            f"--override {overridden[0]}: expected nothing to override, since there is no champion "
+            "to compare the first one with; leave it out"
+        )
+    if tables is None:
+        return (), tuple(overridden)
+    checks = tables.review.checks
     if unknown := set(overridden) - {check.name for check in checks}:
-        names = ", ".join(check.name for check in checks) or "none: it is the first champion"
+        names = ", ".join([*(check.name for check in checks), NO_REVIEW])
         raise CommandError(
             f"--override {sorted(unknown)[0]}: expected the name of a check ({names})"
         )
@@ -159,9 +206,8 @@ def _sort_checks(
     return passed, tuple(check.name for check in failed)
 
 
-def _evidence(root: Path, tables: ReviewTables | None) -> Evidence | None:
-    if tables is None:
-        return None
+def _evidence(root: Path, tables: ReviewTables) -> Evidence:
+    """Writes the review, keeps what it was against, and sums it up."""
     review = tables.review
     keep(root / review.reference.run, review.reference.step, KeepReason.REVIEWED)
     return Evidence(

@@ -82,9 +82,9 @@ def review_run(
     """
     run = run.absolute()
     pair = choose_pair((run, step), _reference(run.parent, against))
+    tables = review_pair(pair, margin, facts=(checkpoint_check(pair.candidate),))
     for each in (pair.candidate, pair.reference):
         keep(each.run_dir, each.summary.provenance.step, KeepReason.REVIEWED)
-    tables = review_pair(pair, margin, facts=(checkpoint_check(pair.candidate),))
     directory = write_review(run.parent, tables)
     if output is not None:
         from manylabel.deploy.dashboard.report import write_report

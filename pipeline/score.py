@@ -10,7 +10,12 @@ from upath import UPath
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
-from manylabel.eval.store.evaluations import forget_others, predictions_path, write_evaluation
+from manylabel.eval.store.evaluations import (
+    forget_others,
+    predictions_path,
+    read_summaries,
+    write_evaluation,
+)
 from manylabel.eval.store.predictions import (
     PredictionBatch,
     PredictionOrigin,
@@ -18,9 +23,10 @@ from manylabel.eval.store.predictions import (
     write_predictions,
 )
 from manylabel.eval.store.summary import EvaluationSummary, Provenance
-from manylabel.pipeline.aftermath import write_history
+from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.evaluate import sole_evaluation
 from manylabel.pipeline.events import OnEvent
 from manylabel.pipeline.other_predictions import OtherPredictions
 from manylabel.storage.dataset import Dataset
@@ -65,8 +71,11 @@ def score_predictions(
     opened = OtherPredictions.open(predictions, dataset)
     provenance = _provenance(predictions, place, samples)
     evaluation = Evaluator(dataset, config).evaluate(opened.batches(config.batch_size), provenance)
-    if place is not None:
-        run, step = place
+    if place is None:
+        return evaluation.summary
+    run, step = place
+    _check_dataset(run, dataset)
+    with sole_evaluation(predictions_path(run, step)):
         forget_others(run, step, provenance.checkpoint_digest)
         origin = PredictionOrigin(
             dataset_digest=dataset.content_digest,
@@ -77,8 +86,20 @@ def score_predictions(
         if not _holds(predictions_path(run, step), origin):
             write_predictions(predictions_path(run, step), _best(opened, config), origin)
         write_evaluation(run, evaluation.summary, evaluation.tables)
-        write_history(run, evaluation.summary.settings, on_event)
+    write_history(run, evaluation.summary.settings, on_event)
     return evaluation.summary
+
+
+def _check_dataset(run: Path, dataset: Dataset) -> None:
+    """A folder is one model over its training: its evaluations are on the same images."""
+    for summary in read_summaries(run, lambda _: None):
+        received = summary.dataset.content_digest
+        if received != dataset.content_digest:
+            raise CommandError(
+                f"{run}: its step {summary.provenance.step} was scored on a dataset of content "
+                f"{received[:12]}, received one of {dataset.content_digest[:12]} ({dataset.root}); "
+                "name another folder with --run"
+            )
 
 
 def _provenance(predictions: str, place: tuple[Path, int] | None, samples: int) -> Provenance:

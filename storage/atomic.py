@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from upath import UPath
 
 from manylabel.storage.locations import Location
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY_PATTERN = "*." + 32 * "[0-9a-f]" + _TEMPORARY_SUFFIX
 """What a job that was killed may leave behind, as a glob."""
@@ -46,15 +48,26 @@ def replace_text(path: Location, text: str) -> None:
 def create(path: Path, content: bytes) -> bool:
     """Makes a local file, whole from its first moment on; False if there is one of that name.
 
-    Of several processes that try at once, one succeeds.
+    Of several processes that try at once, one succeeds. Where the file system has no hard links, a
+    reader may see a part of the file for a moment.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
         temporary.write_bytes(content)
-        os.link(temporary, path)  # Unlike a rename, it never replaces.
+        try:
+            os.link(temporary, path)  # Unlike a rename, it never replaces.
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with path.open("xb") as file:
+                file.write(content)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.filename is None:  # A full disk says neither where nor of what.
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return True

@@ -9,6 +9,8 @@ The names say everything: the files are empty, and none can be damaged. Remove o
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +45,20 @@ class Pins:
 
 def keep(run: Path, step: int, reason: KeepReason) -> None:
     """Keeps a checkpoint until the file is removed by hand."""
-    _touch(run, f"{step:08d}.{reason}")
+    _touch(run, _name(step, reason))
+
+
+@contextmanager
+def pinned(run: Path, step: int, reason: KeepReason) -> Iterator[None]:
+    """Keeps a checkpoint, for good if the block ends without an error."""
+    before = (run / _DIRECTORY / _name(step, reason)).exists()
+    keep(run, step, reason)
+    try:
+        yield
+    except BaseException:
+        if not before:
+            (run / _DIRECTORY / _name(step, reason)).unlink(missing_ok=True)
+        raise
 
 
 def hold_after(run: Path, schedule: str, step: int) -> None:
@@ -79,6 +94,10 @@ def holding_schedules(run: Path) -> set[str]:
     """Names of the schedules that checkpoints of a run wait for."""
     matches = (_PIN.fullmatch(path.name) for path in (run / _DIRECTORY).glob("after-*"))
     return {match["why"] for match in matches if match}
+
+
+def _name(step: int, reason: KeepReason) -> str:
+    return f"{step:08d}.{reason}"
 
 
 def _touch(run: Path, name: str) -> None:

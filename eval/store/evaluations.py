@@ -129,8 +129,10 @@ def drop_predictions(run_dir: Location, step: int, why: str) -> None:
 
 
 def why_dropped(run_dir: Location, step: int) -> str | None:
-    """Why there are no predictions of a checkpoint any more; None: they were not dropped."""
+    """Why a checkpoint's predictions are gone; None: they are there, or never were."""
     path = step_directory(run_dir, step) / _DROPPED
+    if predictions_path(run_dir, step).is_file():
+        return None
     return path.read_text("utf-8").strip() if path.is_file() else None
 
 

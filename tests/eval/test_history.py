@@ -180,3 +180,22 @@ def test_a_missing_or_damaged_history_names_what_makes_it_again(evaluated, tmp_p
 def test_a_run_without_evaluations_gets_no_history(tmp_path):
     build_history(tmp_path, "run", "uniform-0", None, refuse)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluations_on_another_dataset_than_the_newest_are_left_out(
+    evaluated, make_dataset, tmp_path, provenance
+):
+    """A folder of scored predictions may hold them."""
+    other = make_dataset({"a": [0], "b": [1]}, COUNTS)
+    ids = np.tile(np.arange(CLASSES, dtype=np.int32), (2, 1))
+    batch = PredictionBatch(["a", "b"], ids, -ids.astype(np.float32))
+    early = provenance.model_copy(
+        update={"evaluated_at": provenance.evaluated_at.replace(year=1999)}
+    )
+    result = Evaluator(other, EvalConfig(precision_at=(1,))).evaluate([batch], early)
+    write_evaluation(tmp_path / "run", result.summary, result.tables)
+    settings = evaluated("run", 9, 2.0).settings
+    problems = []
+    build_history(tmp_path, "run", settings, None, problems.append)
+    assert read_history(tmp_path / "run", settings).evaluations["step"].to_pylist() == [9]
+    assert "step 20: left out of the history" in str(problems[0])

@@ -1,16 +1,20 @@
 """A champion on evidence, kept from retention, and what follows an evaluation."""
 
+import errno
 import json
+import os
 import re
+import shlex
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.store import read_review
-from manylabel.eval.store.evaluations import read_summaries
+from manylabel.eval.store.evaluations import read_summaries, why_dropped
 from manylabel.eval.store.history import histories, read_history
 from manylabel.eval.store.promotions import newest_promotion
 from manylabel.pipeline import cli
@@ -92,6 +96,44 @@ def test_a_damaged_checkpoint_is_not_promoted(root, capsys):
     assert newest_promotion(root).number == 1
 
 
+def test_a_checkpoint_made_again_is_not_promoted_on_the_evidence_of_the_lost_one(root, capsys):
+    """A resumed run may make a step again; what was evaluated is another checkpoint."""
+    run, step = root / "run", steps_of(root)[-1]
+    manifest = run / "checkpoints" / f"{step:08d}" / "manifest.json"
+    changed = json.loads(manifest.read_text())
+    changed["samples"] += 1
+    manifest.write_text(json.dumps(changed))
+    promote = ("promote", run, "--step", step, "--reason", "to see")
+    problem = refused(capsys, *promote)
+    assert f"run@{step} has not been evaluated" in problem
+    assert newest_promotion(root).number == 1
+
+
+def test_where_the_champion_cannot_be_compared_that_has_to_be_overridden(root, capsys, monkeypatch):
+    run, steps = root / "run", steps_of(root)
+    shutil.rmtree(run / "evals" / f"{steps[1]:08d}")
+    promote = ("promote", run, "--step", steps[-1], "--reason", "the champion was removed")
+    problem = refused(capsys, *promote)
+    assert problem.endswith("to promote without a review, add --override review")
+    # A container's user need not have a name.
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("uid not found")))
+    assert cli.run([*map(str, promote), "--override", "review"]) == 0
+    promotion = newest_promotion(root)
+    assert (promotion.candidate.step, promotion.evidence) == (steps[-1], None)
+    assert promotion.checks_overridden == ("review",)
+    assert promotion.person == f"uid {os.getuid()}"
+
+
+def test_a_history_that_cannot_be_written_undoes_no_promotion(root, capsys, monkeypatch):
+    run, steps = root / "run", steps_of(root)
+    full = OSError(errno.ENOSPC, "No space left on device", "history")
+    monkeypatch.setattr("manylabel.eval.history.write_history", Mock(side_effect=full))
+    promote = ("promote", run, "--step", steps[-1], "--reason", "better", "--override", "review")
+    assert cli.run([str(argument) for argument in promote]) == 0
+    assert newest_promotion(root).candidate.step == steps[-1]
+    assert "its history was not renewed: [Errno 28]" in capsys.readouterr().out
+
+
 def test_retention_leaves_the_champion_and_what_was_reviewed(root, small_demo, manylabel):
     """Training goes on with `keep: 1`; the demo has promoted its second checkpoint."""
     before = steps_of(root)
@@ -132,6 +174,11 @@ def test_old_predictions_go_but_for_those_of_kept_checkpoints(root, manylabel):
     assert kept == [steps[1], steps[-1]]
     note = (run / "evals" / f"{steps[0]:08d}" / "predictions.dropped.txt").read_text()
     assert f"--step {steps[0]} --set eval.keep_predictions=null" in note
+    # The note says what brings them back.
+    (command,) = re.findall("`manylabel (.*?)`", note)
+    manylabel(*shlex.split(command))
+    assert (run / "evals" / f"{steps[0]:08d}" / "predictions.parquet").is_file()
+    assert why_dropped(run, steps[0]) is None
     # What was computed from them is still there, and can still be compared.
     assert len(read_summaries(run, pytest.fail)) == len(steps)
     printed = manylabel("compare", f"{run}@{steps[0]}", f"{run}@{steps[2]}")

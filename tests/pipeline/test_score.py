@@ -21,6 +21,7 @@ from manylabel.eval.store.predictions import (
 )
 from manylabel.eval.store.summary import Provenance
 from manylabel.pipeline import cli
+from manylabel.pipeline.evaluate import sole_evaluation
 from manylabel.pipeline.score import score_predictions
 
 NAMES = ["sky", "dog", "beach", "kite", "café", "owl"]
@@ -382,6 +383,21 @@ def test_other_settings_stand_beside_and_other_predictions_take_the_place(write,
     assert again.provenance.checkpoint_digest != narrow.provenance.checkpoint_digest
     (batch,) = read_predictions(written, 100)
     assert batch.scores[0, 0] == pytest.approx(-LOGITS[0].min())
+
+
+def test_a_folder_is_of_one_dataset_and_of_one_evaluation_at_a_time(
+    write, dataset, make_dataset, tmp_path, capsys
+):
+    run, path = tmp_path / "runs" / "other", write(columns_of())
+    scored(path, dataset, (run, 30))
+    labels = {image_id: [0] for image_id in IDS}
+    other = make_dataset(labels, [1] * len(NAMES), names=NAMES)
+    arguments = ["--run", str(run), "--step", "31"]
+    problem = told(capsys, path, other, *arguments)
+    assert "its step 30 was scored on a dataset of content" in problem
+    assert len(read_summaries(run, print)) == 1
+    with sole_evaluation(predictions_path(run, 31)):
+        assert "another evaluation" in told(capsys, path, dataset, *arguments)
 
 
 def test_no_more_than_k_are_kept(write, dataset, tmp_path):

@@ -3,6 +3,8 @@
 import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from upath import UPath
@@ -68,3 +70,19 @@ def test_of_many_that_create_a_file_one_succeeds(tmp_path):
     assert sum(made) == 1
     assert path.read_bytes() == b"%d" % made.index(True) * 1000
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_created_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.link", Mock(side_effect=OSError(errno.EPERM, "not permitted")))
+    assert create(tmp_path / "0001.json", b"first")
+    assert not create(tmp_path / "0001.json", b"second")
+    assert (tmp_path / "0001.json").read_bytes() == b"first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_named_when_a_file_is_created(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=full))
+    with pytest.raises(OSError, match="No space left") as error:
+        create(tmp_path / "0001.json", b"content")
+    assert error.value.filename == str(tmp_path / "0001.json")

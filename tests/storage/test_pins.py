@@ -6,6 +6,7 @@ from manylabel.storage.pins import (
     hold_after,
     holding_schedules,
     keep,
+    pinned,
     read_pins,
     release,
 )
@@ -51,3 +52,18 @@ def test_other_files_are_left_alone(tmp_path, name):
     (tmp_path / "kept" / name).touch()
     assert read_pins(tmp_path) == Pins(frozenset({1}), None)
     assert holding_schedules(tmp_path) == set()
+
+
+def test_a_pin_is_let_go_when_what_it_was_for_fails(tmp_path):
+    def fail(step):
+        with pinned(tmp_path, step, KeepReason.PROMOTED):
+            assert read_pins(tmp_path).hold(step)
+            raise KeyError
+
+    keep(tmp_path, 2, KeepReason.PROMOTED)
+    for step in (1, 2):
+        with pytest.raises(KeyError):
+            fail(step)
+    with pinned(tmp_path, 3, KeepReason.PROMOTED):
+        pass
+    assert read_pins(tmp_path).steps == {2, 3}

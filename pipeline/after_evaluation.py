@@ -2,11 +2,13 @@
 which predictions stay."""
 
 import datetime
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from manylabel.eval.config import MetricForm
-from manylabel.eval.history import build_history
+from manylabel.eval.errors import EvaluationError
+from manylabel.eval.history import OnUnreadable, build_history
 from manylabel.eval.store.evaluations import drop_predictions, steps_with_predictions
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import newest_promotion
@@ -22,13 +24,13 @@ def write_history(run: Path, settings: str, on_event: OnEvent) -> None:
     """Rebuilds the history of a run's evaluations, with the differences from the champion."""
     run = run.absolute()
 
-    def tell(error: StorageError) -> None:
+    def tell(error: StorageError | EvaluationError) -> None:
         on_event(ResultUnreadable(None, str(error)))
 
     build_history(run.parent, run.name, settings, _champion(run.parent, tell), tell)
 
 
-def _champion(root: Path, on_unreadable: Callable[[StorageError], None]) -> EvaluationName | None:
+def _champion(root: Path, on_unreadable: OnUnreadable) -> EvaluationName | None:
     try:
         promotion = newest_promotion(root)
     except StorageError as error:
@@ -66,6 +68,6 @@ def drop_old_predictions(run: Path, keep: int | None) -> None:
                 run,
                 step,
                 f"removed {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: eval.keep_predictions is "
-                f"{keep}; `manylabel evaluate RUN --step {step} --set eval.keep_predictions=null` "
-                "makes them again while the checkpoint is there",
+                f"{keep}; `manylabel evaluate {shlex.quote(str(run))} --step {step} --set "
+                "eval.keep_predictions=null` makes them again while the checkpoint is there",
             )
