@@ -1,4 +1,7 @@
-"""TensorBoard event files, written without TensorFlow."""
+"""TensorBoard event files, written without TensorFlow.
+
+TensorBoard's messages are imported where they are made: whoever reads a run does not need them.
+"""
 
 import os
 import socket
@@ -7,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from manylabel.storage.tfrecord import write_record
 
@@ -39,10 +40,14 @@ class EventFile:
 
     def begin_at(self, step: int) -> None:
         """Has TensorBoard drop what it has read of this step and later ones."""
+        from tensorboard.compat.proto import event_pb2
+
         self._add(step, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to the curve of each tag."""
+        from tensorboard.compat.proto import summary_pb2
+
         summary = summary_pb2.Summary(
             value=[
                 summary_pb2.Summary.Value(tag=tag, simple_value=value)
@@ -60,5 +65,7 @@ class EventFile:
         self._file.close()
 
     def _add(self, step: int, **content: Any) -> None:
+        from tensorboard.compat.proto import event_pb2
+
         event = event_pb2.Event(wall_time=time.time(), step=step, **content)
         write_record(self._file, event.SerializeToString())

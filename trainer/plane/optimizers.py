@@ -1,14 +1,14 @@
 """RMSprop and SGD with momentum over one range of the flat parameter vector.
 
 One pass over memory applies L2, the optimizer and the Polyak average: an update is bound by
-memory bandwidth, and separate passes would read and write the same vectors several times.
+memory bandwidth, and separate passes would read and write the same vectors several times. The
+passes are imported where they run: whoever reads settings needs no compiler.
 """
 
 import enum
 from itertools import pairwise
 from typing import Annotated, Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,7 +65,9 @@ class RMSprop(BaseModel):
         average_decay: float,
     ) -> None:
         """One update in place. All vectors are float32[n]; `gradient` is only read."""
-        _rmsprop(
+        from manylabel.trainer.plane.fused_passes import rmsprop
+
+        rmsprop(
             blocks.bounds,
             blocks.l2,
             weights,
@@ -109,7 +111,9 @@ class SGD(BaseModel):
         average_decay: float,
     ) -> None:
         """One update in place. All vectors are float32[n]; `gradient` is only read."""
-        _sgd(
+        from manylabel.trainer.plane.fused_passes import sgd
+
+        sgd(
             blocks.bounds,
             blocks.l2,
             weights,
@@ -145,63 +149,3 @@ class DecayBlocks:
                 coefficients.append(l2 if index % 2 else 0.0)
         self.bounds = np.asarray(bounds, np.int64).reshape(-1, 2)
         self.l2 = np.asarray(coefficients, np.float32)
-
-
-# The passes work on slices of a block, `for i in range(len(w))`. Indexing whole arrays from
-# bounds[block, 0] to bounds[block, 1] gives the same bits and takes 3.5 times as long: those could
-# be negative, which counts from an array's end, and handling that keeps the loop from becoming SIMD
-# code. So do checks for division by zero, which error_model="numpy" leaves out. No fastmath: it
-# would let the number of threads and the processor decide the last bits. benchmarks/apply_pass.py
-# holds the passes to the speed of a loop without blocks.
-_fused = numba.njit(parallel=True, cache=True, error_model="numpy", nogil=True)
-
-
-@_fused
-def _rmsprop(  # type: ignore[no-untyped-def]
-    bounds,
-    l2,
-    weights,
-    average,
-    mean_square,
-    buffer,
-    gradient,
-    learning_rate,
-    rho,
-    one_minus_rho,
-    momentum,
-    epsilon,
-    one_minus_decay,
-):
-    for block in numba.prange(len(bounds)):
-        start, stop = bounds[block, 0], bounds[block, 1]
-        w, a = weights[start:stop], average[start:stop]
-        s, b = mean_square[start:stop], buffer[start:stop]
-        slopes = gradient[start:stop]
-        twice_l2 = np.float32(2) * l2[block]
-        for i in range(len(w)):
-            g = slopes[i] + twice_l2 * w[i]
-            square = rho * s[i] + one_minus_rho * (g * g)
-            step = momentum * b[i] + learning_rate * g / np.sqrt(square + epsilon)
-            weight = w[i] - step
-            s[i] = square
-            b[i] = step
-            w[i] = weight
-            a[i] += one_minus_decay * (weight - a[i])
-
-
-@_fused
-def _sgd(  # type: ignore[no-untyped-def]
-    bounds, l2, weights, average, buffer, gradient, learning_rate, momentum, one_minus_decay
-):
-    for block in numba.prange(len(bounds)):
-        start, stop = bounds[block, 0], bounds[block, 1]
-        w, a, b = weights[start:stop], average[start:stop], buffer[start:stop]
-        slopes = gradient[start:stop]
-        twice_l2 = np.float32(2) * l2[block]
-        for i in range(len(w)):
-            g = slopes[i] + twice_l2 * w[i]
-            step = momentum * b[i] - learning_rate * g
-            weight = w[i] + step
-            b[i] = step
-            w[i] = weight
-            a[i] += one_minus_decay * (weight - a[i])
