@@ -66,13 +66,13 @@ def _status(
     runs: Mapping[str, Sequence[RunFacts]] | None,
 ) -> ScheduleStatus:
     try:
+        if runs is None and not config.is_cron:  # A page has no time to read thousands of records.
+            return ScheduleStatus(name, config, now, store.last_written(name))
         fires = store.fires(name, config)
         since = (store.known_since(name, config) if config.is_cron else None) or now
     except StorageError as error:
         return ScheduleStatus(name, config, now, problem=str(error))
     latest = max(fires, key=lambda fire: fire.started, default=None)
-    if not config.is_cron and runs is None:
-        return ScheduleStatus(name, config, now, latest)
     facts = ScheduleFacts(since, fires, () if runs is None else runs.get(name, ()))
     decisions = decide(schedules, now, _NO_HOST, {name: facts})
     return ScheduleStatus(name, config, now, latest, tuple(decisions))

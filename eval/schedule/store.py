@@ -58,6 +58,16 @@ class FireStore:
         keys = sorted(attempts)
         return [FireRecord.read(attempts[key]) for key in (keys[-1:] if config.is_cron else keys)]
 
+    def last_written(self, schedule: str) -> FireRecord | None:
+        """The record that was written last, without reading the others; None before the first.
+
+        Raises:
+            DocumentError: it is damaged.
+        """
+        paths = list(self._attempts(schedule).values())
+        newest = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return None if newest is None else FireRecord.read(newest)
+
     def claim(self, record: FireRecord) -> bool:
         """Takes an attempt, or settles what is due without one; False: somebody else did."""
         return create(self.path(record), record.to_bytes())

@@ -72,6 +72,17 @@ def test_the_last_attempt_of_the_newest_fire_counts(store):
     assert [fire.attempt for fire in store.fires("nightly", NEW)] == [11, 1]
 
 
+def test_the_record_that_was_written_last_is_found_without_reading_the_others(store):
+    assert store.last_written("every") is None
+    older, newer = (start(f"0000000{step}-ab", schedule="every") for step in (2, 1))
+    store.claim(newer)
+    store.claim(older)
+    store.path(older).write_text("{")
+    long_ago = time.time() - 60
+    os.utime(store.path(older), (long_ago, long_ago))
+    assert store.last_written("every") == newer
+
+
 def test_a_record_is_renewed_in_its_place(store):
     store.claim(record := start())
     done = record.model_copy(update={"outcome": Outcome.DONE, "ended": NOW})
