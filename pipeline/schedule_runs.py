@@ -15,7 +15,7 @@ from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import USER_ERRORS, CommandError
-from manylabel.pipeline.events import OnEvent
+from manylabel.pipeline.events import EvaluatedBefore, Event, OnEvent
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.pins import hold_after, holding_schedules, release
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
@@ -100,7 +100,12 @@ def evaluate_steps(
 
     # One call for several, whose baseline and history are made once; a newer one is welcome too.
     step = str(steps[0]) if len(steps) == 1 else "all"
-    return evaluate_run(run, step, None, overrides, on_event)
+
+    def on_news(event: Event) -> None:
+        if not isinstance(event, EvaluatedBefore):  # With `steps: all` a line for each, each night.
+            on_event(event)
+
+    return evaluate_run(run, step, None, overrides, on_news)
 
 
 def hold_waiting(

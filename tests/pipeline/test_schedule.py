@@ -509,6 +509,23 @@ def test_the_status_says_what_was_why_and_what_comes(world):
     assert [len(status.decisions) for status in without_runs] == [1, 0]
 
 
+def test_the_real_evaluation_is_asked_for_what_is_meant(monkeypatch, tmp_path):
+    asked: list[tuple] = []
+    told: list[events.Event] = []
+
+    def evaluate_run(run, step, dataset, overrides, on_event):
+        asked.append((run, step, dataset, overrides))
+        on_event(events.EvaluatedBefore(3))
+        on_event(events.WorkEnded())
+        return []
+
+    monkeypatch.setattr("manylabel.pipeline.evaluate.evaluate_run", evaluate_run)
+    schedule_runs.evaluate_steps(tmp_path, [7], ("eval.k=1",), told.append)
+    schedule_runs.evaluate_steps(tmp_path, [3, 7], (), told.append)
+    assert asked == [(tmp_path, "7", None, ("eval.k=1",)), (tmp_path, "all", None, ())]
+    assert told == [events.WorkEnded()] * 2, "nothing of what was evaluated before"
+
+
 def test_a_root_without_settings_is_an_error_before_anything_is_written(tmp_path):
     for stage in (run_due, serve, list_schedules):
         with pytest.raises(EvaluationError, match="expected the settings of schedules"):
