@@ -115,17 +115,28 @@ def class_gains(starts, ends, packed, hits, num_labels):  # type: ignore[no-unty
         ranking = packed[starts[class_id] : ends[class_id]]
         start = found = 0
         while start < len(ranking):
-            end, tied_hits = _end_of_tie(ranking, start), 0
-            for n in range(start, end):
-                tied_hits += _mark(ranking[n]) >= 0
-            if tied_hits:
-                gain = _tied_gain(found, start, tied_hits, end - start)
-                for n in range(start, end):
-                    if _mark(ranking[n]) >= 0:
-                        gains[_mark(ranking[n])] = gain
-            found += tied_hits
+            end = _end_of_tie(ranking, start)
+            if end - start > 1:
+                found += _score_tie(ranking[start:end], found, start, gains)
+            elif _mark(ranking[start]) >= 0:
+                found += 1
+                gains[_mark(ranking[start])] = found / end
             start = end
     return gains
+
+
+@_compiled
+def _score_tie(tied, found, ranked, gains):  # type: ignore[no-untyped-def]
+    """Writes the gains of the labels among equal scores, uint64 [n], and returns their number."""
+    hits = 0
+    for packed in tied:
+        hits += _mark(packed) >= 0
+    if hits:
+        gain = _tied_gain(found, ranked, hits, len(tied))
+        for packed in tied:
+            if _mark(packed) >= 0:
+                gains[_mark(packed)] = gain
+    return hits
 
 
 @_compiled

@@ -74,8 +74,8 @@ def find_refused(class_ids, scores, num_classes):  # type: ignore[no-untyped-def
 
 @_compiled
 def match_labels(  # type: ignore[no-untyped-def]
-    class_ids, scores, row_splits, label_ids, numbers, negative_splits, negative_ids, ignore,
-    num_classes,
+    class_ids, scores, row_splits, label_ids, label_starts, numbers, negative_splits, negative_ids,
+    ignore,
 ):  # fmt: skip
     """Finds the label that each prediction is, each label's rank and precision in its image, and
     deals the predictions to their classes.
@@ -83,10 +83,10 @@ def match_labels(  # type: ignore[no-untyped-def]
     Args:
         class_ids: int32 [I, k], with `scores` as `find_refused` wants them.
         scores: float32 [I, k].
-        row_splits: int64 [I + 1] of `label_ids`, int32 [P], and their `numbers`, int32 [P].
+        row_splits: int64 [I + 1] of `label_ids`, int32 [P].
+        label_starts: int64 [C + 1], with `numbers`, int32 [P], from `number_labels`.
         negative_splits: int64 [I + 1] of `negative_ids`, int32 [N].
         ignore: Whether what is neither label nor negative is in no ranking; else it is wrong.
-        num_classes: C.
 
     Returns:
         ranks: int32 [P] by number, from 1, among what is judged; 0 when not found.
@@ -99,33 +99,32 @@ def match_labels(  # type: ignore[no-untyped-def]
             higher for lower ones; in the lower half, as int32, the number of the label that the
             prediction is, or -1 - the image's row.
     """
-    images, k = class_ids.shape
+    (images, k), num_classes = class_ids.shape, len(label_starts) - 1
     ranks, gains = np.zeros(len(label_ids), np.int32), np.zeros(len(label_ids))
     found_scores = np.full(len(label_ids), np.nan, np.float32)
-    hits = np.zeros(num_classes, np.int64)
     starts = _starts(class_ids.ravel(), num_classes)[:-1]
     ends, packed = starts.copy(), np.empty(images * k, np.uint64)
-    # By class: the newest row that has it as a label, and as a negative.
-    label_row, number = np.full(num_classes, -1, np.int32), np.empty(num_classes, np.int32)
+    # By class: the newest row that has it as a label, with the label's number in the lower half;
+    # and the newest row that has it as a negative.
+    newest_label = np.full(num_classes, -1, np.int64)
     negative_row = np.full(num_classes, -1, np.int32)
     bits = scores.view(np.uint32)
     for row in range(images):
         for n in range(row_splits[row], row_splits[row + 1]):
-            label_row[label_ids[n]] = row
-            number[label_ids[n]] = numbers[n]
+            newest_label[label_ids[n]] = row << 32 | numbers[n]
         for n in range(negative_splits[row], negative_splits[row + 1]):
             negative_row[negative_ids[n]] = row
         found = rank = 0
         for column in range(k):
             class_id, mark = class_ids[row, column], -1 - row
-            if label_row[class_id] == row:
+            label = newest_label[class_id]
+            if label >> 32 == row:
                 rank += 1
                 found += 1
-                mark = number[class_id]
+                mark = label & 0xFFFFFFFF
                 ranks[mark] = rank
                 gains[mark] = found / rank
                 found_scores[mark] = scores[row, column]
-                hits[class_id] += 1
             elif ignore and negative_row[class_id] != row:
                 continue
             else:
@@ -133,6 +132,10 @@ def match_labels(  # type: ignore[no-untyped-def]
             upper = np.uint64(_falling(bits[row, column])) << np.uint64(32)
             packed[ends[class_id]] = upper | np.uint64(np.uint32(mark))
             ends[class_id] += 1
+    hits = np.zeros(num_classes, np.int64)
+    for class_id in range(num_classes):
+        for label in range(label_starts[class_id], label_starts[class_id + 1]):
+            hits[class_id] += ranks[label] > 0
     return ranks, gains, found_scores, hits, starts, ends, packed
 
 

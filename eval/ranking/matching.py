@@ -71,11 +71,11 @@ def match(
         class_ids,
         scores,
         *of_labels,
+        label_starts,
         numbers,
         negatives.row_splits if negatives else np.zeros_like(positives.row_splits),
         negatives.class_ids if negatives else np.zeros(0, np.int32),
         negatives is not None,
-        positives.num_classes,
     )
     class_rankings.sort_rankings(starts, ends, packed, hits)
     rankings = starts, ends, packed, hits

@@ -81,5 +81,5 @@ def test_a_missing_file_is_named():
 
 def test_no_training_counts_at_all():
     labels = pa.table({"name": NAMES, "train_count": [0, 0, 0]})
-    with pytest.raises(EvaluationError, match="kind training_log_count: expected at least one"):
+    with pytest.raises(EvaluationError, match="kind training_share: expected at least one"):
         class_weights(WeightsConfig(), labels)
