@@ -30,11 +30,6 @@ def difference(value: float | None) -> str:
     return _signed(value, 4)
 
 
-def difference_tick(value: float) -> str:
-    """On an axis: zero is 0."""
-    return difference(value) if abs(value) >= 0.5e-4 else "0"
-
-
 def difference_ap(value: float | None) -> str:
     """Of two average precisions of a label or an image: +0.013."""
     return _signed(value, 3)
@@ -85,13 +80,14 @@ def measure(value: float | None) -> str:
     if not _present(value):
         return NOTHING
     if value and not 1e-3 <= abs(value) < 1e6:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        text = f"{float(mantissa):g}e{int(exponent)}"
-    elif abs(value) >= 100:
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:.3g}"
-    return text.replace("-", MINUS)
+        return scientific(value)
+    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", MINUS)
+
+
+def scientific(value: float) -> str:
+    """In three digits with a power of ten: 1.2e−6."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}".replace("-", MINUS)
 
 
 def to(low: str, high: str) -> str:

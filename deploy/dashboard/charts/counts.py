@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
+from manylabel.deploy.dashboard.charts.axes import x_axis, y_axis
 from manylabel.deploy.dashboard.charts.svg import THIRD, Chart, Frame
 
 _FRAME = Frame(THIRD, 186, left=50, right=6, top=10, bottom=42)
@@ -23,8 +24,8 @@ def frequency_chart(train_counts: NDArray[np.int64]) -> Chart:
     x = _FRAME.x_scale(1, max(len(counts), 2), logarithmic=True)
     y = _FRAME.y_scale(max(shown[-1][1] / 1.3, 0.7), shown[0][1] * 1.3, logarithmic=True)
     body = [
-        svg.y_axis(_FRAME, y, formats.samples_tick, most=5),
-        svg.x_axis(_FRAME, x, formats.samples_tick, title="label, by frequency", most=4),
+        y_axis(_FRAME, y, formats.samples_tick, most=5),
+        x_axis(_FRAME, x, formats.samples_tick, title="label, by frequency", most=4),
         svg.polyline([(x(rank), y(count)) for rank, count in shown], "line"),
     ]
     median = int(np.median(counts))
@@ -54,9 +55,9 @@ def histogram(name: str, title: str, values: NDArray[np.int64], axis: str) -> Ch
         if height
     )
     body = [
-        svg.y_axis(_FRAME, y, formats.samples_tick, most=4),
+        y_axis(_FRAME, y, formats.samples_tick, most=4),
         svg.element("path", d=bars, class_="bar plain"),
-        svg.x_axis(_FRAME, x, formats.count, title=axis, most=5),
+        x_axis(_FRAME, x, formats.count, title=axis, most=5),
     ]
     return Chart(
         name,

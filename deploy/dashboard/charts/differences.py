@@ -6,25 +6,23 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from manylabel.deploy.dashboard import formats
+from manylabel.deploy.dashboard.charts.axes import fitting_ticks, x_axis
+from manylabel.deploy.dashboard.charts.scales import Scale, padded
 from manylabel.deploy.dashboard.charts.svg import (
     HALF,
     HALF_TEXT,
     TEXT_SIZE,
     Chart,
     Frame,
-    Scale,
     circle,
     diamond,
     element,
-    fitting_ticks,
     label,
     line,
     number,
-    padded,
     text_fitting,
     text_of,
     text_width,
-    x_axis,
 )
 from manylabel.eval.statistics.differences import Difference
 
@@ -202,7 +200,7 @@ def _difference_axis(frame: Frame, scale: Scale) -> str:
     """Ticks below the rows; they may stand below the values at the right as well."""
     y = frame.plot_bottom + frame.text_size + 6
     parts = [line(frame.left, frame.plot_bottom, frame.plot_right, frame.plot_bottom, "axis")]
-    for tick, text in fitting_ticks(scale, formats.difference_tick, frame.text_size, 5):
+    for tick, text in fitting_ticks(scale, formats.difference, frame.text_size, 5):
         parts.append(label(scale(tick), y, text, class_="tick", anchor="middle"))
     return "".join(parts)
 

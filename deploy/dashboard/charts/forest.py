@@ -8,14 +8,17 @@ from markupsafe import Markup
 
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
+from manylabel.deploy.dashboard.charts.axes import fitting_ticks
+from manylabel.deploy.dashboard.charts.scales import Scale, padded
 
 WIDTH, HEIGHT = 240.0, 22.0
 _AXIS_TEXT = 11.0
 _ARROW = 5.0
 _RADIUS = 3.75
-_WIDEST = 12.0
-"""Half-widths of the widest interval that the axis reaches from 0; what lies beyond becomes an
-arrow, or one run that is far behind would press all others together."""
+_WIDEST, _FARTHEST = 12.0, 4.0
+"""How far the axis reaches from 0: so many half-widths of the widest interval, or times the middle
+one of all distances. What lies beyond becomes an arrow, or one run that is far behind would press
+all others together."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,14 @@ class Mark:
     value: float
     low: float | None
     high: float | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval; of one that is not there, the difference itself."""
+        return (
+            self.value if self.low is None else self.low,
+            self.value if self.high is None else self.high,
+        )
 
     @property
     def css(self) -> str:
@@ -38,7 +49,7 @@ class Mark:
 class Forest:
     """The shared axis of several marks."""
 
-    scale: svg.Scale
+    scale: Scale
 
     @classmethod
     def of(cls, marks: Sequence[Mark]) -> "Forest":
@@ -46,19 +57,20 @@ class Forest:
         half_widths = [
             (m.high - m.low) / 2 for m in marks if m.low is not None and m.high is not None
         ]
-        reach = _WIDEST * max(half_widths, default=math.inf) or math.inf
+        distances = sorted(max(abs(end) for end in mark.ends) for mark in marks)
+        middle = distances[(len(distances) - 1) // 2]
+        reach = max(_WIDEST * max(half_widths, default=math.inf), _FARTHEST * middle) or math.inf
         ends = [0.0]
         for mark in marks:
-            ends += [mark.value if end is None else end for end in (mark.low, mark.high)]
+            ends += mark.ends
         low, high = (min(max(end, -reach), reach) for end in (min(ends), max(ends)))
-        return cls(svg.Scale(*svg.padded(low, high), _ARROW, WIDTH - _ARROW))
+        return cls(Scale(*padded(low, high), _ARROW, WIDTH - _ARROW))
 
     def mark(self, mark: Mark) -> Markup:
         """The cell of one row."""
         zero, middle = self.scale(0.0), HEIGHT / 2
         parts = [svg.line(zero, 0, zero, HEIGHT, "zero")]
-        low = mark.value if mark.low is None else mark.low
-        high = mark.value if mark.high is None else mark.high
+        low, high = mark.ends
         if high < self.scale.low:
             parts.append(_arrow(0.0, middle, -1, mark.css))
         elif low > self.scale.high:
@@ -76,7 +88,7 @@ class Forest:
     def axis(self) -> Markup:
         """The axis, for the table's head."""
         parts = []
-        ticks = svg.fitting_ticks(self.scale, formats.difference_tick, _AXIS_TEXT, 5)
+        ticks = fitting_ticks(self.scale, formats.difference, _AXIS_TEXT, 5)
         for tick, text in ticks:
             x, half = self.scale(tick), svg.text_width(text, _AXIS_TEXT) / 2
             if half <= x <= WIDTH - half:

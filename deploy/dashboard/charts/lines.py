@@ -1,40 +1,22 @@
-"""Values over images seen: of evaluations with their intervals, and of training."""
+"""A run's evaluations over images seen, with their intervals and what they are held against."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
-from manylabel.deploy.dashboard.charts.svg import HALF, HALF_TEXT, SIXTH, THIRD, Chart, Frame
-
-Numbers = NDArray[np.float64]
+from manylabel.deploy.dashboard.charts.axes import x_axis, y_axis
+from manylabel.deploy.dashboard.charts.points import Numbers, Points
+from manylabel.deploy.dashboard.charts.scales import Scale, padded, spread
+from manylabel.deploy.dashboard.charts.svg import HALF, HALF_TEXT, Chart, Frame
 
 _WIDE = Frame(HALF, 320, HALF_TEXT, left=82, right=12, top=14, bottom=56)
-_NARROW = Frame(THIRD, 166, left=58, right=6, top=10, bottom=42)
-_SMALL = Frame(SIXTH, 130, left=36, right=4, top=10, bottom=24)
-_IN_NARROW, _IN_SMALL = 120, 60
-"""Points of a line in a small chart: one for two or three units."""
 _FOCUS = 9.0
 """Widths of the best evaluation's interval that the chart of differences reaches below it."""
 MOST_MARKS = 60
 """Evaluations whose verdicts have room for a mark each, 8 units apart."""
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Values at numbers of images seen; NaN where there is none.
-
-    Attributes:
-        low, high: Ends of intervals; empty where there are none.
-    """
-
-    samples: NDArray[np.int64]
-    values: Numbers
-    low: Numbers = field(default_factory=lambda: np.zeros(0))
-    high: Numbers = field(default_factory=lambda: np.zeros(0))
 
 
 def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> Chart:
@@ -46,11 +28,11 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
     """
     there = np.flatnonzero(np.isfinite(points.values))
     best = int(there[np.argmax(points.values[there])])
-    x = _x_scale(_WIDE, points.samples)
+    x = points.x_scale(_WIDE)
     low, high = np.fmin(points.low, points.values), np.fmax(points.high, points.values)
     width = max(float(high[best] - low[best]), 1e-6)
     bottom = min(0.0, max(float(np.nanmin(low)), min(0.0, float(low[best])) - _FOCUS * width))
-    y = _WIDE.y_scale(*svg.padded(bottom, max(0.0, float(np.nanmax(high)))))
+    y = _WIDE.y_scale(*padded(bottom, max(0.0, float(np.nanmax(high)))))
     below = int(np.sum(points.values[there] < y.low))
 
     def at(values: Numbers, places: Sequence[int]) -> list[tuple[float, float]]:
@@ -72,8 +54,8 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
         if place in there
     ]
     body = [
-        svg.y_axis(_WIDE, y, formats.difference_tick),
-        svg.x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
+        y_axis(_WIDE, y, formats.difference),
+        x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
         _clipped(_WIDE, inside),
         _level_label(y(0), f"champion {champion}", at(points.values, there.tolist())),
     ]
@@ -109,13 +91,13 @@ def map_chart(
         champion: Its value on the same held-out images, if it is another run's.
     """
     there = np.flatnonzero(np.isfinite(points.values))
-    x = _x_scale(_WIDE, points.samples)
+    x = points.x_scale(_WIDE)
     names = [("frequency baseline", baseline), ("champion", champion)]
     held = [(name, value) for name, value in names if value is not None and np.isfinite(value)]
     levels = [value for _, value in held]
     bottom = min(*levels, float(np.nanmin(points.values)), np.inf)
     top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values))), -np.inf)
-    y = _WIDE.y_scale(*svg.padded(bottom, top, 0.1))
+    y = _WIDE.y_scale(*padded(bottom, top, 0.1))
 
     def at(values: Numbers, places: NDArray[np.int64]) -> list[tuple[float, float]]:
         return [(x(points.samples[place]), y(values[place])) for place in places]
@@ -123,8 +105,8 @@ def map_chart(
     line = at(points.values, there)
     band = there[np.isfinite(points.low[there]) & np.isfinite(points.high[there])]
     parts = [
-        svg.y_axis(_WIDE, y, formats.map_value),
-        svg.x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
+        y_axis(_WIDE, y, formats.map_value),
+        x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
     ]
     for name, value in held:
         css = "champion" if name == "champion" else "baseline"
@@ -152,101 +134,7 @@ def map_chart(
     )
 
 
-def band_chart(name: str, title: str, points: Points, baseline: float, top: float) -> Chart:
-    """[C] One band of label frequency; `top` is the end of the axis that all of them share."""
-    x = _x_scale(_SMALL, points.samples)
-    y = _SMALL.y_scale(0, top)
-    line = [(x(points.samples[p]), y(points.values[p])) for p in _thinned(points.values, _IN_SMALL)]
-    body = [
-        svg.y_axis(_SMALL, y, _axis_share, most=4),
-        svg.x_axis(_SMALL, x, formats.samples_tick, most=3),
-        svg.polyline(line, "line"),
-    ]
-    if np.isfinite(baseline):
-        body.append(svg.line(_SMALL.left, y(baseline), _SMALL.plot_right, y(baseline), "baseline"))
-    if line:
-        body.append(svg.circle(*line[-1], 2.5, "gain"))
-    first, last = points.values[0], points.values[-1]
-    return Chart(
-        name,
-        title,
-        f"Weighted mean average precision of these labels: from {formats.average_precision(first)} "
-        f"to {formats.average_precision(last)}; the frequency baseline is "
-        f"{formats.average_precision(baseline)}.",
-        _SMALL,
-        "".join(body),
-    )
-
-
-def training_chart(
-    name: str,
-    title: str,
-    points: Points,
-    *,
-    form: Callable[[float], str] = formats.measure,
-    logarithmic: bool = False,
-    also: Numbers | None = None,
-    names: tuple[str, str] = ("", ""),
-) -> Chart | None:
-    """One quantity of training over images seen; None where there are no two values of it.
-
-    Args:
-        logarithmic: Equal factors are equally high; all values are positive then.
-        also: A second, fainter line on the same axis.
-        names: Of the two lines, where there are two.
-    """
-    frame = _NARROW
-    if also is not None:
-        frame = replace(frame, right=8 + max(map(svg.text_width, names)))
-    values = points.values if also is None else np.concatenate([points.values, also])
-    values = values[np.isfinite(values)]
-    if np.isfinite(points.values).sum() < 2:
-        return None
-    low, high = float(values.min()), float(values.max())
-    if logarithmic and low > 0:
-        ends = low / 1.15, high * 1.15
-    else:
-        logarithmic = False
-        ends = svg.padded(0.0 if 0 <= low < high / 2 else low, high)
-        ends = max(ends[0], 0.0) if low >= 0 else ends[0], ends[1]
-    x, y = _x_scale(frame, points.samples), frame.y_scale(*ends, logarithmic=logarithmic)
-
-    def line(ys: Numbers) -> list[tuple[float, float]]:
-        return [(x(points.samples[p]), y(ys[p])) for p in _thinned(ys, _IN_NARROW)]
-
-    body = [
-        svg.y_axis(frame, y, form, most=4),
-        svg.x_axis(frame, x, formats.samples_tick, title="images seen", most=4),
-    ]
-    if also is not None:
-        body.append(svg.polyline(line(also), "line faint"))
-    body.append(svg.polyline(line(points.values), "line"))
-    if also is not None:
-        middles = [y(float(np.nanmedian(each))) + 4 for each in (points.values, also)]
-        placed = svg.spread(middles, svg.TEXT_SIZE * 1.3, frame.top + 8, frame.plot_bottom - 4)
-        body += [
-            svg.label(frame.plot_right + 6, place, text, class_="quiet")
-            for place, text in zip(placed, names, strict=True)
-        ]
-    return Chart(
-        name,
-        title,
-        f"From {form(points.values[0])} to {form(points.values[-1])}, between {form(low)} and "
-        f"{form(high)}.",
-        frame,
-        "".join(body),
-    )
-
-
-def _thinned(values: Numbers, most: int) -> list[int]:
-    """Places of at most `most` finite values, evenly spread, with the first and the last."""
-    there = np.flatnonzero(np.isfinite(values))
-    chosen = np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).round().astype(int))
-    places: list[int] = there[chosen].tolist()
-    return places
-
-
-def _cursor(x: svg.Scale, tells: str) -> dict[str, str]:
+def _cursor(x: Scale, tells: str) -> dict[str, str]:
     """What page.js must know to tell of the evaluation below the pointer.
 
     Args:
@@ -255,14 +143,6 @@ def _cursor(x: svg.Scale, tells: str) -> dict[str, str]:
     numbers = {"left": x.start, "right": x.end, "top": _WIDE.top, "bottom": _WIDE.plot_bottom}
     places = {name: svg.number(value) for name, value in numbers.items()}
     return {"cursor": "evaluations", "tells": tells, "most": f"{x.high:.0f}", **places}
-
-
-def _x_scale(frame: Frame, samples: NDArray[np.int64]) -> svg.Scale:
-    return frame.x_scale(0.0, float(samples.max()) or 1.0)
-
-
-def _axis_share(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"
 
 
 def _by_verdict(points: Points, places: Sequence[int]) -> dict[str, list[int]]:
@@ -324,7 +204,7 @@ def _level_label(y: float, text: str, line: Sequence[tuple[float, float]]) -> st
 def _line_labels(names: Sequence[tuple[str, float]]) -> list[str]:
     """Names of lines at the right end, above them, apart from each other."""
     wanted = [y - 7 for _, y in names]
-    placed = svg.spread(wanted, HALF_TEXT * 1.25, _WIDE.top + HALF_TEXT, _WIDE.plot_bottom - 6)
+    placed = spread(wanted, HALF_TEXT * 1.25, _WIDE.top + HALF_TEXT, _WIDE.plot_bottom - 6)
     return [
         svg.label(_WIDE.plot_right - 4, y, text, class_="quiet halo", anchor="end")
         for (text, _), y in zip(names, placed, strict=True)

@@ -1,4 +1,4 @@
-"""The parts that every chart is made of: elements, text, scales, axes, and the chart itself.
+"""The parts that every chart is made of: elements, text, the frame, and the chart itself.
 
 Colours and strokes are classes of static/figure.css, so that a chart follows the page into dark
 mode; nothing here is a style attribute, which the content security policy refuses. Lengths are in
@@ -7,14 +7,14 @@ units of the viewBox, which are pixels where a chart is shown at its natural wid
 
 import base64
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import pairwise
 from pathlib import Path
 
 from markupsafe import Markup
+
+from manylabel.deploy.dashboard.charts.scales import Scale
 
 TEXT_SIZE = 12.0
 """Pixels of text in a chart at its natural width; figure.css has the same."""
@@ -114,75 +114,6 @@ def dots(points: Iterable[tuple[float, float]], class_: str) -> str:
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Maps values of [low, high] to positions; `start` is where `low` lies.
-
-    Attributes:
-        logarithmic: Equal factors are equally long; low must be positive then.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    logarithmic: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high = self._place(self.low), self._place(self.high)
-        share = (self._place(value) - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
-
-    def holds(self, value: float) -> bool:
-        """Whether a value lies within the scale's ends."""
-        return self.low <= value <= self.high
-
-    def ticks(self, most: int) -> list[float]:
-        """Round values within the ends, at most `most` of them."""
-        ticks = _logarithmic_ticks if self.logarithmic else round_values
-        return ticks(self.low, self.high, most)
-
-    def _place(self, value: float) -> float:
-        return math.log(value) if self.logarithmic else value
-
-
-def round_values(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten within [low, high], at most `most` (>= 2)."""
-    if not high > low:
-        return [low]
-    step = 10.0 ** math.floor(math.log10((high - low) / max(most, 1)))
-    for factor in (1, 2, 5, 10, 20, 50, 100):
-        first, last = (
-            math.ceil(low / (step * factor) - 1e-9),
-            math.floor(high / (step * factor) + 1e-9),
-        )
-        if last - first + 1 <= most:
-            return [place * step * factor for place in range(first, last + 1)]
-    return []
-
-
-def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
-    """A range a little wider than its values; one of no width gets some."""
-    room = (high - low) * share or abs(high) * share or 1.0
-    return low - room, high + room
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions at least `gap` apart, each near the one wanted, within [low, high] if they fit.
-
-    For labels beside lines: two that would cover each other move apart.
-    """
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    placed = [0.0] * len(wanted)
-    before = -math.inf
-    for index in order:
-        before = placed[index] = max(wanted[index], before + gap, low)
-    after = math.inf
-    for index in reversed(order):
-        after = placed[index] = min(placed[index], after - gap, high)
-    return placed
-
-
-@dataclass(frozen=True)
 class Frame:
     """The size of a chart, and where in it values are drawn.
 
@@ -219,57 +150,6 @@ HALF, THIRD, SIXTH = 560.0, 360.0, 176.0
 """Natural widths: half, a third and a sixth of the page."""
 HALF_TEXT = 17.5
 """Text of a half-page chart on a telephone, in units of its viewBox; figure.css has the same."""
-
-
-def y_axis(frame: Frame, scale: Scale, form: Callable[[float], str], *, most: int = 5) -> str:
-    """A quiet rule across the plot for each tick, and its value in the left margin."""
-    room = abs(scale.end - scale.start)
-    gap = frame.text_size * 1.4
-    parts = []
-    before = math.inf
-    for tick in scale.ticks(max(2, min(most, int(room / gap)))):
-        y = scale(tick)
-        if before - y >= gap:  # Those of a logarithmic scale are unevenly far apart.
-            parts.append(line(frame.left, y, frame.plot_right, y, "rule"))
-            parts.append(label(0, y + TEXT_SIZE * 0.35, form(tick), class_="tick"))
-            before = y
-    return "".join(parts)
-
-
-def x_axis(
-    frame: Frame,
-    scale: Scale,
-    form: Callable[[float], str],
-    *,
-    title: str | None = None,
-    most: int = 6,
-) -> str:
-    """Values below the plot, as many as fit, and below them what they are."""
-    y = frame.plot_bottom + frame.text_size + 6
-    parts = [line(frame.left, frame.plot_bottom, frame.plot_right, frame.plot_bottom, "axis")]
-    for tick, text in fitting_ticks(scale, form, frame.text_size, most):
-        half = text_width(text, frame.text_size) / 2
-        x = min(max(scale(tick), half), frame.width - half)
-        parts.append(label(x, y, text, class_="tick", anchor="middle"))
-    if title is not None:
-        y += frame.text_size * 1.3
-        parts.append(label(frame.plot_right, y, title, class_="tick", anchor="end"))
-    return "".join(parts)
-
-
-def fitting_ticks(
-    scale: Scale, form: Callable[[float], str], size: float, most: int
-) -> list[tuple[float, str]]:
-    """Ticks and their texts, so many that each has a text's distance from the next."""
-    for number_of_ticks in range(most, 1, -1):
-        ticks = [(tick, form(tick)) for tick in scale.ticks(number_of_ticks)]
-        ends = [
-            (scale(tick) - text_width(text, size) / 2, scale(tick) + text_width(text, size) / 2)
-            for tick, text in ticks
-        ]
-        if all(left[1] + size * 0.8 <= right[0] for left, right in pairwise(ends)):
-            return ticks
-    return [(tick, form(tick)) for tick in scale.ticks(1)]
 
 
 @dataclass(frozen=True)
@@ -361,18 +241,3 @@ def _tenths(value: int) -> str:
 
 def _diamond(x: float, y: float, r: float) -> str:
     return f"{_through([(x, y - r), (x + r, y), (x, y + r), (x - r, y)])}Z"
-
-
-def _logarithmic_ticks(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten within [low, high]; with few of those also 2 and 5 times them, or any round
-    values where not even three of these lie within."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    powers = [10.0**power for power in range(first, last + 1)]
-    for factors in ((1,), (1, 2, 5)):
-        found = [power * factor for power in powers for factor in factors]
-        found = [
-            value for value in found if low <= value * (1 + 1e-9) and value <= high * (1 + 1e-9)
-        ]
-        if len(found) > 2:
-            return found[:: math.ceil(len(found) / most)]
-    return round_values(low, high, most)

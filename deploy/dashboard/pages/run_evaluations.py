@@ -9,14 +9,10 @@ import numpy as np
 
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts.forest import Mark
-from manylabel.deploy.dashboard.charts.lines import (
-    MOST_MARKS,
-    Points,
-    band_chart,
-    difference_chart,
-    map_chart,
-)
+from manylabel.deploy.dashboard.charts.lines import MOST_MARKS, difference_chart, map_chart
+from manylabel.deploy.dashboard.charts.points import Points
 from manylabel.deploy.dashboard.charts.svg import Chart
+from manylabel.deploy.dashboard.charts.training import band_chart
 from manylabel.deploy.dashboard.histories import Histories, Numbers, Series, number_or_none
 from manylabel.deploy.dashboard.tables import Column, Table
 from manylabel.deploy.dashboard.view import View

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from manylabel.deploy.dashboard import formats
-from manylabel.deploy.dashboard.charts.lines import Points, training_chart
+from manylabel.deploy.dashboard.charts.points import Points
 from manylabel.deploy.dashboard.charts.svg import Chart
+from manylabel.deploy.dashboard.charts.training import training_chart
 from manylabel.deploy.dashboard.histories import Series
 from manylabel.trainer.plane.metrics import MetricsRow
 

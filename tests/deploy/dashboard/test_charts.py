@@ -10,13 +10,9 @@ from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
 from manylabel.deploy.dashboard.charts.counts import frequency_chart, histogram, reasons_chart
 from manylabel.deploy.dashboard.charts.forest import Forest, Mark
-from manylabel.deploy.dashboard.charts.lines import (
-    Points,
-    band_chart,
-    difference_chart,
-    map_chart,
-    training_chart,
-)
+from manylabel.deploy.dashboard.charts.lines import difference_chart, map_chart
+from manylabel.deploy.dashboard.charts.points import Points
+from manylabel.deploy.dashboard.charts.training import band_chart, training_chart
 
 MINUS = "−"
 NAMESPACE = "{http://www.w3.org/2000/svg}"

@@ -8,8 +8,11 @@ from itertools import pairwise
 
 import pytest
 
+from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
-from manylabel.deploy.dashboard.charts.svg import Chart, Frame, Scale
+from manylabel.deploy.dashboard.charts.axes import tick_texts
+from manylabel.deploy.dashboard.charts.scales import Scale, round_values, spread
+from manylabel.deploy.dashboard.charts.svg import Chart, Frame
 
 
 def test_text_and_attributes_cannot_leave_their_place():
@@ -51,7 +54,7 @@ def test_round_values_are_round_few_and_inside(most):
         size = 10 ** rng.randint(-4, 6)
         low = rng.uniform(-100, 100) * size
         high = low + rng.uniform(0.1, 10) * size
-        ticks = svg.round_values(low, high, most)
+        ticks = round_values(low, high, most)
         assert 1 <= len(ticks) <= most
         width = (high - low) * 1e-9
         assert all(low - width <= tick <= high + width for tick in ticks)
@@ -68,6 +71,23 @@ def test_logarithmic_ticks_are_powers_or_halves_of_the_way():
     assert Scale(0.024, 0.05, 0, 100, True).ticks(4) == pytest.approx([0.03, 0.04, 0.05])
 
 
+@pytest.mark.parametrize(
+    ("ticks", "form", "texts"),
+    [
+        ((0, 0.1, 0.2), formats.map_value, ["0", "0.1", "0.2"]),
+        ((-0.1, 0, 0.05), formats.difference, ["−0.10", "0", "+0.05"]),
+        ((0.2, 0.25), formats.map_value, ["0.20", "0.25"]),
+        ((1, 2), formats.map_value, ["1", "2"]),
+        ((2e-4, 5e-4, 1e-3), formats.measure, ["2e−4", "5e−4", "1e−3"]),
+        ((0, 5e6, 12.5e6), formats.samples_tick, ["0", "5 M", "12.5 M"]),
+        ((1_000, 1_500), formats.count, ["1,000", "1,500"]),
+        ((10, 20), formats.count, ["10", "20"]),
+    ],
+)
+def test_an_axis_has_one_notation(ticks, form, texts):
+    assert tick_texts(ticks, form) == texts
+
+
 def test_scales_map_ends_to_ends():
     scale = Frame(100, 50, left=10, right=10, top=5, bottom=5).y_scale(1, 100, logarithmic=True)
     assert (scale(1), scale(10), scale(100)) == pytest.approx((45, 25, 5))
@@ -78,13 +98,13 @@ def test_labels_keep_apart_and_in_order():
     rng = random.Random(4)
     for _ in range(200):
         wanted = [rng.uniform(0, 100) for _ in range(rng.randint(1, 7))]
-        placed = svg.spread(wanted, 12, 0, 100)
+        placed = spread(wanted, 12, 0, 100)
         order = sorted(range(len(wanted)), key=wanted.__getitem__)
         down = [placed[index] for index in order]
         assert all(b - a >= 12 - 1e-9 for a, b in pairwise(down))
         assert down[0] >= 0
         assert down[-1] <= 100
-    assert svg.spread([10.0, 90.0], 12, 0, 100) == [10.0, 90.0]
+    assert spread([10.0, 90.0], 12, 0, 100) == [10.0, 90.0]
 
 
 def test_text_is_cut_where_it_does_not_fit():
