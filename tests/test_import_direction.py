@@ -173,7 +173,7 @@ def test_the_trainer_is_small_at_its_top():
         ("trainer.plane.coordinator", "from manylabel.trainer.runs.writer import CheckpointWriter"),
         ("trainer.plane.shard", "import tensorflow as tf"),
         ("trainer.runs.resume", "import ray"),
-        ("trainer.job", "def f():\n    from manylabel.eval.ranking.metrics import recall"),
+        ("trainer.job", "def f():\n    from manylabel.eval.ranking.measure import measure"),
         ("trainer.job", "import ray"),
         ("eval.store", "import manylabel.trainer.runs.checkpoint"),
         ("eval.store", "from manylabel.preprocessing import config"),
