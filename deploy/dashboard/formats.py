@@ -106,8 +106,8 @@ def digest(value: str) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """In this machine's zone, which is the reader's unless --host is given: 2026-03-01 14:05."""
-    return NOTHING if value is None else f"{value.astimezone():%Y-%m-%d %H:%M}"
+    """In this machine's zone, and which that is: 2026-03-01 14:05 CET."""
+    return NOTHING if value is None else f"{value.astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def moment_iso(value: datetime) -> str:

@@ -92,7 +92,7 @@ class Forest:
         for tick, text in ticks:
             x, half = self.scale(tick), svg.text_width(text, _AXIS_TEXT) / 2
             if half <= x <= WIDTH - half:
-                parts.append(svg.label(x, HEIGHT - 8, text, anchor="middle"))
+                parts.append(svg.label(x, HEIGHT - 5, text, anchor="middle"))
         return _cell(parts, HEIGHT)
 
 

@@ -97,3 +97,9 @@ def test_the_browser_knows_every_format():
 
 def test_a_path_breaks_after_slashes_and_is_escaped():
     assert formats.path("/data/<b>/x") == "/<wbr>data/<wbr>&lt;b&gt;/<wbr>x"
+
+
+def test_a_time_says_of_which_zone_it_is():
+    assert re.fullmatch(r"2026-03-0\d \d\d:\d\d \S+", formats.moment(NOW))
+    assert formats.moment(None) == "–"
+    assert formats.moment_iso(NOW) == "2026-03-02T12:00:00Z"
