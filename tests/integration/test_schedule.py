@@ -1,7 +1,6 @@
 """Schedules as users run them: beside a training that writes checkpoints and keeps one of them, and
 killed while they evaluate."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manylabel.eval.schedule.config import ScheduleConfig
+from manylabel.eval.schedule.config import ScheduleConfig, Steps
 from manylabel.eval.schedule.records import FireRecord, Outcome
 from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.store.evaluations import read_summaries
+from manylabel.pipeline.schedule_runs import run_facts, steps_of
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.checkpoint import list_checkpoints
@@ -144,6 +144,31 @@ def test_retention_goes_on_when_a_checkpoint_is_evaluated(trained: Trained):
     assert len(list_checkpoints(trained.root / "first")) < len(trained.seen)
 
 
+def test_what_has_an_evaluation_is_not_new_to_a_schedule_without_records(trained: Trained):
+    run = trained.root / "first"
+    steps = [info.step for info in list_checkpoints(run)]
+    facts = run_facts(run, EVERY, (), pytest.fail)
+    assert facts is not None
+    assert [(each.step, each.evaluated) for each in facts.checkpoints] == [
+        (step, True) for step in steps
+    ]
+    other = EVERY.model_copy(update={"overrides": ("eval.weights.kind=uniform",)})
+    facts = run_facts(run, other, (), pytest.fail)
+    assert facts is not None
+    assert not any(each.evaluated for each in facts.checkpoints)
+
+
+def test_the_best_checkpoint_is_the_best_of_those_there_are(trained: Trained):
+    run = trained.root / "first"
+    values = {
+        summary.provenance.step: summary.headline.value
+        for summary in read_summaries(run, lambda error: pytest.fail(str(error)))
+    }
+    best = max((info.step for info in list_checkpoints(run)), key=values.__getitem__)
+    config = ScheduleConfig(when="0 2 * * *", steps=Steps.BEST, overrides=("eval.k=3",))
+    assert steps_of(run, config) == [best]
+
+
 def test_serve_ends_cleanly_when_nothing_is_at_work(trained: Trained):
     assert trained.exit_code == 0, trained.printed
     assert "Traceback" not in trained.printed
@@ -167,21 +192,23 @@ def test_killed_while_it_evaluates_and_run_again_the_end_is_the_same(
     for info in others:
         shutil.rmtree(info.path)
     evaluation = root / "first" / "evals" / f"{newest:08d}"
-    moments = [
-        lambda: bool(fires(root)),
-        lambda: any(evaluation.glob("predictions.parquet.*.tmp")),
-        lambda: (evaluation / "predictions.parquet").exists(),
+    moments: list[tuple[Callable[[], bool], signal.Signals, int]] = [
+        (lambda: bool(fires(root)), signal.SIGKILL, -9),
+        (lambda: any(evaluation.glob("predictions.parquet.*.tmp")), signal.SIGTERM, 130),
+        (lambda: any(evaluation.glob("predictions.parquet.*.tmp")), signal.SIGKILL, -9),
+        (lambda: (evaluation / "predictions.parquet").exists(), signal.SIGKILL, -9),
     ]
     log = tmp_path / "log.txt"
-    for moment in moments:
+    for moment, number, exit_code in moments:
         process = start("schedule", "run-due", str(root), log=log)
         wait_until(moment, process, log)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.send_signal(number)
+        assert process.wait(DEADLINE) == exit_code, log.read_text()
+    assert "every: stopped; the next run-due goes on from there" in log.read_text()
     assert start("schedule", "run-due", str(root), log=log).wait(DEADLINE) == 0, log.read_text()
 
     (fire,) = fires(root)
-    assert (fire.outcome, fire.attempt, fire.failures) == (Outcome.DONE, 4, 3)
+    assert (fire.outcome, fire.attempt, fire.failures) == (Outcome.DONE, 5, 3)
     assert [each.new for each in fire.evaluations] == [True]
     (summary,) = read_summaries(root / "first", lambda error: pytest.fail(str(error)))
     undisturbed = read_summaries(trained.root / "first", lambda error: None)[-1]
@@ -193,5 +220,5 @@ def test_killed_while_it_evaluates_and_run_again_the_end_is_the_same(
         [COMMAND, "schedule", "list", str(root)], capture_output=True, text=True, check=True
     ).stdout
     assert f"done, first@{newest}: process" in listed
-    assert "died; attempt 4" in listed
+    assert "died; attempt 5" in listed
     assert f"next  no new checkpoint (first from step {newest + 1:,} on)" in listed
