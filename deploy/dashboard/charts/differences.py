@@ -154,7 +154,7 @@ def label_history(name: str, history: LabelHistory) -> Chart:
     values = [value for _, value in history.points]
     against = [] if history.reference is None else [history.reference[0]]
     low, high = padded(min(values + against), max(values + against), 0.12)
-    frame = Frame(width=HALF, height=250, text_size=HALF_TEXT, left=60, right=24, top=30, bottom=36)
+    frame = Frame(width=HALF, height=250, text_size=HALF_TEXT, left=60, right=24, top=34, bottom=36)
     steps = [step for step, _ in history.points]
     x = frame.x_scale(steps[0], steps[-1]) if len(steps) > 1 else frame.x_scale(0, 2 * steps[0])
     y = frame.y_scale(max(low, 0.0), min(high, 1.0))
