@@ -2,6 +2,7 @@
 which predictions stay."""
 
 import datetime
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from manylabel.trainer.runs.metrics_log import TENSORBOARD
 
 def write_history(run: Path, settings: str, on_event: OnEvent) -> None:
     """Rebuilds the history of a run's evaluations, with the differences from the champion."""
-    run = run.absolute()
+    run = Path(os.path.abspath(run))  # ".." is no name of a run.
 
     def tell(error: StorageError | EvaluationError) -> None:
         on_event(ResultUnreadable(None, str(error)))

@@ -85,7 +85,12 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
         typer.echo(text, err=True)
         return 1
     with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="manylabel-", suffix=".log", delete=False
+        "w",
+        encoding="utf-8",
+        errors="backslashreplace",
+        prefix="manylabel-",
+        suffix=".log",
+        delete=False,
     ) as file:
         file.write(f"manylabel {' '.join(arguments)}\n{text}")
     summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -72,7 +72,7 @@ class OtherPredictions:
                 another dataset.
             TableError: the file is missing or damaged.
         """
-        if not UPath(path).is_file():
+        if not _is_file(path):
             raise EvaluationError(f"{path}: no such file of predictions")
         with opened_table(path) as table:
             names = table.schema_arrow.names
@@ -117,7 +117,7 @@ class OtherPredictions:
         scores = _matrix(_cast(rows, _SCORES, pa.float64()), image_ids, _SCORES)
         if self.probabilities:
             scores = _logits(scores)
-        return PredictionBatch(image_ids, self._class_ids(rows, image_ids), scores.astype("f4"))
+        return PredictionBatch(image_ids, self._class_ids(rows, image_ids), _single(scores))
 
     def _image_ids(self, column: pa.Array) -> list[str]:
         if column.null_count:
@@ -165,8 +165,15 @@ class OtherPredictions:
         return found
 
 
+def _is_file(path: Location) -> bool:
+    try:
+        return UPath(path).is_file()
+    except (ValueError, ImportError) as error:  # A protocol that nothing here speaks.
+        raise EvaluationError(f"{path}: cannot be opened: {error}") from error
+
+
 def _one_of(choice: tuple[str, ...], names: list[str], path: Location) -> str:
-    found = [name for name in choice if name in names]
+    found = [name for name in names if name in choice]
     if len(found) != 1:
         raise EvaluationError(
             f"{path}: expected {'one' if len(choice) > 1 else 'a'} column "
@@ -221,10 +228,20 @@ def _matrix(lists: pa.ListArray, image_ids: list[str], name: str) -> NDArray:
     return values.to_numpy().reshape(len(lists), -1)
 
 
+def _single(scores: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Too large a score becomes infinite, which `PredictionBatch` refuses by name."""
+    with np.errstate(over="ignore"):
+        return scores.astype(np.float32)
+
+
 def _within_unit_interval(path: Location) -> bool:
     with opened_table(path) as table:
         for rows in table.iter_batches(columns=[_SCORES], use_threads=False):
-            values = _cast(rows, _SCORES, pa.float64()).flatten().to_numpy(zero_copy_only=False)
+            try:
+                lists = _cast(rows, _SCORES, pa.float64())
+            except EvaluationError as error:
+                raise EvaluationError(f"{path}: {error}") from error
+            values = lists.flatten().to_numpy(zero_copy_only=False)
             if ((values < 0) | (values > 1)).any():
                 return False
     return True

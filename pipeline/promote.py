@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.review.build import ReviewTables, review_pair
@@ -83,7 +84,9 @@ def promote(
     """
     if not reason.strip():
         raise CommandError("--reason: expected why this checkpoint, received nothing")
-    run, person = run.absolute(), _person()
+    if not _is_text(reason):
+        raise CommandError("--reason: expected text in UTF-8, received other bytes")
+    run, person = Path(os.path.abspath(run)), _person()  # ".." is no name of a run.
     with _intact(run, step) as checkpoint:
         before = newest_promotion(run.parent)
         candidate = PromotedCheckpoint(run=run.name, step=step, checkpoint_digest=checkpoint.digest)
@@ -112,6 +115,11 @@ def promote(
             path = record_promotion(run.parent, promotion)
     _renew_histories(run.parent, on_event)
     return PromotionReport(promotion, path, None if tables is None else tables.review)
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be stored: arguments that are not UTF-8 arrive as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _person() -> str:
@@ -158,7 +166,9 @@ def _intact(run: Path, step: int) -> Iterator[CheckpointInfo]:
     description = open_run(run)
     path = checkpoint_path(run, step)
     if not path.is_dir():
-        raise CommandError(f"{path}: no such checkpoint; `manylabel runs {run.parent}` lists them")
+        raise CommandError(
+            f"{path}: no such checkpoint; `manylabel runs {quote(str(run.parent))}` lists them"
+        )
     checkpoint = describe_checkpoint(path)
     check_origin(checkpoint, description)
     with kept([checkpoint]) as found:
@@ -173,7 +183,7 @@ def _check_evaluated(run: Path, checkpoint: CheckpointInfo) -> None:
     if checkpoint.digest not in evaluated:
         raise CommandError(
             f"{EvaluationName(run.name, checkpoint.step)} has not been evaluated; run `manylabel "
-            f"evaluate {run} --step {checkpoint.step}` first"
+            f"evaluate {quote(str(run))} --step {checkpoint.step}` first"
         )
 
 

@@ -1,5 +1,7 @@
 """The stages `compare` and `review`: is one checkpoint better than another?"""
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,7 @@ def compare_evaluations(
         EvaluationError: there is no such evaluation, or a file of it is damaged.
         NotComparable: they are of other held-out images or other settings.
     """
+    _check_margin(margin)
     pair = choose_pair(_place(candidate), _place(reference), settings)
     return review_pair(pair, margin, None if form is None else MetricForm(form))
 
@@ -80,7 +83,8 @@ def review_run(
         EvaluationError, NotComparable: as `compare_evaluations`.
         DeploymentError: the report cannot be written.
     """
-    run = run.absolute()
+    _check_margin(margin)
+    run = Path(os.path.abspath(run))  # ".." is no name of a run.
     pair = choose_pair((run, step), _reference(run.parent, against))
     tables = review_pair(pair, margin, facts=(checkpoint_check(pair.candidate),))
     for each in (pair.candidate, pair.reference):
@@ -91,6 +95,11 @@ def review_run(
 
         write_report(run.parent, directory, output)
     return WrittenReview(tables, directory, output)
+
+
+def _check_margin(margin: float) -> None:
+    if not math.isfinite(margin):
+        raise CommandError(f"--margin {margin}: expected a difference of MAP, such as 0.002")
 
 
 def movers(tables: ReviewTables) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

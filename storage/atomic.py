@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from upath import UPath
 
-from manylabel.storage.locations import Location
+from manylabel.storage.locations import Location, is_local
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _TEMPORARY_SUFFIX = ".tmp"
@@ -25,6 +25,9 @@ def replacing(path: Location) -> Iterator[BinaryIO]:
     The temporary name is unique, so two attempts at the same file do not meet.
     """
     path = UPath(path)
+    if is_local(path) and path.exists() and not path.is_file():
+        # A rename would replace a device or a socket by a file.
+        raise FileExistsError(errno.EEXIST, "Expected a file to replace, or none", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:

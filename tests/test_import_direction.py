@@ -24,13 +24,13 @@ MAY_IMPORT = {
     # Its settings and its commands, above the five rooms.
     "trainer": ("storage", *_TRAINER, "trainer.program"),
     "trainer.records": ("storage", "trainer"),
-    "trainer.plane": ("trainer", "trainer.records"),
+    "trainer.plane": ("storage", "trainer", "trainer.records"),
     "trainer.networks": ("trainer", "trainer.records", "trainer.plane"),
     "trainer.runs": ("storage", "trainer", "trainer.records", "trainer.plane"),
     "trainer.program": ("storage", *_TRAINER),
     # Its settings and errors below its rooms, the job above them.
     "eval": ("storage", *_EVAL),
-    "eval.ranking": ("eval",),
+    "eval.ranking": ("storage", "eval"),
     "eval.statistics": ("eval",),
     "eval.store": ("storage", "eval"),
     "eval.review": ("storage", "eval", "eval.statistics", "eval.store"),

@@ -4,15 +4,14 @@ No function here calls one of another file: numba's cache looks at a function's 
 They trust their input.
 """
 
-import numba
 import numpy as np
+
+from manylabel.storage.compiled import compiled
 
 _SMALL = 64  # Below, insertion is faster than digits; from 32 to 128 it hardly matters.
 
-_compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 
-
-@_compiled
+@compiled()
 def sort_rankings(starts, ends, packed, hits):  # type: ignore[no-untyped-def]
     """Puts the predictions of each class in order, best score first.
 
@@ -35,7 +34,7 @@ def sort_rankings(starts, ends, packed, hits):  # type: ignore[no-untyped-def]
             _sort_by_digits(ranking, room[: len(ranking)], free)
 
 
-@_compiled
+@compiled()
 def _sort_by_insertion(values):  # type: ignore[no-untyped-def]
     for end in range(1, len(values)):
         value, place = values[end], end
@@ -45,7 +44,7 @@ def _sort_by_insertion(values):  # type: ignore[no-untyped-def]
         values[place] = value
 
 
-@_compiled
+@compiled()
 def _sort_by_digits(values, room, free):  # type: ignore[no-untyped-def]
     """A radix sort by the upper 32 bits, 8 at a time; four passes, so that it ends in `values`."""
     byte = np.uint64(255)
@@ -65,7 +64,7 @@ def _sort_by_digits(values, room, free):  # type: ignore[no-untyped-def]
         source, target = target, source
 
 
-@_compiled
+@compiled()
 def _end_of_tie(ranking, start):  # type: ignore[no-untyped-def]
     score, end = ranking[start] >> np.uint64(32), start + 1
     while end < len(ranking) and ranking[end] >> np.uint64(32) == score:
@@ -73,12 +72,12 @@ def _end_of_tie(ranking, start):  # type: ignore[no-untyped-def]
     return end
 
 
-@_compiled
+@compiled()
 def _mark(packed):  # type: ignore[no-untyped-def]
     return np.int32(np.uint32(packed & np.uint64(0xFFFFFFFF)))
 
 
-@_compiled
+@compiled()
 def _tied_gain(found, ranked, hits, size):  # type: ignore[no-untyped-def]
     """Expected precision at the place of one hit among `size` equal scores, `hits` of them hits,
     after `ranked` better ones, `found` of them hits; every order is as likely.
@@ -96,7 +95,7 @@ def _tied_gain(found, ranked, hits, size):  # type: ignore[no-untyped-def]
     return total / size
 
 
-@_compiled
+@compiled()
 def class_gains(starts, ends, packed, hits, num_labels):  # type: ignore[no-untyped-def]
     """Expected precision at each label's place in its class's ranking of the images.
 
@@ -125,7 +124,7 @@ def class_gains(starts, ends, packed, hits, num_labels):  # type: ignore[no-unty
     return gains
 
 
-@_compiled
+@compiled()
 def _score_tie(tied, found, ranked, gains):  # type: ignore[no-untyped-def]
     """Writes the gains of the labels among equal scores, uint64 [n], and returns their number."""
     hits = 0
@@ -139,7 +138,7 @@ def _score_tie(tied, found, ranked, gains):  # type: ignore[no-untyped-def]
     return hits
 
 
-@_compiled
+@compiled()
 def class_form_without(  # type: ignore[no-untyped-def]
     starts, ends, packed, hits, label_starts, image_rows, part_of_image, num_parts, weights, bands,
     num_bands,
@@ -177,7 +176,7 @@ def class_form_without(  # type: ignore[no-untyped-def]
     return totals, total_weights
 
 
-@_compiled
+@compiled()
 def _add_gains_without(ranking, image_rows, part_of_image, gains, room):  # type: ignore[no-untyped-def]
     """Adds Σ gain of a class's ranking without each part to `gains`, float64 [parts].
 

@@ -6,13 +6,12 @@ They trust their input but for what they say they check.
 Labels are numbered by class and then by image row, whatever the order in which they come.
 """
 
-import numba
 import numpy as np
 
-_compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+from manylabel.storage.compiled import compiled
 
 
-@_compiled
+@compiled()
 def _starts(class_ids, num_classes):  # type: ignore[no-untyped-def]
     """Where each class starts among sorted class ids, int64 [C + 1]."""
     starts = np.zeros(num_classes + 1, np.int64)
@@ -23,7 +22,7 @@ def _starts(class_ids, num_classes):  # type: ignore[no-untyped-def]
     return starts
 
 
-@_compiled
+@compiled()
 def number_labels(row_splits, class_ids, num_classes):  # type: ignore[no-untyped-def]
     """Numbers the labels of I images by class and then by row.
 
@@ -49,7 +48,7 @@ def number_labels(row_splits, class_ids, num_classes):  # type: ignore[no-untype
     return starts, numbers, image_rows
 
 
-@_compiled
+@compiled()
 def find_refused(class_ids, scores, num_classes):  # type: ignore[no-untyped-def]
     """The first place (row * k + column) with a class id outside [0, num_classes) or twice in its
     row, a score that is NaN, or one not in order; -1 when there is none.
@@ -72,7 +71,7 @@ def find_refused(class_ids, scores, num_classes):  # type: ignore[no-untyped-def
     return -1
 
 
-@_compiled
+@compiled()
 def match_labels(  # type: ignore[no-untyped-def]
     class_ids, scores, row_splits, label_ids, label_starts, numbers, negative_splits, negative_ids,
     ignore,
@@ -139,7 +138,7 @@ def match_labels(  # type: ignore[no-untyped-def]
     return ranks, gains, found_scores, hits, starts, ends, packed
 
 
-@_compiled
+@compiled()
 def _falling(bits):  # type: ignore[no-untyped-def]
     """From the bits of a float32 an unsigned integer that falls where the float rises; -0.0 and
     0.0 give the same."""
@@ -149,7 +148,7 @@ def _falling(bits):  # type: ignore[no-untyped-def]
     return bits
 
 
-@_compiled
+@compiled()
 def sum_by_image(row_splits, label_ids, numbers, weights, ranks, gains):  # type: ignore[no-untyped-def]
     """Over the labels of each image: Σ weight, Σ gain, Σ weight · gain, float64 [I] each, and the
     number found, int64 [I]. Arguments as in `match_labels`; `weights` is float64 [C]."""
@@ -165,7 +164,7 @@ def sum_by_image(row_splits, label_ids, numbers, weights, ranks, gains):  # type
     return weight, gain, weighted_gain, found
 
 
-@_compiled
+@compiled()
 def sum_by_class(starts, image_rows, class_gains, gains, label_weight):  # type: ignore[no-untyped-def]
     """Over the labels of each class: Σ class_gain and Σ gain / label_weight of the image, float64
     [C] each. Images without weight are left out.

@@ -3,6 +3,7 @@
 <root>/promotions/00000001.json, 00000002.json, …: never edited; the newest one names the champion.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError
 
 _DIRECTORY = "promotions"
+_NAME = re.compile(r"[0-9]{8}\.json")
 
 
 class _Stored(BaseModel):
@@ -136,4 +138,6 @@ def record_promotion(root: Path, promotion: Promotion) -> Path:
 
 
 def _files(root: Path) -> list[Path]:
-    return sorted((root / _DIRECTORY).glob("[0-9]*.json"))
+    # An editor's backup, 00000001~.json, would come last and be the champion.
+    found = (root / _DIRECTORY).glob("*.json")
+    return sorted(path for path in found if _NAME.fullmatch(path.name))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from manylabel.pipeline.commands.options import (
+    LARGEST,
     EvalOverrides,
     Margin,
     Run,
@@ -13,6 +14,7 @@ from manylabel.pipeline.commands.options import (
     new_terminal,
     report,
 )
+from manylabel.pipeline.streams import check_written
 
 
 def evaluate(
@@ -82,6 +84,7 @@ def compare(
         report(str(error))
         return NOT_COMPARABLE
     new_terminal().show_comparison(tables)
+    check_written()  # What it prints is all that there is of it.
     return EXIT_CODES[tables.review.headline.verdict] if check else 0
 
 
@@ -124,9 +127,14 @@ def score(
             help="A folder beside the runs, to be compared and shown with them; needs --step.",
         ),
     ] = None,
-    step: Annotated[int | None, typer.Option(min=0, help="Under which number, with --run.")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST, help="Under which number, with --run.")
+    ] = None,
     samples: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Training images that the model had seen.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST, metavar="N", help="Training images that the model had seen."
+        ),
     ] = 0,
     overrides: EvalOverrides = None,
 ) -> None:

@@ -25,10 +25,16 @@ EvalOverrides = Annotated[
 ]
 
 
+LARGEST = 2**63 - 1
+"""Of numbers that are stored: steps, samples."""
+
+
 def local_path(path: str | Path) -> Path:
     """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket". Defaults come as Path."""
     if "://" in str(path):
         raise typer.BadParameter(f"expected a local path, received {path}")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # It could not be stored.
+        raise typer.BadParameter(f"expected a path in UTF-8, received {str(path)!r}; rename it")
     return Path(path)
 
 

@@ -85,6 +85,15 @@ def test_a_failed_check_must_be_overridden_by_name(root, capsys):
     assert history.evaluations["class_champion_difference"].to_pylist()[0] == 0
 
 
+def test_a_run_reached_from_within_is_still_itself(root, monkeypatch):
+    before = newest_promotion(root)
+    monkeypatch.chdir(root / "run" / "checkpoints")
+    promote = ["promote", "..", "--step", str(steps_of(root)[-1]), "--reason", "to see"]
+    assert cli.run([*promote, "--override", "review"]) == 0
+    promotion = newest_promotion(root)
+    assert (promotion.replaced, promotion.candidate.run) == (before.candidate, "run")
+
+
 def test_a_damaged_checkpoint_is_not_promoted(root, capsys):
     step = steps_of(root)[-1]
     shard = next((root / "run" / "checkpoints" / f"{step:08d}").glob("*.npz"))

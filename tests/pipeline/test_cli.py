@@ -49,6 +49,12 @@ def failing(error):
         (["runs", "s3://bucket"], "expected a local path, received s3://bucket"),
         (["demo", "--output", "s3://bucket"], "expected a local path, received s3://bucket"),
         (["export", "bogus", "--output", "o"], "expected a run directory"),
+        (["compare", "a", "b", "--margin", "inf"], "--margin inf: expected a difference"),
+        (["review", "a", "1", "--margin", "nan"], "'--margin': "),
+        (["score", "p", "--dataset", "d", "--run", "r", "--step", "9" * 20], "'--step': "),
+        (["score", "p", "--dataset", "d", "--samples", "9" * 20], "'--samples': "),
+        (["runs", "bad\udcff"], "expected a path in UTF-8"),
+        (["promote", "r", "--step", "1", "--reason", "\udcff"], "--reason: expected text in UTF-8"),
     ],
 )
 def test_wrong_arguments_and_files(arguments, problem, tmp_path, monkeypatch, capsys):
@@ -113,6 +119,15 @@ def test_an_internal_error_leaves_its_traceback_in_a_file(tmp_path, monkeypatch,
     assert line.startswith("internal error: ZeroDivisionError: by zero (traceback: ")
     with open(line.partition("traceback: ")[2].rstrip(")"), encoding="utf-8") as file:
         assert "Traceback (most recent call last)" in file.read()
+
+
+def test_an_internal_error_survives_arguments_that_are_no_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("manylabel.pipeline.config.preset_path", failing(ZeroDivisionError("x")))
+    assert cli.run(["presets", "show", "\udcff"]) == 1
+    assert capsys.readouterr().err.startswith("internal error: ZeroDivisionError")
+    (kept,) = tmp_path.iterdir()
+    assert "\\udcff" in kept.read_text("utf-8")
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

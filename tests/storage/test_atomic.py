@@ -86,3 +86,13 @@ def test_a_full_disk_is_named_when_a_file_is_created(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left") as error:
         create(tmp_path / "0001.json", b"content")
     assert error.value.filename == str(tmp_path / "0001.json")
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    """A rename over /dev/full would leave a file there, for every program of the machine."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(FileExistsError, match="Expected a file to replace"), replacing(path):
+        pass
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]

@@ -3,16 +3,17 @@
 import numba
 import numpy as np
 
+from manylabel.storage.compiled import compiled
+
 # The passes work on slices of a block, `for i in range(len(w))`. Indexing whole arrays from
 # bounds[block, 0] to bounds[block, 1] gives the same bits and takes 3.5 times as long: those could
 # be negative, which counts from an array's end, and handling that keeps the loop from becoming SIMD
 # code. So do checks for division by zero, which error_model="numpy" leaves out. No fastmath: it
 # would let the number of threads and the processor decide the last bits. benchmarks/apply_pass.py
 # holds the passes to the speed of a loop without blocks.
-_fused = numba.njit(parallel=True, cache=True, error_model="numpy", nogil=True)
 
 
-@_fused
+@compiled(parallel=True)
 def rmsprop(  # type: ignore[no-untyped-def]
     bounds,
     l2,
@@ -45,7 +46,7 @@ def rmsprop(  # type: ignore[no-untyped-def]
             a[i] += one_minus_decay * (weight - a[i])
 
 
-@_fused
+@compiled(parallel=True)
 def sgd(  # type: ignore[no-untyped-def]
     bounds, l2, weights, average, buffer, gradient, learning_rate, momentum, one_minus_decay
 ):

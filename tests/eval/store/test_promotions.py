@@ -86,3 +86,13 @@ def test_a_name_is_a_run_and_a_step(text):
 @pytest.mark.parametrize("name", [EvaluationName("first", 0), EvaluationName("a@b", 1200)])
 def test_a_name_comes_back(name):
     assert EvaluationName.parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["00000001~.json", "00000002x.json", "2.json", "00000002.json.bak"]
+)
+def test_an_editors_backup_is_no_decision(tmp_path, name):
+    path = record_promotion(tmp_path, decision(1))
+    path.with_name(name).write_bytes(decision(2, "other").to_bytes())
+    assert newest_promotion(tmp_path) == decision(1)
+    assert read_promotions(tmp_path, raise_it) == [decision(1)]

@@ -1,0 +1,23 @@
+"""Compiled loops where nothing can be kept on disk."""
+
+import numpy as np
+import pytest
+from numba.core import caching
+
+from manylabel.storage.compiled import compiled
+
+
+def double(values):
+    for place in range(len(values)):
+        values[place] *= 2
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_without_a_folder_for_the_cache_it_is_compiled_all_the_same(monkeypatch, parallel):
+    """As in a container whose user can write neither the installation nor a home."""
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    loop = compiled(parallel=parallel)(double)
+    values = np.arange(3.0)
+    loop(values)
+    assert values.tolist() == [0, 2, 4]
+    assert loop.nopython_signatures
