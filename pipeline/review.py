@@ -84,6 +84,8 @@ def review_run(
         DeploymentError: the report cannot be written.
     """
     _check_margin(margin)
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise CommandError(f"--output {output}: expected a name that ends in .html")
     run = Path(os.path.abspath(run))  # ".." is no name of a run.
     pair = choose_pair((run, step), _reference(run.parent, against))
     tables = review_pair(pair, margin, facts=(checkpoint_check(pair.candidate),))

@@ -5,7 +5,7 @@ A number that is not there (None, NaN) is an en dash, never a zero.
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeGuard
 
 from markupsafe import Markup
@@ -107,12 +107,20 @@ def digest(value: str) -> str:
 
 def moment(value: datetime | None) -> str:
     """In this machine's zone, and which that is: 2026-03-01 14:05 CET."""
-    return NOTHING if value is None else f"{value.astimezone():%Y-%m-%d %H:%M %Z}"
+    return NOTHING if value is None else f"{_in_zone(value, None):%Y-%m-%d %H:%M %Z}"
 
 
 def moment_iso(value: datetime) -> str:
     """For programs: ISO 8601, UTC."""
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _in_zone(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _in_zone(value: datetime, zone: tzinfo | None) -> datetime:
+    """In a zone (None: this machine's); as it is where that is before year 1 or after 9999."""
+    try:
+        return value.astimezone(zone)
+    except OverflowError:
+        return value
 
 
 def ago(value: datetime | None, now: datetime) -> str:

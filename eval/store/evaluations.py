@@ -14,6 +14,7 @@ runs/<run>/evals/<step, 8 digits>/
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from shlex import quote
 
 import pyarrow as pa
 from upath import UPath
@@ -278,7 +279,7 @@ def _remedy(run_dir: Location, step: int) -> Iterator[None]:
         yield
     except TableError as error:
         raise TableError(
-            f"{error}; `manylabel evaluate {run_dir} --step {step}` makes it again"
+            f"{error}; `manylabel evaluate {quote(str(run_dir))} --step {step}` makes it again"
         ) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import pyarrow as pa
 
@@ -143,5 +144,5 @@ def _remedy(run_dir: Path) -> Iterator[None]:
         yield
     except TableError as error:
         raise TableError(
-            f"{error}; `manylabel evaluate {run_dir} --step new` makes it again"
+            f"{error}; `manylabel evaluate {quote(str(run_dir))} --step new` makes it again"
         ) from error

@@ -51,6 +51,7 @@ def failing(error):
         (["export", "bogus", "--output", "o"], "expected a run directory"),
         (["compare", "a", "b", "--margin", "inf"], "--margin inf: expected a difference"),
         (["review", "a", "1", "--margin", "nan"], "'--margin': "),
+        (["review", "a", "1", "--output", "labels.pdf"], "expected a name that ends in .html"),
         (["score", "p", "--dataset", "d", "--run", "r", "--step", "9" * 20], "'--step': "),
         (["score", "p", "--dataset", "d", "--samples", "9" * 20], "'--samples': "),
         (["runs", "bad\udcff"], "expected a path in UTF-8"),

@@ -1,6 +1,7 @@
 """From values to positions: scales, round values on them, labels that keep apart."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,7 @@ def _logarithmic_ticks(low: float, high: float, most: int) -> list[float]:
     """Powers of ten within [low, high]; with few of those also 2 and 5 times them, or any round
     values where not even three of these lie within."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    powers = [10.0**power for power in range(first, last + 1)]
+    powers = [10.0**power for power in range(first, min(last, sys.float_info.max_10_exp) + 1)]
     for factors in ((1,), (1, 2, 5)):
         found = [power * factor for power in powers for factor in factors]
         found = [

@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -93,6 +93,12 @@ def test_the_browser_knows_every_format():
     block = re.search(r"FORMATS = \{(.*?)\n\};", PAGE_JS.read_text("utf-8"), re.S)
     assert block is not None
     assert set(re.findall(r"^  (\w+)[:,]", block[1], re.M)) == set(formats.FORMATS)
+
+
+def test_a_time_beyond_the_calendar_is_shown_as_it_stands():
+    odd = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+    assert formats.moment(odd).endswith("-01-01 00:00 UTC+14:00")
+    assert formats.moment_iso(odd).startswith("0001-01-01T00:00:00")
 
 
 def test_a_path_breaks_after_slashes_and_is_escaped():
