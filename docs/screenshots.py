@@ -31,6 +31,7 @@ from manylabel.eval.store.evaluations import (
     predictions_path,
     read_classes,
     read_images,
+    read_summary,
     steps_with_predictions,
 )
 from manylabel.eval.store.history import histories
@@ -85,7 +86,7 @@ def shots(newest: EvaluationName, label: int, image: int) -> list[Shot]:
         Shot("runs", "/"),
         Shot("run", f"/runs/{newest.run}"),
         Shot("review", review),
-        Shot("label", f"/labels/{label}?{a}"),
+        Shot("label", f"/labels/{label}?{a}", tallest=1_232),
         Shot("image", f"/images/{image}?{a}"),
         Shot("review-dark", review, scheme="dark", tallest=800),
         Shot("runs-phone", "/", PHONE),
@@ -125,7 +126,7 @@ def _shrink(path: Path) -> None:
     """To a palette: flat colours lose nothing, and files are a quarter as large."""
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(
-            COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+            COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
         )
     small.save(path, optimize=True)
     size = path.stat().st_size
@@ -178,7 +179,8 @@ class Demo:
         reason = "Better in every band"
         self.manylabel("promote", run, "--step", str(self.champion.step), "--reason", reason)
         ensemble = self._write_ensemble().name
-        place = "--run", f"runs/{ENSEMBLE}", "--step", str(newest)
+        seen = read_summary(self.root / RUN, newest, self.settings).provenance.samples
+        place = "--run", f"runs/{ENSEMBLE}", "--step", str(newest), "--samples", str(seen)
         self.manylabel("score", ensemble, "--dataset", "dataset", *place)
         self.manylabel("review", f"runs/{ENSEMBLE}", str(newest))
         self.manylabel("review", run, str(newest), "--output", "review.html")
