@@ -81,6 +81,10 @@ def _command(value: Any) -> Any:
         raise ValueError(f"expected a command, received {shown(value)}: {error}") from error
     if not words:
         raise ValueError(f"expected a command, received {shown(value)}; leave it out for none")
+    if isinstance(words, list) and any("\0" in word for word in words if isinstance(word, str)):
+        raise ValueError(
+            f"expected a command, received {shown(value)}: no program can be given a NUL; remove it"
+        )
     return words
 
 

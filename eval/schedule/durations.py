@@ -8,6 +8,9 @@ from pydantic import BeforeValidator
 
 from manylabel.storage.problems import shown
 
+LONGEST = timedelta(days=36500)
+"""A hundred years: what is much longer leads to dates that there are not."""
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -24,12 +27,20 @@ def _duration(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"expected a duration such as 6h, 90m or 1h30m, received {shown(value)}")
     match = _DURATION.fullmatch(value.strip())
-    parts = [int(part or 0) for part in match.groups()] if match else [0]
-    if not any(parts):
+    try:
+        parts = [int(part or 0) for part in match.groups()] if match else [0, 0, 0, 0]
+        days, hours, minutes, seconds = parts
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except (OverflowError, ValueError):  # Of that many digits there is no number.
+        duration = timedelta.max
+    if not duration:
         raise ValueError(f"expected a duration such as 6h, 90m or 1h30m, received {shown(value)}")
-    days, hours, minutes, seconds = parts
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if duration > LONGEST:
+        raise ValueError(
+            f"expected a duration of at most {duration_text(LONGEST)}, received {shown(value)}"
+        )
+    return duration
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-"""More than nothing."""
+"""More than nothing, and at most `LONGEST`."""

@@ -78,9 +78,21 @@ NEW = {"when": "new_checkpoint"}
         (CRON | {"deadline": 6}, "a.deadline: expected a duration such as 6h"),
         (CRON | {"deadline": "6 hours"}, "received '6 hours'"),
         (CRON | {"deadline": "0h"}, "received '0h'"),
+        (
+            CRON | {"deadline": "99999999999999d"},
+            "a.deadline: expected a duration of at most 36500d",
+        ),
+        (CRON | {"deadline": "36501d"}, "a.deadline: expected a duration of at most 36500d"),
+        (
+            CRON | {"deadline": "9" * 5000 + "d"},
+            "a.deadline: expected a duration of at most 36500d",
+        ),
+        (CRON | {"on_failure": ["a\0b"]}, "a.on_failure: expected a command, received ['a\\x00b']"),
+        (CRON | {"on_worse": "a \0"}, "a.on_worse: expected a command, received 'a \\x00'"),
         (CRON | {"retries": 11}, "a.retries: expected less than or equal to 10, received 11"),
         (CRON | {"on_worse": "a 'b"}, 'received "a \'b": No closing quotation'),
         (CRON | {"on_worse": ""}, "a.on_worse: expected a command, received ''; leave it out"),
+        (CRON | {"on_failure": 3}, "a.on_failure: expected a valid tuple, received 3"),
         (CRON | {"on_failure": []}, "a.on_failure: expected a command, received []"),
         (CRON | {"overrides": ["trainer.epochs=1"]}, "expected eval.key=value, received 'trainer."),
         (CRON | {"overrides": ["eval.k"]}, "expected eval.key=value, received 'eval.k'"),
@@ -116,6 +128,11 @@ def test_names_become_files(read, name):
         ("schedules: {}\nschedules: {}", "line 2: schedules is set twice"),
         ("schedule: {}", "schedule: unknown setting; did you mean schedules?"),
         ("schedules: {}\ninterval: 5", "interval: expected a duration such as 6h"),
+        (
+            "schedules: {}\ninterval: 99999999999999d",
+            "yaml: interval: expected a duration of at most",
+        ),
+        ("schedules: {? [a] : 1}", "schedules.yaml: line 1: expected a name as a key"),
         ("interval: 5s", "schedules: expected a value, received none"),
     ],
 )
