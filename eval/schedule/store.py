@@ -2,9 +2,11 @@
 
 Besides,
 <root>/schedule/since/NAME-DIGEST.json   when a cron line was first seen: earlier times are not due
-<root>/schedule/HOST.lock                held by the one process of a host that works
+<root>/schedule/HOST.lock                held by the one process of a host that works, while it does
 """
 
+import fcntl
+import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,6 @@ from manylabel.eval.schedule.config import ScheduleConfig
 from manylabel.eval.schedule.records import FireRecord
 from manylabel.storage.atomic import create
 from manylabel.storage.documents import Document, sha256_of
-from manylabel.storage.locks import sole_holder
 
 _RECORD = re.compile(r"(?P<key>[0-9A-Za-z-]+?)(?:\.(?P<attempt>\d+))?\.json")
 _DIGITS = 8
@@ -115,9 +116,9 @@ class FireStore:
             OSError: the file system has no locks.
         """
         own = self._directory / f"{host}.lock"
-        with sole_holder(own):
+        with _removed_after(own):
             own.touch()
-            for path in self._directory.glob("*.lock"):  # A pod's host is there for one call.
+            for path in self._directory.glob("*.lock"):  # Of hosts that were switched off at work.
                 with suppress(FileNotFoundError):
                     if own.stat().st_mtime - path.stat().st_mtime > _UNUSED_SECONDS:
                         path.unlink()
@@ -139,3 +140,28 @@ class FireStore:
                 if attempt > last.get(match["key"], (0, path))[0]:
                     last[match["key"]] = attempt, path
         return {key: path for key, (_, path) in last.items()}
+
+
+@contextmanager
+def _removed_after(path: Path) -> Iterator[None]:
+    """Holds the lock of a file for the block and removes the file then: where each call has a host
+    of its own, as a Kubernetes CronJob's have, there would soon be thousands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(path, file.fileno()):
+                continue  # Whoever held it removed it after it was opened here: this locks nothing.
+            try:
+                yield
+            finally:
+                if _is_at(path, file.fileno()):
+                    path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

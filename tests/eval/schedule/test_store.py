@@ -1,5 +1,6 @@
 """Records on disk: claimed once, renewed by their owner, damaged ones named."""
 
+import fcntl
 import multiprocessing
 import os
 import time
@@ -138,12 +139,38 @@ def test_one_process_of_a_host_works(store):
             pass
 
 
-def test_locks_of_hosts_that_are_gone_are_removed(store, tmp_path):
-    for host, days in (("gone", 8), ("asleep", 6), ("here", 9)):
-        with store.sole_worker(host):
+def test_no_lock_is_left_behind(store, tmp_path):
+    with store.sole_worker("pod-28e1"):
+        assert (tmp_path / "schedule" / "pod-28e1.lock").exists()
+    with pytest.raises(ZeroDivisionError), store.sole_worker("pod-28e2"):
+        raise ZeroDivisionError
+    assert list((tmp_path / "schedule").iterdir()) == []
+
+
+def test_a_lock_that_was_removed_before_it_was_taken_is_taken_anew(store, tmp_path, monkeypatch):
+    """As when the process before ends between the two steps of taking it."""
+    path, flock, calls = tmp_path / "schedule" / "here.lock", fcntl.flock, []
+
+    def late(file, operation):
+        calls.append(operation)
+        if len(calls) == 1:
+            path.unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with store.sole_worker("here"):
+        assert len(calls) == 2
+        with pytest.raises(BlockingIOError), store.sole_worker("here"):
             pass
+
+
+def test_locks_of_hosts_that_are_gone_are_removed(store, tmp_path):
+    (tmp_path / "schedule").mkdir()
+    for host, days in (("gone", 8), ("asleep", 6), ("here", 9)):
+        path = tmp_path / "schedule" / f"{host}.lock"
+        path.touch()
         moment = time.time() - days * 24 * 3600
-        os.utime(tmp_path / "schedule" / f"{host}.lock", (moment, moment))
+        os.utime(path, (moment, moment))
     with store.sole_worker("here"):
         names = {path.name for path in (tmp_path / "schedule").iterdir()}
     assert names == {"asleep.lock", "here.lock"}
