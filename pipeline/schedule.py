@@ -22,13 +22,14 @@ from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
 from manylabel.eval.schedule.rules import ScheduleFacts, decide
 from manylabel.eval.schedule.status import ScheduleStatus, schedule_statuses
 from manylabel.eval.schedule.store import FireStore
-from manylabel.pipeline.errors import USER_ERRORS, CommandError
+from manylabel.pipeline.errors import USER_ERRORS, CommandError, Interrupted
 from manylabel.pipeline.events import FireBegan, FireSettled, OnEvent, ScheduleProblem
 from manylabel.pipeline.schedule_fire import Fire, Surroundings, review_against_champion
 from manylabel.pipeline.schedule_runs import (
     OnProblem,
+    as_text,
     covered_runs,
-    evaluate_steps,
+    evaluate_step,
     hold_waiting,
     run_facts,
 )
@@ -40,32 +41,37 @@ class DueReport:
     """What one look at the schedules led to.
 
     Attributes:
+        root: The folder that they are in.
         settled: Records of this call, as they ended.
         waiting: Why nothing more was to be done.
         is_busy: Another process of this host is at work for these schedules; nothing was done.
+        unrecorded: What went wrong so that not even its record could be written, a line each.
     """
 
+    root: Path
     settled: tuple[FireRecord, ...] = ()
     waiting: tuple[Decision, ...] = ()
     is_busy: bool = False
+    unrecorded: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises CommandError, a line each, when something failed."""
         failed = (Outcome.FAILED, Outcome.GIVEN_UP)
-        lines = [_failure(each) for each in self.settled if each.outcome in failed]
+        lines = [_failure(each, self.root) for each in self.settled if each.outcome in failed]
+        lines += self.unrecorded
         if lines:
             raise CommandError("\n".join(lines))
 
 
-def _failure(record: FireRecord) -> str:
+def _failure(record: FireRecord, root: Path) -> str:
     then = "given up" if record.retry_at is None else f"tried again at {record.retry_at:%H:%M} UTC"
-    return f"{record.schedule}: {record.error}; {then}; {record.log} has more"
+    return f"{record.schedule}: {record.error}; {then}; {root / (record.log or '')} has more"
 
 
 def surroundings_of(on_event: OnEvent) -> Surroundings:
     """The real ones."""
     return Surroundings(
-        evaluate=lambda run, steps, overrides: evaluate_steps(run, steps, overrides, on_event),
+        evaluate=lambda run, step, overrides: evaluate_step(run, step, overrides, on_event),
         review=review_against_champion,
         clock=lambda: datetime.now(UTC),
         host=socket.gethostname(),
@@ -112,8 +118,10 @@ def serve(
                 try:
                     schedules = read_schedules(root)
                     _Work(root, schedules, on_event, problems, surroundings).do()
-                except (*USER_ERRORS, OSError) as error:
-                    problems.tell(str(error))
+                except Interrupted:
+                    raise
+                except Exception as error:
+                    problems.tell(_told(error))
                 wait(schedules.interval)
         except KeyboardInterrupt:
             return  # Nothing was at work.
@@ -143,7 +151,9 @@ def _runs(
     root: Path, config: ScheduleConfig, fires: Sequence[FireRecord], on_problem: OnProblem
 ) -> list[RunFacts]:
     begun = {fire.key for fire in fires}
-    found = [run_facts(run, config, begun, on_problem) for run in covered_runs(root, config)]
+    found = [
+        run_facts(run, config, begun, on_problem) for run in covered_runs(root, config, on_problem)
+    ]
     return [facts for facts in found if facts is not None]
 
 
@@ -181,6 +191,7 @@ class _Work:
         self._problems, self._surroundings = problems, surroundings
         self._store = FireStore(root)
         self._lost: set[tuple[str, str | None, int]] = set()  # What others have taken.
+        self._unrecorded: set[tuple[str, str | None]] = set()  # Fires that cannot be written down.
 
     def do(self) -> DueReport:
         """Does what is due until nothing is."""
@@ -189,18 +200,29 @@ class _Work:
             try:
                 stack.enter_context(self._store.sole_worker(self._surroundings.host))
             except BlockingIOError:
-                return DueReport(is_busy=True)
+                return DueReport(self._root, is_busy=True)
             self._store.forget_others(crons)
             return self._until_nothing_is_due()
 
     def _until_nothing_is_due(self) -> DueReport:
         settled: list[FireRecord] = []
+        unrecorded: list[str] = []
         while True:
             decisions = self._decide()
             todo = [each for each in decisions if each.act is not Act.WAIT and self._is_mine(each)]
             if not todo:
-                return DueReport(tuple(settled), tuple(decisions))
-            record = self._carry_out(todo[0])
+                return DueReport(
+                    self._root, tuple(settled), tuple(decisions), unrecorded=tuple(unrecorded)
+                )
+            try:
+                record = self._carry_out(todo[0])
+            except Interrupted:
+                raise
+            except Exception as error:  # A full disk, as it is: the others may lie elsewhere.
+                unrecorded.append(f"{todo[0].schedule}: {_told(error)}; the next call tries again")
+                self._problems.tell(unrecorded[-1])
+                self._unrecorded.add((todo[0].schedule, todo[0].key))
+                continue
             if record is not None:
                 settled.append(record)
                 self._on_event(FireSettled(record))
@@ -224,7 +246,8 @@ class _Work:
 
     def _is_mine(self, decision: Decision) -> bool:
         """Not if it was lost: a shared file system may show the other's record only later."""
-        return _attempt(decision) not in self._lost
+        is_written = (decision.schedule, decision.key) not in self._unrecorded
+        return is_written and _attempt(decision) not in self._lost
 
     def _decide(self) -> list[Decision]:
         facts = {}
@@ -232,7 +255,7 @@ class _Work:
         for name in self._schedules.schedules:
             try:
                 facts[name] = self._facts(name, now)
-            except StorageError as error:  # Its records are damaged; the others are not.
+            except (StorageError, OSError) as error:  # Its records are damaged; others are not.
                 self._problems.tell(f"{name}: {error}")
         hold_waiting(self._root, self._schedules.schedules, facts)
         return decide(self._schedules, now, self._surroundings.host, facts)
@@ -244,6 +267,11 @@ class _Work:
             return ScheduleFacts(self._store.since(name, config, now), fires)
         runs = _runs(self._root, config, fires, self._problems.tell)
         return ScheduleFacts(now, fires, runs)
+
+
+def _told(error: Exception) -> str:
+    kind = "" if isinstance(error, (*USER_ERRORS, OSError)) else f"{type(error).__name__}: "
+    return kind + as_text(str(error))
 
 
 def _attempt(decision: Decision) -> tuple[str, str | None, int]:

@@ -19,7 +19,7 @@ from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import newest_promotion
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrupted
-from manylabel.pipeline.schedule_runs import covered_runs, steps_of
+from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -28,7 +28,7 @@ fails again a moment later (a full disk, a file system that is away)."""
 COMMAND_SECONDS = 300
 """A command that takes longer is ended: it is to tell somebody, not to work."""
 
-Evaluate = Callable[[Path, Sequence[int], Sequence[str]], list[EvaluationSummary]]
+Evaluate = Callable[[Path, str, Sequence[str]], list[EvaluationSummary]]
 ReviewAgainstChampion = Callable[[Path, EvaluationName, str], Verdict | None]
 Clock = Callable[[], datetime]
 
@@ -38,7 +38,7 @@ class Surroundings:
     """What schedules work with; tests put other things in their place.
 
     Attributes:
-        evaluate: Of a run, its steps, with overrides; evaluates nothing twice.
+        evaluate: Of a run a step, or "all", with overrides; evaluates nothing twice.
         review: Of an evaluation below the root, by name and settings: None without a champion, or
             of the champion itself.
         clock: Now, with a time zone.
@@ -90,6 +90,8 @@ class Fire:
         self._record, self._surroundings = record, surroundings
         self._store = FireStore(root)
         self._commands: list[str] = []
+        # With what earlier attempts evaluated: it is neither reviewed nor told again.
+        self._evaluations = {_name(each): each for each in record.evaluations}
 
     def carry_out(self) -> FireRecord:
         """Does what was decided; returns the record as it ends, which is on disk then.
@@ -100,7 +102,7 @@ class Fire:
         self._log(f"attempt {self._record.attempt}: {self._record.reason}")
         try:
             with _heartbeats(self._store, self._record, self._surroundings.clock):
-                ended = self._given_up() if self._decision.act is Act.GIVE_UP else self._attempt()
+                ended = self._settled()
         except KeyboardInterrupt as stop:
             self._end(self._ended(Outcome.INTERRUPTED, error="the process was stopped"))
             raise Interrupted(
@@ -108,57 +110,64 @@ class Fire:
             ) from stop
         return self._end(ended)
 
-    def _attempt(self) -> FireRecord:
-        evaluations: list[FireEvaluation] = []
-        problems: list[str] = []
+    def _settled(self) -> FireRecord:
+        """The record as it ends, whatever goes wrong."""
         try:
-            for run, steps in self._targets(problems):
-                try:
-                    evaluations += self._evaluate(run, steps)
-                except EvaluationBusyError:
-                    raise
-                except Exception as error:  # Counted: it is in the record, and tried again.
-                    problems.append(self._told(error))
-        except EvaluationBusyError as error:
-            retry_at = self._surroundings.clock() + RETRY_AFTER
-            return self._ended(Outcome.INTERRUPTED, error=str(error), retry_at=retry_at)
-        for each in evaluations:
-            if each.verdict == Verdict.WORSE and each not in self._record.evaluations:
-                reason = f"{each.run}@{each.step} is shown worse than the champion"
-                self._run_command("on_worse", reason, each.run, each.step)
-        if not problems:
-            return self._ended(Outcome.DONE, evaluations=tuple(evaluations))
-        return self._failed("; ".join(problems), evaluations)
+            return self._given_up() if self._decision.act is Act.GIVE_UP else self._attempt()
+        except Exception as error:  # Counted: it is in the record, and tried again.
+            return self._failed(self._told(error))
 
-    def _targets(self, problems: list[str]) -> Iterator[tuple[Path, list[int]]]:
+    def _attempt(self) -> FireRecord:
+        problems: list[str] = []
+        is_busy = False
+        for run, step in self._targets(problems):
+            try:
+                self._evaluate(run, step)
+            except Exception as error:  # It keeps no other run from being evaluated.
+                is_busy = is_busy or isinstance(error, EvaluationBusyError)
+                problems.append(self._told(error))
+        problem = "; ".join(problems)
+        if is_busy:
+            retry_at = self._surroundings.clock() + RETRY_AFTER
+            return self._ended(Outcome.INTERRUPTED, error=problem, retry_at=retry_at)
+        return self._failed(problem) if problems else self._ended(Outcome.DONE)
+
+    def _targets(self, problems: list[str]) -> Iterator[tuple[Path, str]]:
         """Runs, and what to evaluate of each."""
         if self._record.run is not None and self._record.step is not None:
-            yield self._root / self._record.run, [self._record.step]
+            yield self._root / self._record.run, str(self._record.step)
             return
-        for run in covered_runs(self._root, self._config):
+        for run in covered_runs(self._root, self._config, self._log):
             try:
-                steps = steps_of(run, self._config)
-            except USER_ERRORS as error:
+                step = step_of(run, self._config)
+            except Exception as error:
                 problems.append(self._told(error))
                 continue
-            if steps:
-                yield run, steps
+            if step is not None:
+                yield run, step
 
-    def _evaluate(self, run: Path, steps: Sequence[int]) -> list[FireEvaluation]:
-        """Evaluates, and reviews the newest evaluation that this fire made."""
-        summaries = self._surroundings.evaluate(run, steps, self._config.overrides)
-        known = {(each.run, each.step, each.settings): each for each in self._record.evaluations}
+    def _evaluate(self, run: Path, step: str) -> None:
+        """Evaluates, reviews the newest evaluation that this fire made, and tells if it is worse.
+
+        What is noted of an evaluation is complete: whoever is stopped before does it again.
+        """
         found = []
+        summaries = self._surroundings.evaluate(run, step, self._config.overrides)
         for summary in sorted(summaries, key=lambda each: each.provenance.step):
-            step, settings = summary.provenance.step, summary.settings
             # Also what an attempt made that died: nobody has reviewed it.
             new = summary.provenance.evaluated_at >= self._record.first_started
-            made = FireEvaluation(run=run.name, step=step, settings=settings, new=new)
-            found.append(known.get((run.name, step, settings), made))
-            self._log(f"{run.name}@{step} ({settings}): {'evaluated' if new else 'was there'}")
-        if found and found[-1].new and found[-1] not in self._record.evaluations:
-            found[-1] = self._reviewed(found[-1])
-        return found
+            of_step, settings = summary.provenance.step, summary.settings
+            found.append(FireEvaluation(run=run.name, step=of_step, settings=settings, new=new))
+            self._log(f"{run.name}@{of_step} ({settings}): {'evaluated' if new else 'was there'}")
+        for made in found:
+            if _name(made) in self._evaluations:
+                continue
+            if made.new and made is found[-1]:
+                made = self._reviewed(made)
+                if made.verdict == Verdict.WORSE:
+                    reason = f"{made.run}@{made.step} is shown worse than the champion"
+                    self._run_command("on_worse", reason, made.run, made.step)
+            self._evaluations[_name(made)] = made
 
     def _reviewed(self, made: FireEvaluation) -> FireEvaluation:
         name = EvaluationName(made.run, made.step)
@@ -171,21 +180,19 @@ class Fire:
             self._log(f"against the champion: {verdict}")
         return made.model_copy(update={"verdict": verdict})
 
-    def _failed(self, problem: str, evaluations: Sequence[FireEvaluation]) -> FireRecord:
+    def _failed(self, problem: str) -> FireRecord:
         failures = self._record.failures + 1
         if failures > self._config.retries:
             self._run_command("on_failure", problem, self._record.run, self._record.step)
-            return self._ended(Outcome.GIVEN_UP, error=problem, evaluations=tuple(evaluations))
+            return self._ended(Outcome.GIVEN_UP, error=problem)
         wait = RETRY_AFTER * 2**self._record.failures
         retry_at = self._surroundings.clock() + wait
-        return self._ended(
-            Outcome.FAILED, error=problem, retry_at=retry_at, evaluations=tuple(evaluations)
-        )
+        return self._ended(Outcome.FAILED, error=problem, retry_at=retry_at)
 
     def _given_up(self) -> FireRecord:
         problem = self._decision.reason
         self._run_command("on_failure", problem, self._record.run, self._record.step)
-        return self._ended(Outcome.GIVEN_UP, error=problem, evaluations=self._record.evaluations)
+        return self._ended(Outcome.GIVEN_UP, error=problem)
 
     def _run_command(self, name: str, reason: str, run: str | None, step: int | None) -> None:
         """Before the record says that all is done: whoever is killed in between does it again."""
@@ -198,6 +205,8 @@ class Fire:
             "MANYLABEL_SCHEDULE": self._record.schedule,
             "MANYLABEL_REASON": reason,
         }
+        # The text of an error may hold anything, and no environment holds a NUL.
+        variables = {key: value.replace("\0", "\\0") for key, value in variables.items()}
         self._log(f"{name}: {command}")
         self._commands.append(f"{name}: {self._outcome_of(command, variables)}")
         self._log(self._commands[-1])
@@ -217,16 +226,16 @@ class Fire:
                 )
         except subprocess.TimeoutExpired:
             return f"ended after {COMMAND_SECONDS} s"
-        except OSError as error:
-            return f"cannot be run: {error}"
+        except (OSError, ValueError) as error:
+            return f"cannot be run: {as_text(str(error))}"
         return f"exit code {done.returncode}"
 
     def _told(self, error: Exception) -> str:
-        if isinstance(error, USER_ERRORS):
-            problem = " ".join(str(error).split())
-        else:
-            problem = " ".join(f"{type(error).__name__}: {error}".split())
+        text = as_text(str(error))
+        if not isinstance(error, USER_ERRORS):
+            text = f"{type(error).__name__}: {text}"
             self._log("".join(traceback.format_exception(error)))
+        problem = " ".join(text.split())
         self._log(f"failed: {problem}")
         return problem
 
@@ -236,7 +245,6 @@ class Fire:
         *,
         error: str | None = None,
         retry_at: datetime | None = None,
-        evaluations: tuple[FireEvaluation, ...] = (),
     ) -> FireRecord:
         now = self._surroundings.clock()
         return self._record.model_copy(
@@ -246,7 +254,7 @@ class Fire:
                 "heartbeat": now,
                 "error": error,
                 "retry_at": retry_at,
-                "evaluations": evaluations,
+                "evaluations": tuple(self._evaluations[name] for name in sorted(self._evaluations)),
                 "commands": tuple(self._commands),
             }
         )
@@ -262,7 +270,11 @@ class Fire:
 
     def _log(self, text: str) -> None:
         with self._log_path.open("a", encoding="utf-8") as log:
-            log.write(f"{self._surroundings.clock():%Y-%m-%dT%H:%M:%SZ} {text}\n")
+            log.write(f"{self._surroundings.clock():%Y-%m-%dT%H:%M:%SZ} {as_text(text)}\n")
+
+
+def _name(evaluation: FireEvaluation) -> tuple[str, int, str]:
+    return evaluation.run, evaluation.step, evaluation.settings
 
 
 @contextmanager

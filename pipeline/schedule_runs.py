@@ -24,10 +24,31 @@ from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
 OnProblem = Callable[[str], None]
 
 
-def covered_runs(root: Path, config: ScheduleConfig) -> list[Path]:
-    """The runs directly below the root whose names a schedule's glob matches, by name."""
-    runs = (path.parent for path in root.glob(f"*/{DESCRIPTION}"))
-    return sorted(run for run in runs if fnmatchcase(run.name, config.runs))
+def covered_runs(root: Path, config: ScheduleConfig, on_problem: OnProblem) -> list[Path]:
+    """The runs directly below the root whose names a schedule's glob matches, by name.
+
+    Those whose names are not UTF-8 are told and left out: no record could name them.
+    """
+    covered = []
+    for run in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
+        if not fnmatchcase(run.name, config.runs):
+            continue
+        if _is_text(run.name):
+            covered.append(run)
+        else:
+            on_problem(
+                f"{as_text(str(run))}: its name is not UTF-8, and schedules leave it out; rename it"
+            )
+    return covered
+
+
+def as_text(text: str) -> str:
+    """What of a text can be written; the other characters as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_text(name: str) -> bool:
+    return as_text(name) == name
 
 
 def run_facts(
@@ -63,8 +84,9 @@ def _evaluated(
         return set()
 
 
-def steps_of(run: Path, config: ScheduleConfig) -> list[int]:
-    """The steps that a cron line's fire evaluates of a run; none where there are none.
+def step_of(run: Path, config: ScheduleConfig) -> str | None:
+    """What a cron line's fire evaluates of a run, as `evaluate --step` has it: a number, or "all";
+    None where there is nothing.
 
     Raises:
         TrainingError, StorageError, SettingsError, EvaluationError: the run, or with `steps: best`
@@ -72,24 +94,28 @@ def steps_of(run: Path, config: ScheduleConfig) -> list[int]:
     """
     found = list_checkpoints(run)
     if not found:
-        return []
+        return None
     match config.steps:
         case Steps.NEWEST:
-            return [found[-1].step]
-        case Steps.ALL:
-            return [info.step for info in found]
+            return str(found[-1].step)
+        case Steps.ALL:  # One call for all, whose baseline and history are made once.
+            return "all"
         case Steps.BEST:  # By the run's own settings: the schedule's would only find its own.
             evaluated, form = _evaluations(run, ())
             try:
-                return [info.step for info in choose_checkpoints(found, "best", evaluated, form)]
+                (best,) = choose_checkpoints(found, "best", evaluated, form)
             except CommandError:
-                return []  # None has been evaluated.
+                return None  # None has been evaluated.
+            return str(best.step)
 
 
-def evaluate_steps(
-    run: Path, steps: Sequence[int], overrides: Sequence[str], on_event: OnEvent
+def evaluate_step(
+    run: Path, step: str, overrides: Sequence[str], on_event: OnEvent
 ) -> list[EvaluationSummary]:
     """Evaluates checkpoints of a run; what has been evaluated costs nothing.
+
+    Args:
+        step: As `evaluate --step` has it: a number, or "all".
 
     Raises:
         EvaluationBusyError: another process evaluates one of them.
@@ -97,9 +123,6 @@ def evaluate_steps(
             `evaluate_run`.
     """
     from manylabel.pipeline.evaluate import evaluate_run  # It compiles; most calls have no use.
-
-    # One call for several, whose baseline and history are made once; a newer one is welcome too.
-    step = str(steps[0]) if len(steps) == 1 else "all"
 
     def on_news(event: Event) -> None:
         if not isinstance(event, EvaluatedBefore):  # With `steps: all` a line for each, each night.

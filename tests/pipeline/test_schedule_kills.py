@@ -35,15 +35,12 @@ def checkpoints(run, on_damaged=None):
 
 
 def surroundings(root, now, host):
-    def evaluate(run, steps, overrides):
-        summaries = []
-        for step in steps:
-            path = root / "evaluated" / f"{step}{''.join(overrides)}"
-            create(path, now.isoformat().encode())
-            made_at = datetime.datetime.fromisoformat(path.read_text())
-            provenance = SimpleNamespace(step=step, evaluated_at=made_at)
-            summaries.append(SimpleNamespace(provenance=provenance, settings="uniform-0"))
-        return summaries
+    def evaluate(run, step, overrides):
+        path = root / "evaluated" / f"{step}{''.join(overrides)}"
+        create(path, now.isoformat().encode())
+        made_at = datetime.datetime.fromisoformat(path.read_text())
+        provenance = SimpleNamespace(step=int(step), evaluated_at=made_at)
+        return [SimpleNamespace(provenance=provenance, settings="uniform-0")]
 
     return Surroundings(evaluate, lambda *evaluation: Verdict.WORSE, lambda: now, host)
 

@@ -62,7 +62,7 @@ class Recorder:
     def now(self) -> datetime.datetime:
         return datetime.datetime.fromisoformat((self._root / "now").read_text())
 
-    def evaluate(self, run, steps, overrides):
+    def evaluate(self, run, step, overrides):
         trouble, self._trouble = self._trouble, None
         match trouble:
             case "fail":
@@ -76,7 +76,9 @@ class Recorder:
             case "frozen":
                 self._park()
                 os.kill(os.getpid(), signal.SIGSTOP)
-        summaries = [self._evaluated(run, step, overrides) for step in steps]
+        found = [info.step for info in schedule_runs.list_checkpoints(run)]
+        steps = found if step == "all" else [int(step)]
+        summaries = [self._evaluated(run, each, overrides) for each in steps]
         if trouble == "killed after":
             os.kill(os.getpid(), signal.SIGKILL)
         return summaries
