@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.origin import ModelOrigin
+from manylabel.deploy.spreadsheets import FORMULA, as_text, line
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError
 from manylabel.storage.tables import opened_table
@@ -35,9 +36,6 @@ LABELS_OF_IMAGES_SCHEMA = pa.schema(
 ORIGIN_KEY = b"manylabel.model"
 CSV_HEADER = ("image_path", "label", "score", "rank", "fault")
 _ROW_GROUP = 4096  # Images; with 100 labels each some 10 MB are held.
-# What spreadsheets take for the begin of a formula (OWASP, "CSV Injection"), the full-width forms
-# of some locales included.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 
 @dataclass(frozen=True)
@@ -120,34 +118,18 @@ def _parquet(file: BinaryIO, origin: ModelOrigin) -> Iterator[Write]:
 
 @contextmanager
 def _csv(file: BinaryIO) -> Iterator[Write]:
-    def line(*cells: str) -> None:
-        file.write((",".join(map(_quoted, cells)) + "\n").encode())
-
     def write(image_path: str, prediction: Prediction) -> None:
         path = _path_as_text(image_path)
         if prediction.fault is not None:
-            line(path, "", "", "", _as_text(prediction.fault))
+            file.write(line(path, "", "", "", as_text(prediction.fault)).encode())
         ranked = zip(prediction.labels, prediction.scores, strict=True)
         for rank, (label, score) in enumerate(ranked, start=1):
-            line(path, _as_text(label), f"{score:.9g}", str(rank), "")
+            file.write(line(path, as_text(label), f"{score:.9g}", str(rank), "").encode())
 
-    line(*CSV_HEADER)
+    file.write(line(*CSV_HEADER).encode())
     yield write
-
-
-def _quoted(cell: str) -> str:
-    """As RFC 4180. With lines that end in a line feed, Python's writer leaves a carriage return
-    unquoted, which its reader then takes for an end."""
-    if any(character in cell for character in ',"\r\n'):
-        return '"' + cell.replace('"', '""') + '"'
-    return cell
 
 
 def _path_as_text(path: str) -> str:
     """The same path, spelled so that no spreadsheet takes it for a formula."""
-    return f"./{path}" if path.startswith(_FORMULA) else path
-
-
-def _as_text(cell: str) -> str:
-    """A cell that spreadsheets show and do not compute: OWASP's apostrophe before formulas."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"./{path}" if path.startswith(FORMULA) else path

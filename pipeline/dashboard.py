@@ -37,7 +37,7 @@ def serve_dashboard(
     """
     if not root.is_dir():
         raise CommandError(
-            f"{root}: expected a folder of runs, found none; name it: dashboard ROOT"
+            f"{root}: expected a folder of runs, found none; name it: manylabel dashboard ROOT"
         )
     if is_described(root):
         raise CommandError(

@@ -1,7 +1,10 @@
 """The server: addresses, and the shapes in which a page is answered."""
 
 import json
+import logging
 import math
+import shlex
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -21,7 +24,14 @@ from upath import UPath
 
 from manylabel.deploy.dashboard import formats, tables
 from manylabel.deploy.dashboard.charts.svg import STYLE_DIGEST
-from manylabel.deploy.dashboard.errors import DashboardError, NotThere, Refused
+from manylabel.deploy.dashboard.errors import (
+    UNREADABLE,
+    DashboardError,
+    NotThere,
+    Refused,
+    Unreadable,
+    one_line,
+)
 from manylabel.deploy.dashboard.page import Page
 from manylabel.deploy.dashboard.pages import image, label, review, run, runs, thumbnail
 from manylabel.deploy.dashboard.reading import Store
@@ -53,8 +63,9 @@ _TOKEN_WANTED = Refused(
 
 _OUR_FAULT = (
     "This is a fault of the dashboard's own, and not of what lies on disk. The terminal in which "
-    "it runs has the traceback."
+    "it runs says where it happened."
 )
+_LOG = logging.getLogger(__name__)
 
 
 def create_app(store: Store, access: Access) -> ASGIApp:
@@ -68,7 +79,7 @@ def create_app(store: Store, access: Access) -> ASGIApp:
         exception_handlers={
             DashboardError: site.failed,
             HTTPException: site.unknown_address,
-            Exception: site.our_fault,
+            **dict.fromkeys(UNREADABLE, site.unreadable),
         },
     )
     return Guard(pages, access, refused=site.message(View("/"), _TOKEN_WANTED))
@@ -84,7 +95,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(cells=tables.cells, formats=formats)
+    made.globals.update(cells=tables.cells, formats=formats, quoted=shlex.quote)
     made.filters.update(formats.FORMATS)
     return made
 
@@ -98,11 +109,25 @@ class _Site:
 
     def routes(self) -> list[Route]:
         """Whole pages as JSON come first, files last: "/{file}" would fit every page."""
-        made = [Route(f"{_named(path)}.json", self._whole(path)) for path in PAGES]
-        made += [Route(path, self._html(path)) for path in PAGES]
+        made = [(f"{_named(path)}.json", self._whole(path)) for path in PAGES]
+        made += [(path, self._html(path)) for path in PAGES]
+        made.append((thumbnail.PATH, lambda request: thumbnail.answer(self._store, request)))
         files = sorted(PAGES, key=len, reverse=True)
-        made.append(Route(thumbnail.PATH, lambda request: thumbnail.answer(self._store, request)))
-        return made + [Route(f"{path.rstrip('/')}/{{file}}", self._file(path)) for path in files]
+        made += [(f"{path.rstrip('/')}/{{file}}", self._file(path)) for path in files]
+        return [Route(path, self._without_faults(endpoint)) for path, endpoint in made]
+
+    def _without_faults(self, endpoint: Endpoint) -> Endpoint:
+        """Answers by a page where the endpoint raises what nobody expected, and logs it."""
+
+        def answer(request: Request) -> Response:
+            try:
+                return endpoint(request)
+            except (DashboardError, HTTPException, *UNREADABLE):
+                raise  # Expected: Starlette has a handler for each.
+            except Exception as error:
+                return self._our_fault(request, error)
+
+        return answer
 
     def _html(self, path: str) -> Endpoint:
         def answer(request: Request) -> Response:
@@ -132,26 +157,33 @@ class _Site:
         return PAGES[path](self._store, view, request.path_params)
 
     def message(self, view: View, error: DashboardError) -> Response:
-        """An error as a page of its own."""
+        """An error as a page of its own; who may see nothing does not see where the folder is."""
         page = Page("message.html", error.title, view, {})
-        return HTMLResponse(self._rendered(page, error=error), error.status)
+        known = {"root": ""} if isinstance(error, Refused) else {}
+        return HTMLResponse(self._rendered(page, error=error, **known), error.status)
 
     def _rendered(self, page: Page, **context: Any) -> str:
-        return self._templates.get_template(page.template).render(
-            page=page,
-            view=page.view,
-            root=self._store.root,
-            read_at=f"{self._store.now().astimezone():%H:%M:%S}",
-            **context,
-        )
+        known = {
+            "page": page,
+            "view": page.view,
+            "root": self._store.root,
+            "read_at": f"{self._store.now().astimezone():%H:%M:%S %Z}",
+        }
+        return self._templates.get_template(page.template).render(**(known | context))
 
     def failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, DashboardError)
         return self.message(View(request.scope["path"]), error)
 
-    def our_fault(self, request: Request, error: Exception) -> Response:
-        """The traceback goes to the terminal."""
-        return self.message(View(request.scope["path"]), DashboardError(_OUR_FAULT))
+    def unreadable(self, request: Request, error: Exception) -> Response:
+        """A file that vanished between two looks at it, that we may not read, that is damaged."""
+        return self.message(View(request.scope["path"]), Unreadable(one_line(error)))
+
+    def _our_fault(self, request: Request, error: Exception) -> Response:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        kind, path = type(error).__name__, request.scope["path"]
+        _LOG.error("%r: %s: %s (%s:%s)", path, kind, one_line(error), place.filename, place.lineno)
+        return self.message(View(path), DashboardError(_OUR_FAULT))
 
     def unknown_address(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -1,5 +1,6 @@
 """What the dashboard can tell its reader, beside a page or instead of one."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +14,15 @@ UNREADABLE = (StorageError, EvaluationError, TrainingError, OSError)
 """What reading a store raises where a file is missing, damaged or of another version."""
 
 _T = TypeVar("_T")
+
+
+_TOLD = re.compile(r"(?:[;:,]\s*| )(?:run )?`(manylabel [^`]*)`(?: makes it again)?\.?$")
+
+
+def without_command(text: str) -> tuple[str, str | None]:
+    """What an error says without the command that repairs it, which pages show below; and that."""
+    found = _TOLD.search(text)
+    return (text, None) if found is None else (text[: found.start()], found[1])
 
 
 class DashboardError(DeploymentError):
@@ -29,8 +39,8 @@ class DashboardError(DeploymentError):
 
     def __init__(self, message: str, command: str | None = None) -> None:
         super().__init__(message, command)  # Both, so that the error survives pickling.
-        self.message = message
-        self.command = command
+        self.message, told = without_command(message)
+        self.command = command or told
 
     def __str__(self) -> str:
         return self.message
@@ -57,6 +67,19 @@ class NotThere(DashboardError):
     title = "Nothing here"
 
 
+class Unreadable(NotThere):
+    """What the address names is on disk, or was, and cannot be read."""
+
+    title = "This cannot be read"
+
+
+def one_line(error: Exception) -> str:
+    """What an error says; of one of the operating system's, its path and what is the matter."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something on disk that could not be read.
@@ -78,10 +101,9 @@ class Problems:
 
     def add(self, error: Exception | str, command: str | None = None) -> None:
         """Counts a problem once, however often a page meets it."""
-        text = str(error)
-        if isinstance(error, OSError) and error.filename is not None:
-            text = f"{error.filename}: {error.strerror}"
-        self._found.setdefault(text, Problem(text, command))
+        text = error if isinstance(error, str) else one_line(error)
+        text, told = without_command(text)
+        self._found.setdefault(text, Problem(text, command or told))
 
     def attempt(self, read: Callable[[], _T], command: str | None = None) -> _T | None:
         """What `read` returns, or None where it raises one of UNREADABLE, which is counted."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from manylabel.deploy.dashboard.charts.forest import Mark
 from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.remedies import evaluate_command, evaluate_new
 from manylabel.deploy.dashboard.view import View
 from manylabel.eval.config import MetricForm
 from manylabel.eval.statistics.bands import BANDS
@@ -237,11 +238,6 @@ def read_histories(
     )
 
 
-def evaluate_new(store: Store, run: str) -> str:
-    """The command that evaluates what is new of a run and rebuilds its history."""
-    return f"manylabel evaluate {store.root / run} --step new"
-
-
 def _read(store: Store, run: str, settings: str) -> History:
     directory = store.root / run
     evaluated = directory / "evals"
@@ -265,14 +261,20 @@ def _newest_settings(
     if champion is not None and champion.evidence is not None:
         return champion.evidence.settings
     ages = {
-        settings: (store.root / run / "history" / settings / "evaluations.parquet")
-        .stat()
-        .st_mtime_ns
+        settings: _age(store.root / run / "history" / settings / "evaluations.parquet")
         for run, those in available.items()
         for settings in those
         if wanted is None or run in wanted
     }
     return max(ages, key=ages.__getitem__, default=None)
+
+
+def _age(path: Path) -> int:
+    """When a file was written, ns; 0 for one that has gone since it was listed."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _has_evaluation(run: Path, settings: str) -> bool:
@@ -315,8 +317,10 @@ def check_summaries(store: Store, series: Series, settings: str, problems: Probl
     run = store.root / series.run
     for step in series.steps.tolist():
         path = run / "evals" / f"{step:08d}" / settings / "summary.json"
-        command = f"manylabel evaluate {run} --step {step}"
-        problems.attempt(partial(store.cached, path, _is_summary), command)
+        damaged = Problems()
+        damaged.attempt(partial(store.cached, path, _is_summary))
+        for problem in damaged.found:
+            problems.add(problem.text, evaluate_command(store, EvaluationName(series.run, step)))
 
 
 def _is_summary(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """What pages read: files below ROOT, each read again only when it has changed."""
 
 import datetime
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,9 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from manylabel.deploy.dashboard.errors import NotThere
+from manylabel.trainer.runs.checkpoint import DIRECTORY as CHECKPOINTS
 from manylabel.trainer.runs.directory import DESCRIPTION
+from manylabel.trainer.runs.metrics_log import JSON_LINES
 
 _T = TypeVar("_T")
+
+_EVALUATIONS = "evals"
+_RUN_FILES = (DESCRIPTION, _EVALUATIONS)
+_LONGEST_NAME = 255
+"""Bytes; file systems have no longer names."""
 
 _MOST_KEPT = 5_000
 """Files of which something is kept, some words of most of them: 10 runs have 2,000 evaluations."""
@@ -76,17 +84,26 @@ class Store:
         return value
 
     def run_names(self) -> list[str]:
-        """Names of the runs, in the order of the alphabet; only those that are text."""
-        found = (path.parent for path in self.root.glob(f"*/{DESCRIPTION}"))
+        """Names of the runs, and of folders of evaluations of other tools' predictions, in the
+        order of the alphabet; only those that are text."""
+        found = {path.parent for file in _RUN_FILES for path in self.root.glob(f"*/{file}")}
         return sorted(path.name for path in found if path.name.isprintable() and self.holds(path))
+
+    def is_scored(self, name: str) -> bool:
+        """Whether it holds evaluations of another tool's predictions, and is no run of ours."""
+        run = self.root / name
+        is_ours = any((run / each).exists() for each in (DESCRIPTION, CHECKPOINTS, JSON_LINES))
+        return not is_ours and (run / _EVALUATIONS).is_dir()
 
     def run(self, name: str) -> Path:
         """Where a run lies; raises NotThere for a name that is none, or leads out of ROOT."""
         path = self.root / name
-        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise NotThere(f"{name!r} is no name of a run", f"manylabel runs {self.root}")
+        command = f"manylabel runs {shlex.quote(str(self.root))}"
+        is_long = len(name.encode(errors="replace")) > _LONGEST_NAME
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or is_long:
+            raise NotThere(f"{name[:80]!r} is no name of a run", command)
         if not self.holds(path) or not path.is_dir():
-            raise NotThere(f"There is no run {name} in {self.root}", f"manylabel runs {self.root}")
+            raise NotThere(f"There is no run {name} in {self.root}", command)
         return path
 
     def holds(self, path: Path) -> bool:

@@ -17,6 +17,7 @@ from manylabel.deploy.dashboard.errors import UNREADABLE
 from manylabel.deploy.dashboard.pages.pictures import Picture
 from manylabel.deploy.dashboard.pages.review_labels import ReviewLabels
 from manylabel.deploy.dashboard.pages.review_told import Told, charts_of, told
+from manylabel.deploy.dashboard.states import open_dataset
 from manylabel.deploy.dashboard.thumbnails import thumbnail
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.model import Review
@@ -127,7 +128,7 @@ def _pictures(
 def _dataset(root: Path, review: Review) -> Dataset:
     side = review.candidate
     reference = read_summary(root / side.run, side.step, side.settings).dataset
-    dataset = Dataset.open(reference.root)
+    dataset = open_dataset(reference.root)
     if dataset.content_digest != side.dataset_digest:
         raise DatasetError(f"{dataset.root}: is not the dataset that was reviewed")
     return dataset

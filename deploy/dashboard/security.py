@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -123,10 +123,12 @@ class Guard:
         if given and self._access.knows(given[0]):
             # Kept in a cookie, and taken out of the address, which is copied and logged.
             rest = urlencode([(name, value) for name, value in query if name != PARAMETER])
-            path = scope["path"] if not scope["path"].startswith("//") else "/"
+            path = "/" if scope["path"].startswith("//") else quote(scope["path"], safe="/@:,")
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+            # A browser that came by a link elsewhere, in a mail say, would not send a strict one
+            # after the redirect. Nothing here changes anything, and `_refusal` keeps others out.
             answer.set_cookie(
-                self._access.cookie, self._access.token, httponly=True, samesite="strict"
+                self._access.cookie, self._access.token, httponly=True, samesite="lax"
             )
             return answer
         return None if self._access.knows(_cookie(headers, self._access.cookie)) else self._refused

@@ -4,6 +4,7 @@ import errno
 import signal
 import socket
 
+import pyarrow as pa
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -41,6 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
     """Answers until Ctrl-C or SIGTERM; then lets answers under way end and returns."""
+    # Arrow's own pool keeps what it freed, 30 MB and more after a page about predictions.
+    pa.set_memory_pool(pa.system_memory_pool())
     config = uvicorn.Config(
         app,
         lifespan="off",

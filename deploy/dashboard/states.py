@@ -7,11 +7,12 @@ from pathlib import Path
 
 from upath import UPath
 
-from manylabel.deploy.dashboard.errors import UNREADABLE, Problems
+from manylabel.deploy.dashboard.errors import UNREADABLE, Problems, one_line
 from manylabel.deploy.dashboard.reading import Store
+from manylabel.eval.store.evaluations import evaluated_steps, read_summaries
+from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import DatasetError
-from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import MANIFEST_NAME, Manifest
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.plane.metrics import MetricsRow
@@ -25,10 +26,11 @@ _ROWS_LATE = 3
 
 
 class Doing(StrEnum):
-    """The state of a run."""
+    """The state of a run; SCORED: it holds evaluations of another tool's predictions."""
 
     LIVE = "training"
     DONE = "finished"
+    SCORED = "scored"
     STOPPED = "stopped"
     UNSTARTED = "not started"
     BROKEN = "unreadable"
@@ -57,7 +59,8 @@ class RunState:
 
 def run_state(store: Store, run: str, problems: Problems) -> RunState:
     """What a run does; what cannot be read is counted."""
-    directory = store.root / run
+    if store.is_scored(run):
+        return RunState(Doing.SCORED, None, None, None)
     description = problems.attempt(lambda: description_of(store, run))
     rows = problems.attempt(lambda: metrics_of(store, run, 2)) or ()
     newest = rows[-1] if rows else None
@@ -65,7 +68,8 @@ def run_state(store: Store, run: str, problems: Problems) -> RunState:
         return RunState(Doing.BROKEN, newest, None, None)
     if newest is None:
         return RunState(Doing.UNSTARTED, None, None, None)
-    changed = datetime.fromtimestamp((directory / JSON_LINES).stat().st_mtime, UTC)
+    written = problems.attempt(lambda: (store.root / run / JSON_LINES).stat().st_mtime)
+    changed = store.now() if written is None else datetime.fromtimestamp(written, UTC)
     share = _share_done(store, description, newest)
     if share is not None and share >= 1:
         doing = Doing.DONE
@@ -94,28 +98,69 @@ def manifest_of(store: Store, root: str) -> Manifest:
     Raises:
         DatasetError, DocumentError: there is no complete dataset, or its manifest is damaged.
     """
-    path = UPath(root) / MANIFEST_NAME
-    if is_local(path) and path.is_file():
-        return store.cached(Path(path.path), _manifest_at)
-    return Dataset.open(root).manifest
+    if "://" not in root:
+        path = Path(root) / MANIFEST_NAME
+        if path.is_file():
+            return store.cached(path, _manifest_at)
+    return open_dataset(root).manifest
+
+
+def open_dataset(root: str) -> Dataset:
+    """A dataset, which lies anywhere.
+
+    Raises:
+        DatasetError: there is none, or what its kind of location needs is not installed.
+        StorageError: its manifest is damaged.
+    """
+    try:
+        return Dataset.open(root)
+    except (ImportError, ValueError) as error:  # fsspec: no such plugin, no such protocol.
+        raise DatasetError(f"{root}: cannot be opened from here: {one_line(error)}") from error
 
 
 def dataset_of(store: Store, run: str) -> Dataset:
-    """The dataset that a run learnt from, if it is still what it was.
+    """The dataset that a run learnt from, or was scored on, if it is still what it was.
+
+    Where it was moved, the newest evaluation may know its new place.
 
     Raises:
         DatasetError: it is not there, unfinished, or of other content.
-        StorageError, TrainingError: it, or the run's description, cannot be read.
+        StorageError, TrainingError, EvaluationError: it, or what names it, cannot be read.
     """
+    if store.is_scored(run):
+        summary = newest_summary(store, run)
+        if summary is None:
+            raise DatasetError(f"{store.root / run}: no evaluation tells of a dataset")
+        return _dataset(store, run, summary.dataset.root, summary.dataset.content_digest)
     description = description_of(store, run)
-    manifest = manifest_of(store, description.dataset)
-    if manifest.content_digest != description.dataset_digest:
+    try:
+        return _dataset(store, run, description.dataset, description.dataset_digest)
+    except UNREADABLE:
+        summary = newest_summary(store, run)
+        if summary is None or summary.dataset.root == description.dataset:
+            raise
+        return _dataset(store, run, summary.dataset.root, description.dataset_digest)
+
+
+def newest_summary(store: Store, run: str, step: int | None = None) -> EvaluationSummary | None:
+    """Of the newest evaluation of a checkpoint, by default the last one that has any."""
+    directory = store.root / run
+    if step is None:
+        step = max(evaluated_steps(directory), default=None)
+    if step is None:
+        return None
+    found = read_summaries(directory, lambda _: None, step)
+    return max(found, key=lambda each: each.provenance.evaluated_at, default=None)
+
+
+def _dataset(store: Store, run: str, root: str, digest: str) -> Dataset:
+    manifest = manifest_of(store, root)
+    if manifest.content_digest != digest:
         raise DatasetError(
-            f"{description.dataset}: expected the dataset that {run} learnt from (content "
-            f"{description.dataset_digest[:12]}), received one of content "
-            f"{manifest.content_digest[:12]}; put that dataset back"
+            f"{root}: expected the dataset of {run} (content {digest[:12]}), received one of "
+            f"content {manifest.content_digest[:12]}; put that dataset back"
         )
-    return Dataset(UPath(description.dataset), manifest)
+    return Dataset(UPath(root), manifest)
 
 
 def _share_done(store: Store, description: RunDescription, newest: MetricsRow) -> float | None:

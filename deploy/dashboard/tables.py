@@ -5,8 +5,6 @@ once, as columns, and goes on with the same rules, which is why they are plain: 
 format by name, a link by pattern, and filters compare for equality.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +15,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from manylabel.deploy import spreadsheets
 from manylabel.deploy.dashboard.charts import svg
 from manylabel.deploy.dashboard.errors import BadAddress
 from manylabel.deploy.dashboard.formats import FORMATS, NOTHING
 from manylabel.deploy.dashboard.view import View
+from manylabel.deploy.spreadsheets import line
 
 FIRST_ROWS = 40
 BAR_WIDTH, BAR_HEIGHT = 120, 10
@@ -40,6 +40,7 @@ class Column:
         bar: Whether a bar shows the value beside its number, to the scale of the largest.
         tone: Key of a column of CSS classes for its cells: "gain", "loss" or "".
         help: What it is, in a sentence.
+        absent: What stands where there is no value.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Column:
     bar: bool = False
     tone: str | None = None
     help: str | None = None
+    absent: str = NOTHING
 
     @property
     def is_number(self) -> bool:
@@ -62,6 +64,11 @@ class Column:
         if self.is_number:
             return [value if is_number(value) else None for value in values]
         return values
+
+    def files(self) -> list[str]:
+        """As CSV has them."""
+        texts = ["" if value is None else str(value) for value in self.plain()]
+        return texts if self.is_number else [spreadsheets.as_text(text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,7 @@ class Table:
                     "href": column.href,
                     "bar": column.bar,
                     "tone": column.tone,
+                    "absent": column.absent,
                     "values": column.plain(),
                 }
                 for column in self.columns
@@ -181,14 +189,11 @@ class Table:
         }
 
     def as_csv(self, view: View) -> str:
-        """The rows of the address, numbers in full."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.key for column in self.columns])
-        plain = [column.plain() for column in self.columns]
-        for row in self.rows(view).tolist():
-            writer.writerow(["" if values[row] is None else values[row] for values in plain])
-        return text.getvalue()
+        """The rows of the address, numbers in full; no text becomes a formula of a spreadsheet."""
+        cells = [column.files() for column in self.columns]
+        lines = [line(*(column.key for column in self.columns))]
+        lines += [line(*(values[row] for values in cells)) for row in self.rows(view).tolist()]
+        return "".join(lines)
 
 
 def is_number(value: Any) -> bool:
@@ -220,7 +225,7 @@ def cells(table: Table, row: int) -> list[Cell]:
 def _cell(table: Table, column: Column, row: int) -> Cell:
     value = column.values[row]
     absent = value is None or (column.is_number and not is_number(value))
-    text = NOTHING if absent else FORMATS[column.format](value)
+    text = column.absent if absent else FORMATS[column.format](value)
     return Cell(
         text=text,
         href=None if column.href is None else linked(column.href, _values(table, row)),

@@ -78,6 +78,8 @@ def _reduced(record: LabelledImage, size: int) -> bytes:
                 )
             image.draft("RGB", (size, size))  # Decodes a large image at an eighth of its size.
             small = image.convert("RGB")
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which is far above ours.
+        raise DatasetError(f"{record.image_id}: too many pixels: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"{record.image_id}: not a readable JPEG: {error}") from error
     small.thumbnail((size, size), Image.Resampling.LANCZOS)

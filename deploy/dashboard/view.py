@@ -19,6 +19,16 @@ _PLAIN = "@:/,"
 """Characters that addresses show as they are: RUN@STEP stays readable."""
 
 
+_MOST_DIGITS = 9
+"""Of class ids, image rows and steps, which files hold in 32 bits."""
+
+
+def number(text: str) -> int | None:
+    """A number of an address; None for a word that is none, or has more digits than any of ours."""
+    is_one = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_one else None
+
+
 @dataclass(frozen=True)
 class View:
     """One page's address; its parameters hold all of the page's state, defaults left out.

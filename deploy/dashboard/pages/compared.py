@@ -1,11 +1,11 @@
 """Which two evaluations an address names, and where what is known about them lies."""
 
-import shlex
 from dataclasses import dataclass
 
 from manylabel.deploy.dashboard.errors import UNREADABLE, BadAddress, NotThere, Problems
 from manylabel.deploy.dashboard.reading import Store
-from manylabel.deploy.dashboard.view import View
+from manylabel.deploy.dashboard.remedies import evaluate_command, evaluate_new, runs_command
+from manylabel.deploy.dashboard.view import View, number
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.store.evaluations import step_directory
 from manylabel.eval.store.names import EvaluationName
@@ -50,9 +50,7 @@ def compared(store: Store, view: View, problems: Problems) -> Compared:
         BadAddress: one of them is no RUN@STEP, or there is neither `a` nor `run`.
         NotThere: there is no such run.
     """
-    promotion = problems.attempt(
-        lambda: newest_promotion(store.root), f"manylabel runs {shlex.quote(str(store.root))}"
-    )
+    promotion = problems.attempt(lambda: newest_promotion(store.root), runs_command(store))
     champion = None if promotion is None else promotion.candidate.name
     if champion is not None:
         view = view.with_defaults(b=str(champion))
@@ -72,24 +70,8 @@ def _candidate(store: Store, view: View) -> EvaluationName:
     paths = (store.run(run) / "evals").glob("*/*/summary.json")
     steps = [int(path.parts[-3]) for path in paths if path.parts[-3].isdigit()]
     if not steps:
-        command = f"manylabel evaluate {shlex.quote(str(store.root / run))}"
-        raise NotThere(f"{run} has no evaluation yet", command)
+        raise NotThere(f"{run} has no evaluation yet", evaluate_new(store, run))
     return EvaluationName(run, max(steps))
-
-
-def evaluate_command(store: Store, name: EvaluationName) -> str:
-    """What makes an evaluation, and whatever belongs to it, again."""
-    run = store.root / name.run
-    return f"manylabel evaluate {shlex.quote(str(run))} --step {name.step}"
-
-
-def review_command(store: Store, candidate: EvaluationName, reference: EvaluationName) -> str:
-    """What writes the review of a checkpoint."""
-    run = store.root / candidate.run
-    return (
-        f"manylabel review {shlex.quote(str(run))} {candidate.step} "
-        f"--against {shlex.quote(str(reference))}"
-    )
 
 
 def evaluated_settings(store: Store, name: EvaluationName, wanted: str) -> list[str]:
@@ -116,7 +98,10 @@ def evaluated_settings(store: Store, name: EvaluationName, wanted: str) -> list[
 
 def evaluation_name(parameter: str, text: str) -> EvaluationName:
     """A parameter's value as RUN@STEP; raises BadAddress for another."""
+    if number(text.rpartition("@")[2]) is None:
+        raise BadAddress(f"{parameter}={text[:80]}: expected RUN@STEP, e.g. first@1200")
     try:
-        return EvaluationName.parse(text)
+        name = EvaluationName.parse(text)
     except EvaluationError as error:
         raise BadAddress(f"{parameter}={error}") from error
+    return name

@@ -28,9 +28,10 @@ from manylabel.deploy.dashboard.pages.sides import (
     moved_command,
     open_dataset,
     open_sides,
+    predict_command,
 )
 from manylabel.deploy.dashboard.reading import Store
-from manylabel.deploy.dashboard.view import View
+from manylabel.deploy.dashboard.view import View, number
 from manylabel.eval.config import MetricForm
 from manylabel.eval.store.evaluations import (
     predictions_path,
@@ -124,6 +125,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
         },
         context={
             "pair": pair,
+            "predict_command": predict_command,
             "sides": sides,
             "heading": breakable(title),
             "picture": _large(pair, heldout, row),
@@ -152,15 +154,16 @@ def _large(pair: Compared, heldout: pa.Table | None, row: int) -> str | None:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise NotThere(f"{text!r} is no image: addresses name images by image_row, a number")
-    return int(text)
+    found = number(text)
+    if found is None:
+        raise NotThere(f"{text[:40]!r} is no image: addresses name images by image_row, a number")
+    return found
 
 
 def _wrong(view: View, labels: list[ImageLabel]) -> list[int]:
     """Labels that somebody called wrong in the address: wrong=3,17."""
     words = (view.text("wrong") or "").split(",")
-    if not all(word.isascii() and word.isdigit() for word in words if word):
+    if any(number(word) is None for word in words if word):
         raise BadAddress(f"wrong={view.text('wrong')}: expected class ids with commas between them")
     there = {label.class_id for label in labels}
     return [int(word) for word in words if word and int(word) in there]

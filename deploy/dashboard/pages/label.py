@@ -20,10 +20,11 @@ from manylabel.deploy.dashboard.pages.sides import (
     moved_command,
     open_dataset,
     open_sides,
+    predict_command,
 )
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.deploy.dashboard.tables import Table
-from manylabel.deploy.dashboard.view import View
+from manylabel.deploy.dashboard.view import View, number
 from manylabel.eval.config import MetricForm
 from manylabel.eval.statistics.bands import BANDS, band_of
 from manylabel.eval.store.evaluations import read_classes, read_positives
@@ -107,6 +108,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
         data=_data(opened, facts, images),
         context={
             "pair": pair,
+            "predict_command": predict_command,
             "sides": sides,
             "facts": facts,
             "images": images,
@@ -125,9 +127,10 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise NotThere(f"{text!r} is no label: addresses name labels by class_id, a number")
-    return int(text)
+    found = number(text)
+    if found is None:
+        raise NotThere(f"{text[:40]!r} is no label: addresses name labels by class_id, a number")
+    return found
 
 
 def _facts(opened: _Opened, classes: list[pa.Table | None]) -> LabelFacts | None:

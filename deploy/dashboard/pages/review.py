@@ -14,8 +14,6 @@ from manylabel.deploy.dashboard.page import Crumb, Page
 from manylabel.deploy.dashboard.pages.compared import (
     Compared,
     compared,
-    evaluate_command,
-    review_command,
 )
 from manylabel.deploy.dashboard.pages.pictures import Picture, picture_of
 from manylabel.deploy.dashboard.pages.review_labels import ReviewLabels
@@ -27,10 +25,11 @@ from manylabel.deploy.dashboard.pages.sides import (
     open_sides,
 )
 from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.remedies import evaluate_command, review_command
 from manylabel.deploy.dashboard.view import View
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.model import Review
-from manylabel.eval.review.store import read_review, read_review_images, read_review_labels
+from manylabel.eval.review.store import read_review_images, read_review_labels
 from manylabel.eval.store.evaluations import read_summary
 from manylabel.eval.store.history import read_history
 
@@ -49,16 +48,17 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
             "&b=RUN@STEP to the address, or promote a first champion",
             f'manylabel promote {run} --step {pair.candidate.step} --reason "…"',
         )
-    directory = _written(store, pair, problems)
-    command = review_command(store, pair.candidate, pair.reference)
-    if directory is None:
+    written = _written(store, pair, problems)
+    if written is None:
+        command = review_command(store, pair.candidate, pair.reference)
         return _unwritten(store, pair, command, problems)
-    review = read_review(directory)
+    directory, review = written
+    command = review_command(store, pair.candidate, pair.reference, review.margin)
     form = pair.view.form or review.form
     view = pair.view.with_defaults(form=review.form)
     pair = replace(pair, view=view)
-    labels = problems.attempt(lambda: read_review_labels(directory))
-    images = problems.attempt(lambda: read_review_images(directory))
+    labels = problems.attempt(lambda: read_review_labels(directory), command)
+    images = problems.attempt(lambda: read_review_images(directory), command)
     _check_current(store, review, command, problems)
     rows = None if labels is None else ReviewLabels(labels, form)
     link = pair.link("/labels/").replace("/labels/", "/labels/{class_id}", 1)
@@ -88,19 +88,20 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
     )
 
 
-def _written(store: Store, pair: Compared, problems: Problems) -> Path | None:
-    """The directory of the newest review of the two; what cannot be read may have been it."""
+def _written(store: Store, pair: Compared, problems: Problems) -> tuple[Path, Review] | None:
+    """The newest review of the two and its directory; what cannot be read may have been it."""
     unreadable, found = Problems(), []
     wanted = pair.view.text("settings") or ""
     for path in sorted((store.root / "reviews").glob("*/review.json")):
         review = unreadable.attempt(partial(store.cached, path, Review.read))
         if review is not None and _is_of(review, pair, wanted):
-            found.append((path.stat().st_mtime_ns, path.parent))
+            written = unreadable.attempt(path.stat)
+            found.append((0 if written is None else written.st_mtime_ns, path.parent, review))
     if not found and pair.reference is not None:
         command = review_command(store, pair.candidate, pair.reference)
         for problem in unreadable.found:
             problems.add(problem.text, command)
-    return max(found)[1] if found else None
+    return max(found, key=lambda each: each[:2])[1:] if found else None
 
 
 def _is_of(review: Review, pair: Compared, settings: str) -> bool:

@@ -114,6 +114,7 @@ class ReviewLabels:
                 "probability",
                 help="Adjusted for the false discovery rate; none where a label has held-out "
                 f"images of fewer than {MINIMUM_GROUPS} near-duplicate groups",
+                absent="too few",
             ),
             Column("ap_a", "AP", candidate, "ap", help="Average precision of the candidate"),
             Column("ap_b", "was", reference, "ap", help="Average precision of the reference"),

@@ -9,7 +9,6 @@ from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.histories import (
     Histories,
     check_summaries,
-    evaluate_new,
     read_histories,
     summary_of,
 )
@@ -18,7 +17,8 @@ from manylabel.deploy.dashboard.pages.run_dataset import DatasetSection, dataset
 from manylabel.deploy.dashboard.pages.run_evaluations import Evaluated, evaluated
 from manylabel.deploy.dashboard.pages.run_training import ROWS, as_columns, training_charts
 from manylabel.deploy.dashboard.reading import Store
-from manylabel.deploy.dashboard.states import description_of, metrics_of, run_state
+from manylabel.deploy.dashboard.remedies import evaluate_command, evaluate_new
+from manylabel.deploy.dashboard.states import Doing, description_of, metrics_of, run_state
 from manylabel.deploy.dashboard.view import View
 from manylabel.eval.store.summary import EvaluationSummary
 
@@ -38,7 +38,9 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
     dataset = dataset_section(store, run, problems)
     health = training_charts(rows, series)
     state = run_state(store, run, problems)
-    description = problems.attempt(lambda: description_of(store, run))
+    description = None
+    if state.doing is not Doing.SCORED:
+        description = problems.attempt(lambda: description_of(store, run))
     charts = [
         *(section.charts if section else ()),
         *(chart for _, chart in (section.bands if section else ())),
@@ -95,7 +97,7 @@ def _summary(
     name = section.candidate.name
     return problems.attempt(
         lambda: summary_of(store, name, settings),
-        f"manylabel evaluate {store.root / name.run} --step {name.step}",
+        evaluate_command(store, name),
     )
 
 

@@ -1,5 +1,6 @@
 """What one run learnt from: how frequent labels are, how many an image has, what was rejected."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from manylabel.deploy.dashboard.charts.counts import frequency_chart, histogram,
 from manylabel.deploy.dashboard.charts.svg import Chart
 from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.reading import Store
-from manylabel.deploy.dashboard.states import dataset_of, description_of
+from manylabel.deploy.dashboard.states import dataset_of, description_of, newest_summary
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import TableError
 from manylabel.storage.locations import Location, is_local
@@ -45,14 +46,14 @@ class DatasetSection:
 
 
 def dataset_section(store: Store, run: str, problems: Problems) -> DatasetSection | None:
-    """The section of a run's page; None where the run has no description."""
-    description = problems.attempt(lambda: description_of(store, run))
-    if description is None:
+    """The section of a run's page; None where nothing tells of one."""
+    where = _where(store, run, problems)
+    if where is None:
         return None
-    again = "manylabel preprocess CONFIG --output " + description.dataset
+    again = f"manylabel preprocess CONFIG --output {shlex.quote(where)}"
     dataset = problems.attempt(lambda: dataset_of(store, run), again)
     if dataset is None:
-        return DatasetSection(description.dataset, None, None, ())
+        return DatasetSection(where, None, None, ())
     charts = []
     counts = problems.attempt(lambda: _cached(store, dataset, LABELS_NAME, _train_counts), again)
     if counts is not None and len(counts):
@@ -64,7 +65,15 @@ def dataset_section(store: Store, run: str, problems: Problems) -> DatasetSectio
     reasons = problems.attempt(lambda: _cached(store, dataset, REJECTED_NAME, _reasons), again)
     if reasons:
         charts.append(reasons_chart(reasons[:_MOST_REASONS]))
-    return DatasetSection(description.dataset, dataset.manifest, reasons, tuple(charts))
+    return DatasetSection(where, dataset.manifest, reasons, tuple(charts))
+
+
+def _where(store: Store, run: str, problems: Problems) -> str | None:
+    if store.is_scored(run):
+        summary = problems.attempt(lambda: newest_summary(store, run))
+        return None if summary is None else summary.dataset.root
+    description = problems.attempt(lambda: description_of(store, run))
+    return None if description is None else description.dataset
 
 
 def _cached(store: Store, dataset: Dataset, name: str, read: Callable[[Location], _T]) -> _T:

@@ -10,7 +10,6 @@ from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.histories import (
     Histories,
     Series,
-    evaluate_new,
     number_or_none,
     read_histories,
 )
@@ -18,6 +17,7 @@ from manylabel.deploy.dashboard.page import Page
 from manylabel.deploy.dashboard.pages.promotions import SHOWN, promotions_table, timeline
 from manylabel.deploy.dashboard.pages.schedules import schedules_of
 from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.remedies import evaluate_new
 from manylabel.deploy.dashboard.states import RunState, run_state
 from manylabel.deploy.dashboard.tables import Column, Table
 from manylabel.deploy.dashboard.view import View

@@ -1,5 +1,6 @@
 """The two evaluations of a view, opened: what Label and Image read."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.deploy.dashboard.errors import UNREADABLE, NotThere, Problems
-from manylabel.deploy.dashboard.pages.compared import Compared, evaluate_command, evaluated_settings
+from manylabel.deploy.dashboard import states
+from manylabel.deploy.dashboard.errors import UNREADABLE, NotThere, Problems, Unreadable, one_line
+from manylabel.deploy.dashboard.pages.compared import Compared, evaluated_settings
 from manylabel.deploy.dashboard.reading import Store
+from manylabel.deploy.dashboard.remedies import evaluate_command
 from manylabel.eval.store.evaluations import evaluation_directory, read_summary
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.summary import EvaluationSummary
@@ -29,12 +32,14 @@ class Side:
     Attributes:
         run_dir: Directory of its run.
         command: What makes it again.
+        is_scored: Whether the predictions are another tool's.
     """
 
     name: EvaluationName
     run_dir: Path
     summary: EvaluationSummary
     command: str
+    is_scored: bool
 
     def table(
         self, read: Callable[[Path, int, str], pa.Table], problems: Problems
@@ -87,7 +92,7 @@ def open_sides(store: Store, pair: Compared, problems: Problems) -> Sides:
     try:
         candidate = open_side(store, pair.candidate, [*shared, *own][0])
     except UNREADABLE as error:
-        raise NotThere(str(error), evaluate_command(store, pair.candidate)) from error
+        raise Unreadable(one_line(error), evaluate_command(store, pair.candidate)) from error
     if pair.reference is None or not shared:
         return Sides(candidate, None)
     name = pair.reference
@@ -132,7 +137,7 @@ def open_side(store: Store, name: EvaluationName, settings: str) -> Side:
     """
     run_dir = store.root / name.run
     summary = read_summary(run_dir, name.step, settings)
-    return Side(name, run_dir, summary, evaluate_command(store, name))
+    return Side(name, run_dir, summary, evaluate_command(store, name), store.is_scored(name.run))
 
 
 def open_dataset(side: Side) -> Dataset:
@@ -142,7 +147,7 @@ def open_dataset(side: Side) -> Dataset:
         StorageError: it is not where it was, is damaged, or has another content now.
     """
     reference = side.summary.dataset
-    dataset = Dataset.open(reference.root)
+    dataset = states.open_dataset(reference.root)
     if dataset.content_digest != reference.content_digest:
         raise DatasetError(
             f"{dataset.root}: expected the dataset that {side.name} was evaluated on "
@@ -154,7 +159,14 @@ def open_dataset(side: Side) -> Dataset:
 
 def moved_command(side: Side) -> str:
     """What tells an evaluation where its dataset is now."""
+    if side.is_scored:
+        return side.command.replace(shlex.quote(side.summary.dataset.root), "DIR")
     return f"{side.command} --dataset DIR"
+
+
+def predict_command(side: Side) -> str:
+    """What makes its predictions again and keeps them."""
+    return side.command if side.is_scored else f"{side.command} --set eval.keep_predictions=null"
 
 
 def _rows(path: UPath, columns: Sequence[str], wanted: Wanted) -> pa.Table:

@@ -1,7 +1,7 @@
 // What pages do beyond links and forms: tables of many rows, keys, copying, reading a chart.
 // Rules of sorting, searching and formatting are those of tables.py and formats.py.
 
-const MINUS = "\u2212", NOTHING = "\u2013";
+const MINUS = "\u2212";
 
 const fixed = (digits) => (value) => value.toFixed(digits).replace("-", MINUS);
 const signed = (digits, unit = 1) => (value) => {
@@ -22,10 +22,6 @@ function samples(value) {
   return value.toFixed(0);
 }
 
-function probability(value) {
-  return value < 0.001 ? "<0.001" : value.toFixed(value < 0.1 ? 3 : 2);
-}
-
 function measure(value) {
   const size = Math.abs(value);
   let text;
@@ -40,7 +36,7 @@ export const FORMATS = {
   difference: signed(4),
   difference_ap: signed(3),
   contribution: signed(2, 1e4),
-  probability,
+  probability: (value) => (value < 0.001 ? "<0.001" : value.toFixed(value < 0.1 ? 3 : 2)),
   percent: (value) => `${(value * 100).toFixed(1)}%`,
   count: (value) => whole.format(value).replace("-", MINUS),
   samples,
@@ -50,8 +46,7 @@ export const FORMATS = {
 
 // ---- Tables -----------------------------------------------------------------------------------
 
-const OVERSCAN = 8;
-const BAR_WIDTH = 120, BAR_HEIGHT = 10;
+const OVERSCAN = 8, BAR_WIDTH = 120, BAR_HEIGHT = 10;
 const SVG = "http://www.w3.org/2000/svg";
 
 class DataTable {
@@ -192,8 +187,7 @@ class DataTable {
     const cell = row.insertCell();
     cell.colSpan = 99;
     cell.style.height = `${rows * this.rowHeight}px`;
-    row.hidden = rows === 0;
-    return row;
+    return Object.assign(row, { hidden: rows === 0 });
   }
 
   row(place) {
@@ -207,7 +201,7 @@ class DataTable {
       const tone = column.tone && this.columns.get(column.tone).values[number];
       if (tone) cell.classList.add(tone);
       const value = column.values[number];
-      const text = value === null ? NOTHING : FORMATS[column.format](value);
+      const text = value === null ? column.absent : FORMATS[column.format](value);
       if (column.href) {
         const link = document.createElement("a");
         link.href = this.link(column, number);

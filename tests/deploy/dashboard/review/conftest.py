@@ -31,6 +31,8 @@ from manylabel.eval.store.predictions import (
 from manylabel.eval.store.promotions import PromotedCheckpoint, Promotion, record_promotion
 from manylabel.eval.store.summary import Provenance
 from manylabel.storage.dataset import Dataset
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription
 
 IMAGES, CLASSES, K = 60, 16, 6
 NAMES = ["<b>bold</b>", "école", "sea, sand", 'say "cheese"', *(f"label {c}" for c in range(4, 16))]
@@ -82,6 +84,16 @@ class Reviewed:
         ]
         run = self.root / name.run
         write_predictions(predictions_path(run, name.step), batches, origin)
+        RunDescription(
+            dataset=str(self.dataset.root),
+            dataset_digest=self.dataset.content_digest,
+            dataset_settings={},
+            labels_digest=self.dataset.manifest.labels_digest,
+            num_classes=CLASSES,
+            code_version="1",
+            created=NOON,
+            trainer=TrainerConfig(),
+        ).write(run / DESCRIPTION)
         provenance = Provenance(
             run=str(run),
             checkpoint=str(run / "checkpoints" / f"{name.step:08d}"),

@@ -232,7 +232,8 @@ def test_predictions_that_were_dropped_are_told_with_their_reason(reviewed):
     drop_predictions(reviewed.root / "new", 200, "older than the newest 10")
     page = html.unescape(reviewed.get(ADDRESS.format(1)).text)
     assert "The predictions of new@200 are not kept: older than the newest 10." in page
-    assert f"manylabel evaluate {reviewed.root / 'new'} --step 200" in page
+    command = f"manylabel evaluate {reviewed.root / 'new'} --step 200"
+    assert f"{command} --set eval.keep_predictions=null<" in page  # Else nothing is done.
     assert "problems" not in page
     assert "Images where it gained" in page
 

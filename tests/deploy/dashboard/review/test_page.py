@@ -268,6 +268,23 @@ def test_a_damaged_file_of_the_review_is_named_with_its_command(reviewed, name, 
     assert ("Better by" in page) == (name != "review.json")
 
 
+@pytest.mark.parametrize("name", ["labels.parquet", "images.parquet"])
+def test_a_review_with_a_margin_is_made_again_with_it(reviewed, name):
+    reviewed.write_review(margin=0.002)
+    damage(reviewed.review / name, "cut")
+    (problem,) = reviewed.get(ADDRESS.replace("/review?", "/review.json?")).json()["problems"]
+    assert problem["command"].endswith(" --against old@100 --margin 0.002")
+    assert "manylabel review" not in problem["text"]
+
+
+def test_a_label_without_a_test_says_so(reviewed):
+    page = reviewed.get(ADDRESS).text
+    table = page[page.index("data-source") :]
+    assert '<td class="number">too few</td>' in table
+    data = reviewed.get(ADDRESS.replace("/review?", "/review/labels.json?")).json()
+    assert {column["key"]: column["absent"] for column in data["columns"]}["q"] == "too few"
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
