@@ -152,7 +152,7 @@ def test_a_damaged_evaluation_is_told_and_the_others_are_there(evaluated, tmp_pa
     _, settings = (evaluated("run", step, 1.0).settings for step in (5, 9))
     (path,) = evaluation_directory(tmp_path / "run", 5, settings).glob(f"{name}.*")
     path.write_bytes(path.read_bytes()[:-20])
-    problems = []
+    problems: list[Exception] = []
     build_history(tmp_path, "run", settings, None, problems.append)
     history = read_history(tmp_path / "run", settings)
     assert history.evaluations.column("step").to_pylist() == [9]
@@ -195,7 +195,7 @@ def test_evaluations_on_another_dataset_than_the_newest_are_left_out(
     result = Evaluator(other, EvalConfig(precision_at=(1,))).evaluate([batch], early)
     write_evaluation(tmp_path / "run", result.summary, result.tables)
     settings = evaluated("run", 9, 2.0).settings
-    problems = []
+    problems: list[Exception] = []
     build_history(tmp_path, "run", settings, None, problems.append)
     assert read_history(tmp_path / "run", settings).evaluations["step"].to_pylist() == [9]
     assert "step 20: left out of the history" in str(problems[0])

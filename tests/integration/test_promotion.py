@@ -16,7 +16,7 @@ from manylabel.eval.config import MetricForm
 from manylabel.eval.review.store import read_review
 from manylabel.eval.store.evaluations import read_summaries, why_dropped
 from manylabel.eval.store.history import histories, read_history
-from manylabel.eval.store.promotions import newest_promotion
+from manylabel.eval.store.promotions import Promotion, newest_promotion
 from manylabel.pipeline import cli
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -27,6 +27,16 @@ def root(small_demo, tmp_path) -> Path:
     """A copy of the demo's folder of runs, in which things may change."""
     shutil.copytree(small_demo.output, tmp_path / "runs")
     return tmp_path / "runs"
+
+
+def decision(root) -> Promotion:
+    promotion = newest_promotion(root)
+    assert promotion is not None
+    return promotion
+
+
+def refuse(error):
+    raise error
 
 
 def steps_of(root):
@@ -42,7 +52,7 @@ def refused(capsys, *arguments):
 def test_the_demo_leaves_a_champion_a_review_and_a_report(small_demo):
     root = small_demo.output
     steps = steps_of(root)
-    promotion = newest_promotion(root)
+    promotion = decision(root)
     assert promotion.candidate.name == ("run", steps[1])
     assert promotion.evidence is None
     (directory,) = (root / "reviews").iterdir()
@@ -57,22 +67,23 @@ def test_the_demo_leaves_a_champion_a_review_and_a_report(small_demo):
 
 
 def test_a_failed_check_must_be_overridden_by_name(root, capsys):
-    before = newest_promotion(root)
+    before = decision(root)
     run, step = root / "run", steps_of(root)[0]  # Untrained, so that it cannot be shown better.
     promote = ("promote", run, "--step", step, "--reason", "to see")
     problem = refused(capsys, *promote)
     (option,) = re.findall("add (--override .*)$", problem)
     assert "--override difference" in option
-    assert newest_promotion(root) == before
+    assert decision(root) == before
     assert "expected the name of a check" in refused(capsys, *promote, "--override", "all")
     assert "received nothing" in refused(capsys, *promote[:-1], "  ")
     assert "no such checkpoint" in refused(capsys, *promote[:3], "77", *promote[4:])
 
     assert cli.run([*map(str, promote), *option.split()]) == 0
-    promotion = newest_promotion(root)
+    promotion = decision(root)
     assert (promotion.number, promotion.replaced) == (2, before.candidate)
     assert set(promotion.checks_overridden) == set(option.split()[1::2])
     assert {"intact", "comparable"} <= set(promotion.checks_passed)
+    assert promotion.evidence is not None
     review = read_review(root / "reviews" / promotion.evidence.review)
     for form in MetricForm:
         assert promotion.evidence.forms[form].difference == review.forms[form].difference.value
@@ -86,11 +97,11 @@ def test_a_failed_check_must_be_overridden_by_name(root, capsys):
 
 
 def test_a_run_reached_from_within_is_still_itself(root, monkeypatch):
-    before = newest_promotion(root)
+    before = decision(root)
     monkeypatch.chdir(root / "run" / "checkpoints")
     promote = ["promote", "..", "--step", str(steps_of(root)[-1]), "--reason", "to see"]
     assert cli.run([*promote, "--override", "review"]) == 0
-    promotion = newest_promotion(root)
+    promotion = decision(root)
     assert (promotion.replaced, promotion.candidate.run) == (before.candidate, "run")
 
 
@@ -102,7 +113,7 @@ def test_a_damaged_checkpoint_is_not_promoted(root, capsys):
     shard.write_bytes(bytes(data))
     promote = ("promote", root / "run", "--step", step, "--reason", "to see")
     assert "damaged" in refused(capsys, *promote)
-    assert newest_promotion(root).number == 1
+    assert decision(root).number == 1
 
 
 def test_a_checkpoint_made_again_is_not_promoted_on_the_evidence_of_the_lost_one(root, capsys):
@@ -115,7 +126,7 @@ def test_a_checkpoint_made_again_is_not_promoted_on_the_evidence_of_the_lost_one
     promote = ("promote", run, "--step", step, "--reason", "to see")
     problem = refused(capsys, *promote)
     assert f"run@{step} has not been evaluated" in problem
-    assert newest_promotion(root).number == 1
+    assert decision(root).number == 1
 
 
 def test_where_the_champion_cannot_be_compared_that_has_to_be_overridden(root, capsys, monkeypatch):
@@ -127,7 +138,7 @@ def test_where_the_champion_cannot_be_compared_that_has_to_be_overridden(root, c
     # A container's user need not have a name.
     monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("uid not found")))
     assert cli.run([*map(str, promote), "--override", "review"]) == 0
-    promotion = newest_promotion(root)
+    promotion = decision(root)
     assert (promotion.candidate.step, promotion.evidence) == (steps[-1], None)
     assert promotion.checks_overridden == ("review",)
     assert promotion.person == f"uid {os.getuid()}"
@@ -139,7 +150,7 @@ def test_a_history_that_cannot_be_written_undoes_no_promotion(root, capsys, monk
     monkeypatch.setattr("manylabel.eval.history.write_history", Mock(side_effect=full))
     promote = ("promote", run, "--step", steps[-1], "--reason", "better", "--override", "review")
     assert cli.run([str(argument) for argument in promote]) == 0
-    assert newest_promotion(root).candidate.step == steps[-1]
+    assert decision(root).candidate.step == steps[-1]
     assert "its history was not renewed: [Errno 28]" in capsys.readouterr().out
 
 
@@ -163,7 +174,7 @@ def test_retention_leaves_the_champion_and_what_was_reviewed(root, small_demo, m
 
 def test_evaluations_are_curves_in_tensorboard(small_demo):
     run = small_demo.output / "run"
-    summaries = read_summaries(run, pytest.fail)
+    summaries = read_summaries(run, refuse)
     curves = EventAccumulator(str(run / "tensorboard" / summaries[0].settings)).Reload()
     for form in MetricForm:
         headlines = {each.provenance.step: each.headline_of(form) for each in summaries}
@@ -189,7 +200,7 @@ def test_old_predictions_go_but_for_those_of_kept_checkpoints(root, manylabel):
     assert (run / "evals" / f"{steps[0]:08d}" / "predictions.parquet").is_file()
     assert why_dropped(run, steps[0]) is None
     # What was computed from them is still there, and can still be compared.
-    assert len(read_summaries(run, pytest.fail)) == len(steps)
+    assert len(read_summaries(run, refuse)) == len(steps)
     printed = manylabel("compare", f"{run}@{steps[0]}", f"{run}@{steps[2]}")
     assert "95% interval" in printed
 

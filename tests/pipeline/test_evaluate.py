@@ -26,7 +26,7 @@ from manylabel.eval.store.summary import (
     ScoredCounts,
     Scores,
 )
-from manylabel.pipeline.choice import choose_checkpoints
+from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
@@ -98,8 +98,11 @@ def printed(table):
     return capture.get()
 
 
-class FakeEvaluated:
+class FakeEvaluated(Evaluated):
     """Steps 0 and 100 have evaluations, and the better value is the first one's."""
+
+    def __init__(self):
+        pass
 
     def find(self, checkpoint):
         return {0: summary(0, 0.3), 100: summary(100, 0.2)}.get(checkpoint.step)

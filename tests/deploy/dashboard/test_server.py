@@ -5,6 +5,7 @@ import socket
 import pyarrow as pa
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from manylabel.deploy.dashboard.server import listen, serve
 from manylabel.deploy.errors import DeploymentError
@@ -22,7 +23,7 @@ def test_what_tables_took_goes_back_to_the_machine(monkeypatch, pool):
     monkeypatch.setattr(
         uvicorn.Server, "run", lambda *_, **__: seen.append(pa.default_memory_pool().backend_name)
     )
-    serve(lambda *_: None, listen("127.0.0.1", 0))
+    serve(Starlette(), listen("127.0.0.1", 0))
     assert seen == ["system"]
 
 

@@ -60,7 +60,9 @@ def test_of_two_who_promote_at_once_one_wins_and_the_others_are_told(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(attempt, people))
     (winner,) = [person for person, answer in zip(people, answers, strict=True) if answer is None]
-    assert newest_promotion(tmp_path).person == winner
+    promotion = newest_promotion(tmp_path)
+    assert promotion is not None
+    assert promotion.person == winner
     told = {answer for answer in answers if answer}
     assert len(told) == 1
     assert f"{winner} has promoted first@1200 meanwhile" in told.pop()
@@ -70,7 +72,7 @@ def test_a_damaged_decision_hides_no_other_and_lets_no_earlier_one_be_champion(t
     for number in (1, 2):
         path = record_promotion(tmp_path, decision(number))
     path.write_text(path.read_text()[:40])
-    problems = []
+    problems: list[DocumentError] = []
     assert read_promotions(tmp_path, problems.append) == [decision(1)]
     assert str(path) in str(problems[0])
     with pytest.raises(DocumentError, match=r"00000002\.json: not a promotion.*put back a copy"):
