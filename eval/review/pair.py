@@ -47,11 +47,12 @@ class Evaluated:
     def remade_by(self, *settings: str) -> str:
         """The command that makes it again, with settings such as "eval.k=10" on top."""
         source, step = self.summary.provenance.checkpoint, self.summary.provenance.step
-        if source.endswith(".parquet"):  # Not predicted by a checkpoint of ours.
-            words = ["score", source, "--dataset", self.summary.dataset.root, "--run"]
+        if Path(source).name.isdecimal():  # A checkpoint's folder.
+            words = ["evaluate", str(self.run_dir), "--step", str(step)]
         else:
-            words = ["evaluate"]
-        words += [str(self.run_dir), "--step", str(step)]
+            words = ["score", source, "--dataset", self.summary.dataset.root]
+            words += ["--run", str(self.run_dir), "--step", str(step)]
+            words += ["--samples", str(self.summary.provenance.samples)]
         words += [word for setting in settings for word in ("--set", setting)]
         return f"`manylabel {shlex.join(words)}`"
 

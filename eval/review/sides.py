@@ -140,7 +140,9 @@ def _read(evaluated: Evaluated) -> _Tables:
         try:
             return reader(*evaluated.place)
         except TableError as error:
-            raise EvaluationError(f"{error}; run {evaluated.remade_by()}") from error
+            # Its cause: the store's own advice knows neither the settings nor scored predictions.
+            problem = error.__cause__ or error
+            raise EvaluationError(f"{problem}; run {evaluated.remade_by()}") from error
 
     tables = _Tables(read(read_classes), read(read_images), read(read_positives), read(read_parts))
     scores = evaluated.summary.scores

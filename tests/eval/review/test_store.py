@@ -92,7 +92,7 @@ def test_a_damaged_table_of_an_evaluation_is_named_with_its_repair(runs, two, na
         build_review(runs.root, *two)
     text = str(caught.value)
     assert text.startswith(str(path))
-    assert text.endswith(f"run `manylabel evaluate {runs.root / 'b'} --step 20`")
+    assert text.endswith(f"run `manylabel evaluate {runs.root / 'b'} --step 20 --samples 640`")
     assert "\n" not in text
 
 
@@ -104,7 +104,7 @@ def test_predictions_of_another_tool_are_repaired_by_scoring_them_again(runs):
         build_review(runs.root, *two)
     assert str(caught.value).endswith(
         f"run `manylabel score '/x/the best.parquet' --dataset {runs.dataset.root} "
-        f"--run {runs.root / 'b'} --step 20`"
+        f"--run {runs.root / 'b'} --step 20 --samples 640`"
     )
 
 
