@@ -92,7 +92,7 @@ def test_a_damaged_table_of_an_evaluation_is_named_with_its_repair(runs, two, na
         build_review(runs.root, *two)
     text = str(caught.value)
     assert text.startswith(str(path))
-    assert text.endswith(f"run `manylabel evaluate {runs.root / 'b'} --step 20 --samples 640`")
+    assert text.endswith(f"run `manylabel evaluate {runs.root / 'b'} --step 20`")
     assert "\n" not in text
 
 
