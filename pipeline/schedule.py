@@ -257,7 +257,7 @@ class _Work:
                 facts[name] = self._facts(name, now)
             except (StorageError, OSError) as error:  # Its records are damaged; others are not.
                 self._problems.tell(f"{name}: {error}")
-        hold_waiting(self._root, self._schedules.schedules, facts)
+        hold_waiting(self._root, self._schedules.schedules, facts, self._problems.tell)
         return decide(self._schedules, now, self._surroundings.host, facts)
 
     def _facts(self, name: str, now: datetime) -> ScheduleFacts:

@@ -1,6 +1,7 @@
 """The runs that schedules cover: what is new in them, and what is held for whom."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import USER_ERRORS, CommandError
 from manylabel.pipeline.events import EvaluatedBefore, Event, OnEvent
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import StorageError
 from manylabel.storage.pins import hold_after, holding_schedules, release
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
@@ -31,8 +33,8 @@ def covered_runs(root: Path, config: ScheduleConfig, on_problem: OnProblem) -> l
     """
     covered = []
     for run in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
-        if not fnmatchcase(run.name, config.runs):
-            continue
+        if run.name.startswith(".") or not fnmatchcase(run.name, config.runs):
+            continue  # A hidden folder is somebody's backup.
         if _is_text(run.name):
             covered.append(run)
         else:
@@ -66,7 +68,11 @@ def run_facts(
         return None
     keys = {info.step: checkpoint_key(run.name, info.step, info.digest) for info in found}
     unknown = [info for info in found if keys[info.step] not in begun]
-    evaluated = _evaluated(run, unknown, config.overrides)
+    try:
+        evaluated = _evaluated(run, unknown, config.overrides)
+    except StorageError as error:  # Its dataset is away: nothing can be said, nothing be done.
+        on_problem(f"{run.name}: {error}; its checkpoints wait")
+        return None
     facts = (CheckpointFact(info.step, info.digest, info.step in evaluated) for info in found)
     return RunFacts(run.name, tuple(facts))
 
@@ -74,12 +80,18 @@ def run_facts(
 def _evaluated(
     run: Path, checkpoints: Sequence[CheckpointInfo], overrides: Sequence[str]
 ) -> set[int]:
-    """The steps of those that have an evaluation with the schedule's settings."""
+    """The steps of those that have an evaluation with the schedule's settings.
+
+    Raises:
+        StorageError: the run's dataset cannot be read.
+    """
     if not checkpoints:
         return set()
     try:
         evaluated, _ = _evaluations(run, overrides)
         return {info.step for info in checkpoints if evaluated.find(info) is not None}
+    except StorageError:
+        raise
     except USER_ERRORS:  # Told when it is evaluated, which it is then not.
         return set()
 
@@ -132,20 +144,34 @@ def evaluate_step(
 
 
 def hold_waiting(
-    root: Path, schedules: Mapping[str, ScheduleConfig], facts: Mapping[str, ScheduleFacts]
+    root: Path,
+    schedules: Mapping[str, ScheduleConfig],
+    facts: Mapping[str, ScheduleFacts],
+    on_problem: OnProblem,
 ) -> None:
     """Keeps checkpoints that wait for a schedule from retention until the next call, and lets go of
-    those that no schedule of the settings waits for any more."""
+    those that no schedule of the settings waits for any more. A run that cannot be written is told.
+    """
     for name, of_schedule in facts.items():
         for run in of_schedule.runs:
             progress = progress_of(run, schedules[name], of_schedule.fires)
-            hold_after(root / run.name, name, progress.held_after(schedules[name]))
+            with _told_of(root / run.name, on_problem):
+                hold_after(root / run.name, name, progress.held_after(schedules[name]))
     for path in root.glob(f"*/{DESCRIPTION}"):
         run_dir = path.parent
         for name in holding_schedules(run_dir):
             config = schedules.get(name)
             if config is None or config.is_cron or not fnmatchcase(run_dir.name, config.runs):
-                release(run_dir, name)
+                with _told_of(run_dir, on_problem):
+                    release(run_dir, name)
+
+
+@contextmanager
+def _told_of(run: Path, on_problem: OnProblem) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        on_problem(f"{run}: what waits there cannot be kept from retention: {error}")
 
 
 def _evaluations(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, MetricForm]:

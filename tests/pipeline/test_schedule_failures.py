@@ -18,6 +18,7 @@ from manylabel.eval.statistics.differences import Verdict
 from manylabel.pipeline import events, schedule_runs
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule import list_schedules
+from manylabel.storage.errors import DatasetError
 
 TWO = datetime.datetime(2026, 5, 4, 2, tzinfo=datetime.UTC)
 MINUTE = datetime.timedelta(minutes=1)
@@ -314,3 +315,42 @@ def test_a_failure_names_its_log_from_where_the_user_is(world):
         world.look().check()
     (path,) = re.findall(r"(\S+) has more", str(caught.value))
     assert "no dataset" in Path(path).read_text()
+
+
+def test_while_a_dataset_is_away_its_checkpoints_wait_and_fail_nothing(world, monkeypatch):
+    def away(run, checkpoints, overrides):
+        if run.name == "a":
+            raise DatasetError("/mnt/dataset: no such dataset directory")
+        return set()
+
+    world.settings(EVERY % ", retries: 0")
+    world.checkpoint("a", 100)
+    world.checkpoint("b", 100)
+    there = schedule_runs._evaluated
+    monkeypatch.setattr(schedule_runs, "_evaluated", away)
+    world.look()
+    assert [(record.run, record.outcome) for record in world.records("every")] == [
+        ("b", Outcome.DONE)
+    ]
+    assert any("no such dataset directory; its checkpoints wait" in str(e) for e in world.told)
+    monkeypatch.setattr(schedule_runs, "_evaluated", there)
+    world.look()
+    assert {record.run for record in world.records("every")} == {"a", "b"}
+
+
+def test_a_run_that_cannot_be_written_stops_no_schedule(world):
+    world.settings(EVERY % "")
+    world.checkpoint("a", 100)
+    world.checkpoint("b", 100)
+    (world.root / "a" / "kept").touch()  # Where the notes of what waits belong.
+    world.look()
+    assert {record.run for record in world.records("every")} == {"a", "b"}
+    assert any("cannot be kept from retention" in str(event) for event in world.told)
+
+
+def test_hidden_folders_are_no_runs(world):
+    world.settings(EVERY % "")
+    world.checkpoint(".snapshot", 100)
+    world.checkpoint("a", 100)
+    world.look()
+    assert [record.run for record in world.records("every")] == ["a"]
