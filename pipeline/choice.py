@@ -4,12 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manylabel.eval.config import MetricForm
+from manylabel.eval.ranking.weights import raw_weights
+from manylabel.eval.settings import settings_key
 from manylabel.eval.store.evaluations import has_evaluation, read_evaluation
 from manylabel.eval.store.summary import EvaluationSummary
+from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
+from manylabel.trainer.runs.directory import SETTINGS, is_described, open_run, read_labels
+
+
+def own_settings(run: Path) -> str | None:
+    """Name of the settings that a run is evaluated with when nothing overrides its own; None for a
+    folder of scored predictions, which has none.
+
+    Raises:
+        SettingsError, StorageError, TrainingError: the run cannot be read.
+        EvaluationError: its weights table cannot be used.
+    """
+    if not (is_described(run) and (run / SETTINGS).is_file()):
+        return None
+    config = load_settings(str(run / SETTINGS)).eval
+    return settings_key(config, raw_weights(config.weights, read_labels(run, open_run(run))))
 
 
 class Evaluated:

@@ -1,5 +1,7 @@
 """The `manylabel` command: its commands in the order of the work, and what its exit code means."""
 
+import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -14,6 +16,7 @@ from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 
 DEBUG = "--debug"
+_CLEAN_UP = {"ray", "apache_beam"}  # Libraries that end processes of theirs when this one ends.
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
 for command in (
@@ -101,4 +104,12 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     outlive_displays()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if _CLEAN_UP.isdisjoint(sys.modules):
+        # Threads of Arrow and TensorFlow that are still starting abort a process that ends in the
+        # ordinary way, now and then, whatever its exit code was to be.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

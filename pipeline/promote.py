@@ -28,7 +28,7 @@ from manylabel.eval.store.promotions import (
 from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import OnEvent, ResultUnreadable
-from manylabel.pipeline.review import checkpoint_check
+from manylabel.pipeline.review import checkpoint_check, settings_of_pair
 from manylabel.storage.errors import StorageError
 from manylabel.storage.pins import KeepReason, keep, pinned
 from manylabel.storage.provenance import code_version
@@ -37,6 +37,7 @@ from manylabel.trainer.runs.checkpoint import (
     checkpoint_path,
     describe_checkpoint,
     kept,
+    list_checkpoints,
     verify,
 )
 from manylabel.trainer.runs.directory import check_origin, open_run
@@ -65,6 +66,7 @@ def promote(
     reason: str,
     overridden: Sequence[str],
     on_event: OnEvent,
+    settings: str | None = None,
 ) -> PromotionReport:
     """Makes a checkpoint the champion of all runs beside it.
 
@@ -75,6 +77,7 @@ def promote(
     Args:
         reason: Why, for those who come later.
         overridden: Names of checks that may fail.
+        settings: Name of the settings of both evaluations, or its beginning; None: the run's own.
 
     Raises:
         CommandError: a check failed, no reason was given, it is the champion already, has no
@@ -95,7 +98,7 @@ def promote(
         _check_evaluated(run, checkpoint)
         tables = None
         if before is not None and NO_REVIEW not in overridden:
-            tables = _review(run, checkpoint, before)
+            tables = _review(run, checkpoint, before, settings)
         passed, failed = _sort_checks(tables, before, overridden)
         promotion = Promotion(
             number=1 if before is None else before.number + 1,
@@ -139,11 +142,15 @@ def _renew_histories(root: Path, on_event: OnEvent) -> None:
                 on_event(ResultUnreadable(None, f"{run}: its history was not renewed: {error}"))
 
 
-def _review(run: Path, checkpoint: CheckpointInfo, before: Promotion) -> ReviewTables:
+def _review(
+    run: Path, checkpoint: CheckpointInfo, before: Promotion, settings: str | None
+) -> ReviewTables:
     """The candidate against the champion, each by the evaluation of that very checkpoint."""
     champion = before.candidate
     try:
-        pair = choose_pair((run, checkpoint.step), (run.parent / champion.run, champion.step))
+        reference = run.parent / champion.run
+        settings = settings or settings_of_pair(run, reference)
+        pair = choose_pair((run, checkpoint.step), (reference, champion.step), settings)
         for side, digest in (
             (pair.candidate, checkpoint.digest),
             (pair.reference, champion.checkpoint_digest),
@@ -166,9 +173,8 @@ def _intact(run: Path, step: int) -> Iterator[CheckpointInfo]:
     description = open_run(run)
     path = checkpoint_path(run, step)
     if not path.is_dir():
-        raise CommandError(
-            f"{path}: no such checkpoint; `manylabel runs {quote(str(run.parent))}` lists them"
-        )
+        steps = ", ".join(str(info.step) for info in list_checkpoints(run)) or "none"
+        raise CommandError(f"{path}: no such checkpoint; the run has those of steps {steps}")
     checkpoint = describe_checkpoint(path)
     check_origin(checkpoint, description)
     with kept([checkpoint]) as found:
@@ -209,8 +215,9 @@ def _sort_checks(
     if left:
         options = " ".join(f"--override {check.name}" for check in left)
         raise CommandError(
-            f"not promoted: {'; '.join(check.text for check in left)}; to promote all the same, "
-            f"add {options}"
+            f"not promoted: {'; '.join(check.text for check in left)} "
+            f"({tables.review.candidate.weights} weights, {tables.review.form} form); to promote "
+            f"all the same, add {options}"
         )
     passed = tuple(check.name for check in checks if check.passed)
     return passed, tuple(check.name for check in failed)

@@ -15,6 +15,7 @@ from manylabel.eval.review.pair import Evaluated, choose_pair
 from manylabel.eval.review.store import write_review
 from manylabel.eval.statistics.differences import Verdict
 from manylabel.eval.store.promotions import newest_promotion
+from manylabel.pipeline.choice import own_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.storage.pins import KeepReason, keep
 from manylabel.trainer.errors import CheckpointError
@@ -68,7 +69,12 @@ def compare_evaluations(
 
 
 def review_run(
-    run: Path, step: int, against: str | None, margin: float, output: Path | None
+    run: Path,
+    step: int,
+    against: str | None,
+    margin: float,
+    output: Path | None,
+    settings: str | None = None,
 ) -> WrittenReview:
     """Writes the review of a checkpoint below the folder that holds its run, and a report file.
 
@@ -76,6 +82,7 @@ def review_run(
 
     Args:
         against: RUN@STEP of the same folder; None: the champion.
+        settings: Name of the settings of both evaluations, or its beginning; None: the run's own.
         output: The report file; None for none.
 
     Raises:
@@ -87,7 +94,8 @@ def review_run(
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise CommandError(f"--output {output}: expected a name that ends in .html")
     run = Path(os.path.abspath(run))  # ".." is no name of a run.
-    pair = choose_pair((run, step), _reference(run.parent, against))
+    reference = _reference(run.parent, against)
+    pair = choose_pair((run, step), reference, settings or settings_of_pair(run, reference[0]))
     tables = review_pair(pair, margin, facts=(checkpoint_check(pair.candidate),))
     for each in (pair.candidate, pair.reference):
         keep(each.run_dir, each.summary.provenance.step, KeepReason.REVIEWED)
@@ -97,6 +105,12 @@ def review_run(
 
         write_report(run.parent, directory, output)
     return WrittenReview(tables, directory, output)
+
+
+def settings_of_pair(run: Path, reference: Path) -> str | None:
+    """What a decision rests on unless it is told otherwise: the run's own settings, whichever
+    evaluations were made last; of scored predictions those of what they are held against."""
+    return own_settings(run) or own_settings(reference)
 
 
 def _check_margin(margin: float) -> None:

@@ -10,9 +10,11 @@ from manylabel.pipeline.commands.options import (
     EvalOverrides,
     Margin,
     Run,
+    SettingsName,
     local_path,
     new_terminal,
     report,
+    run_path,
 )
 from manylabel.pipeline.streams import check_written
 
@@ -102,11 +104,12 @@ def review(
         ),
     ] = None,
     margin: Margin = 0.0,
+    settings: SettingsName = None,
 ) -> None:
     """Review a checkpoint: may it be promoted?"""
     from manylabel.pipeline.review import review_run
 
-    new_terminal().show_review(review_run(run, step, against, margin, output))
+    new_terminal().show_review(review_run(run, step, against, margin, output, settings))
 
 
 def score(
@@ -123,7 +126,7 @@ def score(
         Path | None,
         typer.Option(
             metavar="DIR",
-            parser=local_path,
+            parser=run_path,
             help="A folder beside the runs, to be compared and shown with them; needs --step.",
         ),
     ] = None,
@@ -159,11 +162,12 @@ def promote(
         list[str] | None,
         typer.Option(metavar="CHECK", help="Promote although this check fails. May be repeated."),
     ] = None,
+    settings: SettingsName = None,
 ) -> None:
     """Make a checkpoint the champion: reviewed against the one before, and recorded."""
     from manylabel.pipeline.promote import promote as promote_checkpoint
 
     terminal = new_terminal()
     terminal.show_promotion(
-        promote_checkpoint(run, step, reason, override or [], terminal.on_event)
+        promote_checkpoint(run, step, reason, override or [], terminal.on_event, settings)
     )

@@ -33,16 +33,32 @@ def local_path(path: str | Path) -> Path:
     """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket". Defaults come as Path."""
     if "://" in str(path):
         raise typer.BadParameter(f"expected a local path, received {path}")
-    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # It could not be stored.
-        raise typer.BadParameter(f"expected a path in UTF-8, received {str(path)!r}; rename it")
     return Path(path)
 
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", parser=local_path, help="Directory of a run.")]
+def run_path(path: str | Path) -> Path:
+    """A local path whose name evaluations, reviews and promotions can store."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # It could not be stored.
+        raise typer.BadParameter(f"expected a path in UTF-8, received {str(path)!r}; rename it")
+    return local_path(path)
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", parser=run_path, help="Directory of a run.")]
 Margin = Annotated[
     float, typer.Option(min=0, metavar="M", help="The least difference that matters.")
 ]
 Root = Annotated[Path, typer.Argument(metavar="[ROOT]", parser=local_path, help="Folder of runs.")]
+
+
+SettingsName = Annotated[
+    str | None,
+    typer.Option(
+        "--settings",
+        metavar="NAME",
+        help="Which evaluations, where there are several: e.g. uniform, or the whole name of a "
+        "folder below evals/STEP/. Without it, those with the run's own settings.",
+    ),
+]
 
 
 def new_terminal() -> "Terminal":

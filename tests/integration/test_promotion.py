@@ -105,6 +105,17 @@ def test_a_run_reached_from_within_is_still_itself(root, monkeypatch):
     assert (promotion.replaced, promotion.candidate.run) == (before.candidate, "run")
 
 
+def test_evaluations_with_other_settings_take_no_decision_over(root, manylabel):
+    run, steps = root / "run", steps_of(root)
+    manylabel("evaluate", str(run), "--step", "all", "--set", "eval.weights.kind=uniform")
+    weights = {}
+    for name, options in (("own", ()), ("other", ("--settings", "uniform"))):
+        printed = manylabel("review", str(run), str(steps[-1]), *options)
+        (directory,) = re.findall(r"(\S+reviews/[0-9a-f]{64})", printed.replace("\n", " "))
+        weights[name] = read_review(Path(directory)).candidate.weights
+    assert weights == {"own": "training_share", "other": "uniform"}
+
+
 def test_a_damaged_checkpoint_is_not_promoted(root, capsys):
     step = steps_of(root)[-1]
     shard = next((root / "run" / "checkpoints" / f"{step:08d}").glob("*.npz"))

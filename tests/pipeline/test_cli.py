@@ -54,7 +54,7 @@ def failing(error):
         (["review", "a", "1", "--output", "labels.pdf"], "expected a name that ends in .html"),
         (["score", "p", "--dataset", "d", "--run", "r", "--step", "9" * 20], "'--step': "),
         (["score", "p", "--dataset", "d", "--samples", "9" * 20], "'--samples': "),
-        (["runs", "bad\udcff"], "expected a path in UTF-8"),
+        (["promote", "bad\udcff", "--step", "1", "--reason", "x"], "expected a path in UTF-8"),
         (["promote", "r", "--step", "1", "--reason", "\udcff"], "--reason: expected text in UTF-8"),
     ],
 )

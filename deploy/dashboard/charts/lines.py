@@ -95,7 +95,7 @@ def map_chart(
     names = [("frequency baseline", baseline), ("champion", champion)]
     held = [(name, value) for name, value in names if value is not None and np.isfinite(value)]
     levels = [value for _, value in held]
-    bottom = min(*levels, float(np.nanmin(points.values)), np.inf)
+    bottom = min(*levels, float(np.nanmin(np.fmin(points.low, points.values))), np.inf)
     top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values))), -np.inf)
     y = _WIDE.y_scale(*padded(bottom, top, 0.1))
 

@@ -101,8 +101,17 @@ def _candidate(found: Histories, series: Series, view: View) -> Candidate:
         high=number_or_none(series.high[place]),
         baseline=float(series.baseline[place]),
         mark=mark,
-        review=None if mark is None or is_champion else view.to("/review", a=str(name)),
+        review=(
+            None
+            if mark is None or is_champion
+            else view.to("/review", a=str(name), settings=_named_settings(found))
+        ),
     )
+
+
+def _named_settings(found: Histories) -> str | None:
+    """The settings of this page, for a page that could take others."""
+    return found.settings if found.others else None
 
 
 def _why_not_compared(found: Histories, series: Series) -> str:
@@ -166,7 +175,7 @@ def _table(found: Histories, series: Series, other: Series, view: View) -> Table
         other: The same evaluations in the other form.
     """
     compared = found.is_compared(series)
-    base = view.to("/review")
+    base = view.to("/review", settings=_named_settings(found))
     address = f"{base}{'&' if '?' in base else '?'}a={quote(series.run)}@{{step}}"
     columns = [
         Column("step", "step", series.steps, "count", href=address if compared else None),
