@@ -106,16 +106,18 @@ def write_right_predictions(dataset: Dataset, path: Path) -> None:
     write_predictions(path, [batch], origin)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # Other tests ask which processes listen: none of these may be left.
 def served(store: DemoStore) -> Iterator[Served]:
     """The command `manylabel dashboard` on the store."""
     with serving(store.root) as dashboard:
         yield dashboard
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for the tests of a file."""
     with browsing() as opened:
         yield opened
 

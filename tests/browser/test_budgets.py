@@ -13,7 +13,7 @@ def generated(tmp_path_factory):
     return generate(tmp_path_factory.mktemp("generated"), SMALL, processes=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def generated_served(generated):
     with serving(generated) as dashboard:
         yield dashboard

@@ -65,7 +65,7 @@ def test_the_report_opens_without_network_and_holds_no_script(browser, store):
     context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def guarded(store):
     """A dashboard that asks for a token."""
     with serving(store.root, "--host", "127.0.0.1") as dashboard:
