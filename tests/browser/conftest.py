@@ -155,12 +155,16 @@ class Visit:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
         self.page.on("request", self._on_request)
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._note_failure)
         self.page.on("response", self._on_response)
         self.page.add_init_script(
             "addEventListener('securitypolicyviolation', (event) => console.error("
             "`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`))"
         )
+
+    def _note_failure(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # A picture that was under way when we went on.
+            self.faults.append(f"failed: {request.url}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

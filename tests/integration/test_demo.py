@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -40,10 +41,10 @@ def test_the_same_command_again_does_no_work_twice(small_demo, manylabel):
     assert printed[table] == again[again.index("weighted MAP") :]
 
 
-def test_the_run_is_listed_and_evaluated_with_other_weights(small_demo, manylabel):
-    output = small_demo.output
-    assert re.search(r"^ *run +\d{4}-", manylabel("runs", str(output)), re.MULTILINE)
-    printed = manylabel("evaluate", str(output / "run"), "--set", "eval.weights.kind=uniform")
+def test_the_run_is_listed_and_evaluated_with_other_weights(small_demo, manylabel, tmp_path):
+    shutil.copytree(small_demo.output / "run", tmp_path / "run")  # The demo is for all tests.
+    assert re.search(r"^ *run +\d{4}-", manylabel("runs", str(tmp_path)), re.MULTILINE)
+    printed = manylabel("evaluate", str(tmp_path / "run"), "--set", "eval.weights.kind=uniform")
     assert "uniform weights" in printed
 
 
