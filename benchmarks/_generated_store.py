@@ -46,8 +46,6 @@ from manylabel.eval.store.predictions import (
     write_predictions,
 )
 from manylabel.eval.store.promotions import (
-    Evidence,
-    FormEvidence,
     PromotedCheckpoint,
     Promotion,
     record_promotion,
@@ -259,24 +257,7 @@ def _build_history(root: Path, run: str, settings: str, champion: EvaluationName
 
 def _promote(root: Path, number: int, name: EvaluationName, tables: ReviewTables | None) -> None:
     review = None if tables is None else tables.review
-    evidence = (
-        None
-        if review is None
-        else Evidence(
-            review=review.digest,
-            settings=review.candidate.settings,
-            form=review.form,
-            forms={
-                form: FormEvidence(
-                    difference=each.difference.value,
-                    low=each.difference.low,
-                    high=each.difference.high,
-                    verdict=each.verdict,
-                )
-                for form, each in review.forms.items()
-            },
-        )
-    )
+    evidence = None if review is None else review.as_evidence()
     record_promotion(
         root,
         Promotion(

@@ -19,7 +19,6 @@ from manylabel.eval.store.history import histories
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import (
     Evidence,
-    FormEvidence,
     PromotedCheckpoint,
     Promotion,
     newest_promotion,
@@ -227,17 +226,5 @@ def _evidence(root: Path, tables: ReviewTables) -> Evidence:
     """Writes the review, keeps what it was against, and sums it up."""
     review = tables.review
     keep(root / review.reference.run, review.reference.step, KeepReason.REVIEWED)
-    return Evidence(
-        review=write_review(root, tables).name,
-        settings=review.candidate.settings,
-        form=review.form,
-        forms={
-            form: FormEvidence(
-                difference=each.difference.value,
-                low=each.difference.low,
-                high=each.difference.high,
-                verdict=each.verdict,
-            )
-            for form, each in review.forms.items()
-        },
-    )
+    write_review(root, tables)
+    return review.as_evidence()

@@ -11,6 +11,7 @@ from manylabel.eval.statistics.bands import BandDifference
 from manylabel.eval.statistics.differences import Difference, Verdict
 from manylabel.eval.statistics.estimates import Estimate
 from manylabel.eval.store.names import EvaluationName
+from manylabel.eval.store.promotions import Evidence, FormEvidence
 from manylabel.storage.documents import Document, sha256_of
 
 SHOWN_P = 0.05
@@ -200,6 +201,23 @@ class Review(Document):
         """Name of the review's directory."""
         return review_digest(self.candidate, self.reference, self.form, self.margin)
 
+    def as_evidence(self) -> Evidence:
+        """What a promotion that rests on this keeps of it."""
+        return Evidence(
+            review=self.digest,
+            settings=self.candidate.settings,
+            form=self.form,
+            forms={
+                form: FormEvidence(
+                    difference=each.difference.value,
+                    low=each.difference.low,
+                    high=each.difference.high,
+                    verdict=each.verdict,
+                )
+                for form, each in self.forms.items()
+            },
+        )
+
     @model_validator(mode="after")
     def _both_forms(self) -> Self:
         if self.forms.keys() != set(MetricForm):
@@ -208,7 +226,8 @@ class Review(Document):
 
 
 def review_digest(candidate: Reviewed, reference: Reviewed, form: MetricForm, margin: float) -> str:
-    """SHA-256, hexadecimal, of all that a review depends on; equal for equal reviews only."""
+    """SHA-256, hexadecimal, of what is reviewed and how. The checks of facts beside it (is the
+    checkpoint intact?) may be others when it is made again."""
     parts = _Key(
         version=Review.version(), candidate=candidate, reference=reference, form=form, margin=margin
     )

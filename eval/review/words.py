@@ -11,8 +11,8 @@ def sentence(form: FormReview, margin: float) -> str:
     difference = form.difference
     if difference.low is None or difference.high is None:
         return (
-            f"Not shown: {signed(difference.value)}, without an interval, since all images are "
-            "near-duplicates of each other"
+            f"Not shown: {signed(difference.value)}, without an interval: too few images "
+            "are held out"
         )
     ends = f"{signed(difference.low)} to {signed(difference.high)}"
     match form.verdict:

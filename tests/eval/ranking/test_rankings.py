@@ -98,8 +98,11 @@ def test_one_k_for_all():
 
 def test_merging_leaves_both_as_they_were():
     one, two = collected([0], [[1]], [[2]]), collected([1], [[1]], [[2]])
-    measure_two_images(one.merge(two))
-    measure_two_images(two.merge(one))
+    merged = [measure_two_images(each) for each in (one.merge(two), two.merge(one))]
+    assert merged[0].scores == merged[1].scores
+    for alone in (one, two):  # Of the other's image each still knows nothing.
+        with pytest.raises(EvaluationError):
+            measure_two_images(alone)
 
 
 @pytest.mark.parametrize(
