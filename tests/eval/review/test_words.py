@@ -30,8 +30,7 @@ NO_LABELS = LabelCounts(testable=0, too_few=0, shown_better=0, shown_worse=0)
             None,
             None,
             0,
-            "Not shown: +0.0100, without an interval, since all images are near-duplicates of each "
-            "other",
+            "Not shown: +0.0100, without an interval: too few images are held out",
         ),
     ],
 )
