@@ -6,7 +6,8 @@ TensorBoard's messages are imported where they are made: whoever reads a run doe
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,8 @@ class EventFile:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._file = (directory / name).open("wb")
+        self._path = directory / name
+        self._file = self._path.open("wb")
         self._add(0, file_version="brain.Event:2")
 
     def __enter__(self) -> Self:
@@ -58,14 +60,25 @@ class EventFile:
 
     def flush(self) -> None:
         """Hands everything so far to the system."""
-        self._file.flush()
+        with self._named():
+            self._file.flush()
 
     def close(self) -> None:
         """No more is added."""
-        self._file.close()
+        with self._named():
+            self._file.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # A full disk says neither where nor of what.
+            error.filename = error.filename or str(self._path)
+            raise
 
     def _add(self, step: int, **content: Any) -> None:
         from tensorboard.compat.proto import event_pb2
 
         event = event_pb2.Event(wall_time=time.time(), step=step, **content)
-        write_record(self._file, event.SerializeToString())
+        with self._named():
+            write_record(self._file, event.SerializeToString())
