@@ -98,6 +98,12 @@ class HeldoutConfig(_Section):
         description="Images whose perceptual hashes differ in at most this many bits stay on one "
         "side; none: only equal files do.",
     )
+    largest_group: int = Field(
+        1000,
+        ge=1,
+        description="Images of a group that may be held out; larger groups, such as all blank "
+        "pages, stay in training and are counted in the report.",
+    )
     salt: str = Field("manylabel", description="Another salt holds out other images.")
 
     @model_validator(mode="after")
@@ -110,24 +116,49 @@ class HeldoutConfig(_Section):
 
 
 class ShardConfig(_Section):
-    """How the records are cut into files."""
+    """How the records are cut into files; shards are filled by a hash, so they differ a little."""
 
-    images_per_shard: int = Field(
-        1024,
+    bytes_per_shard: int = Field(
+        128 << 20,
         ge=1,
-        description="Average; shards are filled by a hash, so they differ a little. 1,024 images "
-        "of 320 pixels are about 40 MB.",
+        description="Average, as estimated from the pictures' sizes before any is stored. 128 MiB "
+        "are read in about a second, and are some 3,000 images of 320 pixels.",
     )
+    images_per_shard: int | None = Field(
+        None, ge=1, description="Average; given, it decides instead of bytes_per_shard."
+    )
+
+
+class ExecutorKind(StrEnum):
+    """Where pictures are checked and shards are written."""
+
+    INLINE = "inline"
+    PROCESSES = "processes"
+    RAY = "ray"
 
 
 class RunnerConfig(_Section):
     """How the job runs; these settings never change what is written."""
 
-    processes: int = Field(
-        1,
+    processes: int | None = Field(
+        None,
         ge=1,
-        description="1 runs inside this process; more are started by Beam, which takes about "
-        "8 seconds.",
+        description="Of the executor processes; none: one for each CPU that this job may use.",
+    )
+    address: str | None = Field(
+        None,
+        description="Ray cluster of the executor ray, host:port or auto; none: one that is "
+        "started on this machine and ends with the job.",
+    )
+    options: tuple[str, ...] = Field(
+        (),
+        description="Options of Apache Beam, for example --runner=FlinkRunner; none: the keys "
+        "are sorted in this process.",
+    )
+    scratch: str | None = Field(
+        None,
+        description="Local directory for what is sorted on the way, about 400 bytes an image; "
+        "none: beside the plan of a local dataset, else the system's directory for such files.",
     )
 
 
@@ -139,4 +170,23 @@ class PreprocessingConfig(_Section):
     labels: LabelConfig = LabelConfig()
     heldout: HeldoutConfig = HeldoutConfig()
     shards: ShardConfig = ShardConfig()
+    executor: ExecutorKind = Field(
+        ExecutorKind.PROCESSES,
+        description="Where pictures are checked and shards written: inline, in this process; "
+        "processes, which are replaced when one ends; ray, tasks on a Ray cluster.",
+    )
     runner: RunnerConfig = RunnerConfig()
+
+    @model_validator(mode="after")
+    def _runner_fits_executor(self) -> Self:
+        for setting, kind in (
+            ("processes", ExecutorKind.PROCESSES),
+            ("address", ExecutorKind.RAY),
+            ("options", ExecutorKind.INLINE),
+        ):
+            if getattr(self.runner, setting) and self.executor is not kind:
+                raise ValueError(
+                    f"runner.{setting} is given, which is for the executor {kind}, but executor is "
+                    f"{self.executor}: set executor to {kind}, or remove runner.{setting}"
+                )
+        return self
