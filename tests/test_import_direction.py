@@ -20,6 +20,7 @@ _DEPLOY = ("deploy", "deploy.dashboard")
 _WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
 MAY_IMPORT = {
     "storage": (),
+    "cluster": ("storage",),
     "preprocessing": ("storage",),
     # Its settings and its commands, above the five rooms.
     "trainer": ("storage", *_TRAINER, "trainer.program"),
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "trainer.plane": ("storage", "trainer", "trainer.records"),
     "trainer.networks": ("trainer", "trainer.records", "trainer.plane"),
     "trainer.runs": ("storage", "trainer", "trainer.records", "trainer.plane"),
-    "trainer.program": ("storage", *_TRAINER),
+    "trainer.program": ("storage", "cluster", *_TRAINER),
     # Its settings and errors below its rooms, the job above them.
     "eval": ("storage", *_EVAL),
     "eval.ranking": ("storage", "eval"),
@@ -44,7 +45,7 @@ MAY_IMPORT = {
 # Library -> what may import it, at module level or inside a function.
 LIBRARIES = {
     "apache_beam": ("preprocessing",),
-    "ray": ("trainer.program",),
+    "ray": ("cluster", "trainer.program"),
     "tensorflow": (
         "trainer.networks",
         "trainer.records",

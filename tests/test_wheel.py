@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
+PACKAGES = ("cluster", "deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
 SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg")
 # What other distributions install at the top level; a published one has a `trainer`.
-FOREIGN = ("trainer", "eval", "preprocessing", "pipeline", "deploy", "storage")
+FOREIGN = ("cluster", "trainer", "eval", "preprocessing", "pipeline", "deploy", "storage")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.metrics import MetricsRow
-from manylabel.trainer.program.cluster import ray_cluster
+from manylabel.trainer.program.cluster import training_cluster
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
@@ -114,7 +114,7 @@ def train(
         plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         with (
-            ray_cluster(address, config.topology, vector_bytes) as share,
+            training_cluster(address, config.topology, vector_bytes) as share,
             _stop_signals() as stop,
             ExitStack() as stack,
         ):

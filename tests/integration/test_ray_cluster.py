@@ -15,7 +15,7 @@ from manylabel.trainer import job
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.program import room, topology
-from manylabel.trainer.program.cluster import ray_cluster
+from manylabel.trainer.program.cluster import training_cluster
 from manylabel.trainer.program.room import Resources, room_for_workers
 from manylabel.trainer.program.topology import worker_options
 from manylabel.trainer.runs.checkpoint import list_checkpoints
@@ -39,7 +39,7 @@ def share(tmp_path_factory):
         patch.setenv("PYTHONPATH", str(tmp_path_factory.mktemp("own")), prepend=os.pathsep)
         for name in ("RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
             patch.delenv(name, raising=False)
-        with ray_cluster(None, TopologyConfig(workers=WORKERS), 0) as share:
+        with training_cluster(None, TopologyConfig(workers=WORKERS), 0) as share:
             yield share
 
 

@@ -10,7 +10,7 @@ SLOW_MACHINE = """if True:
     import ray._private.services
     from manylabel.trainer.config import TopologyConfig
     from manylabel.trainer.errors import TrainingError
-    from manylabel.trainer.program.cluster import ray_cluster
+    from manylabel.trainer.program.cluster import training_cluster
 
     # Ray gives a node 30 s: this one never comes, and each look at its clock takes as long.
     ray._private.services.RAYLET_EXECUTABLE = "/bin/false"
@@ -18,7 +18,7 @@ SLOW_MACHINE = """if True:
     clock.monotonic = itertools.count(0, 31).__next__
     ray._private.node.time = clock
     try:
-        with ray_cluster(None, TopologyConfig(), 0):
+        with training_cluster(None, TopologyConfig(), 0):
             pass
     except TrainingError as error:
         print(error)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.program import ray_files
-from manylabel.trainer.program.ray_files import private_ray_files
+from manylabel.cluster import ray_files
+from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.ray_files import private_ray_files
 
 HOUR_AGO = time.time() - 3600
 
@@ -60,7 +60,7 @@ def test_a_long_tmpdir_is_left_for_tmp(parent, monkeypatch):
 
 def test_no_folder_for_temporary_files_is_told_in_a_line(parent, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    with pytest.raises(TrainingError, match=r"/nowhere.*set TMPDIR"), private_ray_files():
+    with pytest.raises(ClusterError, match=r"/nowhere.*set TMPDIR"), private_ray_files():
         pass
 
 

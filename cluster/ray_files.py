@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 
-from manylabel.trainer.errors import TrainingError
+from manylabel.cluster.errors import ClusterError
 
 _PREFIX = "manylabel-ray-"
 _LOCK = "lock"
@@ -43,14 +43,14 @@ def private_ray_files() -> Iterator[dict[str, str]]:
         The arguments of ray.init that name the folder; none leave it to RAY_TMPDIR.
 
     Raises:
-        TrainingError: there is no place for them.
+        ClusterError: there is no place for them.
     """
     try:
         parent = _parent()
         _remove_abandoned(parent)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))  # its mode is 0700
     except OSError as error:
-        raise TrainingError(
+        raise ClusterError(
             f"Ray needs a folder for temporary files, received: {error}; set TMPDIR to one of at "
             f"most {_LONGEST_PARENT} bytes"
         ) from error

@@ -1,0 +1,116 @@
+"""A Ray cluster: joined, or started on this machine."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+from ray.job_config import JobConfig
+
+from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.ray_files import private_ray_files
+
+
+@contextmanager
+def ray_cluster(
+    address: str | None,
+    cpus: int,
+    object_store_bytes: int,
+    system_config: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
+
+    A process that has called ray.init already stays in the cluster it is in.
+
+    Args:
+        cpus: what one that is started offers, however many the machine has; it counts tasks,
+            binds nothing. object_store_bytes: what that one's object store holds.
+        system_config: settings of Ray's own for one that is started, beside ours.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or started.
+    """
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            if address is None:
+                started = _started_here(cpus, object_store_bytes, system_config or {})
+                stack.enter_context(started)
+            else:
+                _init(address, address=address)
+            stack.callback(ray.shutdown)
+        yield
+
+
+@contextmanager
+def _started_here(
+    cpus: int, object_store_bytes: int, system_config: Mapping[str, Any]
+) -> Iterator[None]:
+    with private_ray_files() as files:
+        with _loopback_only():
+            _init(
+                None,
+                address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
+                num_cpus=cpus,
+                object_store_memory=object_store_bytes,
+                include_dashboard=False,
+                # Ray's own is 15: beside any other busy process, the job would nearly stand still.
+                _system_config={"worker_niceness": 0, **system_config},
+                **files,
+            )
+        yield
+
+
+def _init(where: str | None, **options: Any) -> None:
+    try:
+        ray.init(
+            **options, job_config=_InstalledCode(), log_to_driver=False, logging_level=logging.ERROR
+        )
+    except Exception as error:  # Ray raises just that when a busy machine is slow to start it
+        raise ClusterError(_cannot_join(where, error)) from error
+
+
+class _InstalledCode(JobConfig):
+    """Workers import what is installed on their node, and what PYTHONPATH there adds.
+
+    Ray would put the driver's current folder and the folder of its script before both, so that a
+    user's `trainer.py` or `random.py` would be executed; except where the job has a working
+    directory of its own, which Ray asks for by this method.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Clusters that are started meanwhile listen on the loopback interface alone.
+
+    Ray does so on macOS and Windows, where it supports no clusters of several machines, as this
+    constant of it says. Its argument `_node_ip_address` cannot do it.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _cannot_join(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if address is None:
+        advice = (
+            "; run again when the machine is less busy, or set RAY_raylet_start_wait_time_s to "
+            "more than 30 seconds"
+            if "timed out" in reason
+            else ""
+        )
+        return f"Ray could not be started on this machine: {reason}{advice}"
+    advice = (
+        "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"
+        if "token" in str(error).lower()
+        else "check the address (host:6379, or `auto` on a node of the cluster)"
+    )
+    return f"the Ray cluster at {address} could not be joined: {reason}; {advice}"
