@@ -17,6 +17,7 @@ class RejectReason(StrEnum):
     TOO_SMALL = "too small"
     TOO_LONG = "too long and thin"
     UNDECODABLE = "cannot be decoded"
+    ENDED_PROCESS = "ended the process that read it"
     NO_LABEL = "no label"
     NO_LABEL_LEFT = "no label left"
     # The image itself stays, with its other labels; see LABEL_REASONS.
@@ -26,6 +27,23 @@ class RejectReason(StrEnum):
 
 LABEL_REASONS = frozenset({RejectReason.EMPTY_LABEL, RejectReason.BAD_CONFIDENCE})
 """Reasons that reject one pair of image and label. They do not count as rejected images."""
+
+RETRYABLE = frozenset(
+    {
+        RejectReason.MISSING_FILE,
+        RejectReason.UNREADABLE_FILE,
+        RejectReason.EMPTY_FILE,
+        RejectReason.TOO_MANY_BYTES,
+        RejectReason.NOT_AN_IMAGE,
+        RejectReason.TOO_MANY_PIXELS,
+        RejectReason.TOO_SMALL,
+        RejectReason.TOO_LONG,
+        RejectReason.UNDECODABLE,
+        RejectReason.ENDED_PROCESS,
+    }
+)
+"""Reasons that come from looking at a file, so that looking again may find another one there. The
+others follow from the catalog alone."""
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,139 @@
+"""Rows of a catalog, each cleaned by what it says itself."""
+
+import math
+import posixpath
+import re
+import unicodedata
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manylabel.preprocessing.decisions.columns import column, map_distinct
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.schema import REJECTED_SCHEMA
+
+ROWS = pa.schema(
+    [
+        ("image", pa.string()),
+        ("spelling", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        ("group", pa.string()),
+    ]
+)
+"""`image`: see `image_key`; `spelling`: the catalog's own where it is another, else null; `label`:
+normalised, null for none that can be used; `confidence`: in [0, 1] where there is a label; `group`:
+null for none."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
+"""Matches what `image_id_of` changes or refuses, and nothing else (RE2; an URL has a `//`)."""
+
+
+def normalise_label(raw: str) -> str:
+    """Unicode NFC, without white space around it; empty when nothing is left.
+
+    Everything else survives as it is, whatever its length: commas, quotes, emoji, capitals.
+    """
+    return unicodedata.normalize("NFC", raw).strip()
+
+
+def parse_confidence(raw: str | float) -> float | None:
+    """A number in [0, 1], or None for anything else."""
+    try:
+        value = float(raw)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value <= 1 else None
+
+
+def image_id_of(raw: str) -> str:
+    """The path an image is known by: relative to the root, without `.`, `..` or double slashes.
+
+    Raises:
+        ImageRejectedError: the path is empty, absolute, an URL, or climbs out of the root.
+    """
+    if _URL.match(raw):
+        detail = (
+            f"expected a path below the image root, received the URL {raw!r}: pictures are read "
+            "from files, so download them first"
+        )
+        raise ImageRejectedError(RejectReason.BAD_PATH, detail)
+    path = posixpath.normpath(raw)
+    if not raw or "\0" in raw or path.startswith("/") or path in (".", "..") or path[:3] == "../":
+        detail = f"expected a path below the image root, received {raw!r}"
+        raise ImageRejectedError(RejectReason.BAD_PATH, detail)
+    return path
+
+
+def image_key(raw: str) -> str:
+    """What rows of the same image have in common; a path that is rejected stands for itself."""
+    try:
+        return image_id_of(raw)
+    except ImageRejectedError:
+        return raw
+
+
+def are_refused(keys: pa.Array) -> np.ndarray:
+    """Which image keys are paths that `image_id_of` refuses: all others are normalised."""
+    return pc.match_substring_regex(keys, _ODD_PATH).to_numpy(zero_copy_only=False)
+
+
+def clean_rows(raw: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows with what can be used of them (ROWS), and a rejection for each label that cannot.
+
+    Args:
+        raw: As `catalogs.read_piece` gives it: image, label, confidence (text or numbers), group.
+    """
+    image, label, confidence = (column(raw, name) for name in ("image", "label", "confidence"))
+    odd = pc.match_substring_regex(image, _ODD_PATH)
+    key = pc.replace_with_mask(image, odd, map_distinct(image.filter(odd), image_key, pa.string()))
+    name = map_distinct(label, normalise_label, pa.string())
+    value = _parsed(confidence)
+    empty = pc.equal(name, "").fill_null(False)
+    bad = pc.and_not(pc.and_(pc.is_valid(name), pc.is_null(value)), empty)
+    rejected = [
+        _rejected(key, RejectReason.EMPTY_LABEL, empty, [label], "received {!r}"),
+        _rejected(
+            key, RejectReason.BAD_CONFIDENCE, bad, [name, confidence], "label {!r}: received {!r}"
+        ),
+    ]
+    none = pa.scalar(None, pa.string())
+    columns = [
+        key,
+        pc.if_else(pc.equal(key, image), none, image),
+        pc.if_else(pc.or_(empty, bad), none, name),
+        value,
+        column(raw, "group"),
+    ]
+    return pa.table(columns, schema=ROWS), pa.concat_tables(rejected)
+
+
+def _parsed(confidence: pa.Array) -> pa.Array:
+    """Numbers in [0, 1]; null for anything else."""
+    if pa.types.is_string(confidence.type):
+        return map_distinct(confidence, parse_confidence, pa.float64())
+    # NaN compares as false, so it is no number here either.
+    inside = pc.and_(pc.greater_equal(confidence, 0.0), pc.less_equal(confidence, 1.0))
+    return pc.if_else(inside, confidence, pa.scalar(None, pa.float64()))
+
+
+def _rejected(
+    key: pa.Array, reason: RejectReason, where: pa.Array, parts: list[pa.Array], text: str
+) -> pa.Table:
+    values = zip(*(_received(part.filter(where)) for part in parts), strict=True)
+    details = [text.format(*value) for value in values]
+    columns = [
+        key.filter(where),
+        pa.repeat(str(reason), len(details)),
+        pa.array(details, pa.string()),
+    ]
+    return pa.table(columns, schema=REJECTED_SCHEMA)
+
+
+def _received(part: pa.Array) -> list[Any]:
+    """A null is told as the empty cell of a CSV."""
+    return ["" if value is None else value for value in part.to_pylist()]

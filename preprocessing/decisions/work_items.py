@@ -1,0 +1,138 @@
+"""From images with a side to the work items of shards."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from manylabel.preprocessing.config import ShardConfig
+from manylabel.preprocessing.dataset_plan import PLAN_SCHEMA, shard_name
+from manylabel.preprocessing.decisions.columns import (
+    column,
+    digest_bytes,
+    found_in,
+    hex_texts,
+    numbers,
+    run_starts,
+    unflatten,
+)
+from manylabel.preprocessing.decisions.hashing import hash_texts
+from manylabel.preprocessing.decisions.image_labels import Labels
+from manylabel.storage.schema import SplitName
+
+PLANNED = pa.schema([*PLAN_SCHEMA, ("shard", pa.uint64()), ("order", pa.uint64())])
+"""Records with the number of their shard (training shards first, then held-out ones) and a hash
+that orders them in it, so that they are shuffled once and for all."""
+
+Shards = Mapping[SplitName, int]
+"""Number of shards of each side."""
+
+
+@dataclass(frozen=True)
+class SideTotal:
+    """What one side has.
+
+    Attributes:
+        images: How many.
+        stored_bytes: Estimated size of their records.
+    """
+
+    images: int
+    stored_bytes: int
+
+
+Totals = Mapping[SplitName, SideTotal]
+
+
+def count_sides(images: pa.Table) -> Totals:
+    """Of a table with the columns `heldout` and `stored_bytes`."""
+    heldout, stored_bytes = numbers(images, "heldout"), numbers(images, "stored_bytes")
+    return {
+        side: SideTotal(int(np.count_nonzero(there)), int(stored_bytes[there].sum()))
+        for side, there in ((SplitName.TRAIN, ~heldout), (SplitName.HELDOUT, heldout))
+    }
+
+
+def sum_totals(several: Iterable[Totals]) -> Totals:
+    several = list(several)
+    return {
+        side: SideTotal(
+            images=sum(totals[side].images for totals in several),
+            stored_bytes=sum(totals[side].stored_bytes for totals in several),
+        )
+        for side in SplitName
+    }
+
+
+def shards_of(totals: Totals, config: ShardConfig) -> Shards:
+    """How many shards each side gets; none without images, and never more than images."""
+    return {side: _shards_of_side(totals[side], config) for side in SplitName}
+
+
+def _shards_of_side(total: SideTotal, config: ShardConfig) -> int:
+    if config.images_per_shard is not None:
+        return math.ceil(total.images / config.images_per_shard)
+    by_bytes = math.ceil(total.stored_bytes / config.bytes_per_shard)
+    return min(max(by_bytes, 1), total.images)
+
+
+def plan_images(images: pa.Table, classes: pa.Table, shards: Shards) -> pa.Table:
+    """The records of images (PLANNED); labels that are no class are left out here.
+
+    Args:
+        images: With the columns `heldout` and `place`.
+        classes: `vocabulary.CLASSES`; a class's row is its id.
+    """
+    rows = images.num_rows
+    labels, number = _numbered(Labels.of(images), classes)
+    present = labels.confidence > 0
+    heldout = numbers(images, "heldout")
+    image_ids = column(images, "image_id")
+    on_side = np.where(heldout, shards[SplitName.HELDOUT], shards[SplitName.TRAIN])
+    shard = hash_texts(image_ids, "shard") % on_side.astype(np.uint64)
+    columns = [
+        image_ids,
+        hex_texts(digest_bytes(images)),
+        unflatten(labels.image[present], pa.array(number[present]), rows),
+        unflatten(labels.image[present], pa.array(labels.confidence[present]), rows),
+        unflatten(labels.image[~present], pa.array(number[~present]), rows),
+        pa.array(numbers(images, "place").astype(np.int64)),
+        shard + heldout * np.uint64(shards[SplitName.TRAIN]),
+        hash_texts(image_ids, "order"),
+    ]
+    return pa.table(columns, schema=PLANNED)
+
+
+def _numbered(labels: Labels, classes: pa.Table) -> tuple[Labels, np.ndarray]:
+    """The labels that are classes, and their class ids, by image and then by id."""
+    keys = numbers(classes, "key")
+    order = np.argsort(keys)
+    known, at = found_in(labels.key, keys[order])
+    labels, number = labels.filter(known), order[at[known]]
+    sequence = np.lexsort((number, labels.image))
+    return labels.filter(sequence), number[sequence]
+
+
+def work_items(planned: pa.Table, shards: Shards) -> Iterator[tuple[str, pa.Table]]:
+    """Pairs (name of a shard, its records in order as PLAN_SCHEMA).
+
+    Args:
+        planned: All records of some shards.
+    """
+    keys = [("shard", "ascending"), ("order", "ascending"), ("image_id", "ascending")]
+    planned = planned.sort_by(keys)
+    shard = numbers(planned, "shard")
+    bounds = np.append(run_starts(shard), len(shard)).tolist()
+    records = planned.select(PLAN_SCHEMA.names)
+    for start, end in pairwise(bounds):
+        yield _name_of(int(shard[start]), shards), records.slice(start, end - start)
+
+
+def _name_of(shard: int, shards: Shards) -> str:
+    training = shards[SplitName.TRAIN]
+    if shard < training:
+        return shard_name(SplitName.TRAIN, shard, training)
+    return shard_name(SplitName.HELDOUT, shard - training, shards[SplitName.HELDOUT])
