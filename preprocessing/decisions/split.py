@@ -192,8 +192,8 @@ def decide_sides(images: pa.Table, cut: int, seen: np.ndarray, config: HeldoutCo
     return images.append_column("heldout", pa.array(np.repeat(heldout, groups.sizes)))
 
 
-def large_groups(images: pa.Table, config: HeldoutConfig) -> LargeGroups:
-    """Of images that are sorted by place, in whole groups."""
+def find_large_groups(images: pa.Table, config: HeldoutConfig) -> LargeGroups:
+    """Of a table of whole groups, sorted by place."""
     sizes = _Groups.of(images).sizes
     large = sizes[sizes > config.largest_group]
     return LargeGroups(len(large), int(large.sum()), int(sizes.max(initial=0)))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from manylabel.preprocessing.config import ShardConfig
+from manylabel.preprocessing.config import HeldoutConfig, ShardConfig
 from manylabel.preprocessing.dataset_plan import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.decisions.columns import (
     column,
@@ -21,6 +21,11 @@ from manylabel.preprocessing.decisions.columns import (
 )
 from manylabel.preprocessing.decisions.hashing import hash_texts
 from manylabel.preprocessing.decisions.image_labels import Labels
+from manylabel.preprocessing.decisions.split import (
+    LargeGroups,
+    find_large_groups,
+    sum_large_groups,
+)
 from manylabel.storage.schema import SplitName
 
 PLANNED = pa.schema([*PLAN_SCHEMA, ("shard", pa.uint64()), ("order", pa.uint64())])
@@ -37,39 +42,52 @@ class SideTotal:
 
     Attributes:
         images: How many.
-        stored_bytes: Estimated size of their records.
+        stored_bytes: Estimated size of their records together.
     """
 
     images: int
     stored_bytes: int
 
 
-Totals = Mapping[SplitName, SideTotal]
+@dataclass(frozen=True)
+class Totals:
+    """What the split came to."""
+
+    sides: Mapping[SplitName, SideTotal]
+    large_groups: LargeGroups
+
+    @property
+    def images(self) -> int:
+        """Of both sides."""
+        return sum(side.images for side in self.sides.values())
 
 
-def count_sides(images: pa.Table) -> Totals:
-    """Of a table with the columns `heldout` and `stored_bytes`."""
+def count_sides(images: pa.Table, config: HeldoutConfig) -> Totals:
+    """Of a table of whole groups, sorted by place, with their sides."""
     heldout, stored_bytes = numbers(images, "heldout"), numbers(images, "stored_bytes")
-    return {
+    sides = {
         side: SideTotal(int(np.count_nonzero(there)), int(stored_bytes[there].sum()))
         for side, there in ((SplitName.TRAIN, ~heldout), (SplitName.HELDOUT, heldout))
     }
+    return Totals(sides, find_large_groups(images, config))
 
 
 def sum_totals(several: Iterable[Totals]) -> Totals:
+    """Of all tables together, also of none."""
     several = list(several)
-    return {
+    sides = {
         side: SideTotal(
-            images=sum(totals[side].images for totals in several),
-            stored_bytes=sum(totals[side].stored_bytes for totals in several),
+            images=sum(totals.sides[side].images for totals in several),
+            stored_bytes=sum(totals.sides[side].stored_bytes for totals in several),
         )
         for side in SplitName
     }
+    return Totals(sides, sum_large_groups(totals.large_groups for totals in several))
 
 
 def shards_of(totals: Totals, config: ShardConfig) -> Shards:
-    """How many shards each side gets; none without images, and never more than images."""
-    return {side: _shards_of_side(totals[side], config) for side in SplitName}
+    """How many shards each side gets: none without images, and never more than images."""
+    return {side: _shards_of_side(total, config) for side, total in totals.sides.items()}
 
 
 def _shards_of_side(total: SideTotal, config: ShardConfig) -> int:
