@@ -1,0 +1,52 @@
+"""What an executor is."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+ATTEMPTS = 3
+"""How often an item may end its process before it is given up. A process also ends for want of
+memory or by an operator's hand, so once proves nothing."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In place of a result: the item was given up, because its process ended each time.
+
+    Attributes:
+        reason: for the user, as in "its process ended three times, the last time by signal 9
+            (SIGKILL)".
+    """
+
+    reason: str
+
+
+class Executor(Protocol):
+    def map(
+        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+    ) -> Iterator[Any | Lost]:
+        """Applies a function to each item, in this process or in others.
+
+        One map at a time, from whichever thread. Ending it early ends what is under way at once.
+
+        Args:
+            function: can be pickled by name, as a function of a module or a functools.partial of
+                one can; so can items and results.
+            items: read as they are needed, a few batches ahead of the results.
+            batch: items that travel to a process together, at least 1; more when they are quick.
+
+        Yields:
+            Results in the order of the items.
+
+        Raises:
+            Exception: what `function` raised, at its item's turn.
+            PreprocessingError: where the work is done is no longer there.
+        """
+
+
+def batches(items: Iterable[Any], batch: int) -> Iterator[list[Any]]:
+    """Lists of `batch` items, the last one shorter, read as they are asked for."""
+    iterator = iter(items)
+    while taken := list(islice(iterator, batch)):
+        yield taken

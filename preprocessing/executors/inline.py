@@ -1,0 +1,13 @@
+"""Work in this process, one item after the other."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+
+class Inline:
+    """An executor for a single process, and for tests."""
+
+    def map(
+        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+    ) -> Iterator[Any]:
+        return map(function, items)

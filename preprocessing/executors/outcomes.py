@@ -1,0 +1,46 @@
+"""What became of an item in another process, and how it travels back."""
+
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from manylabel.preprocessing.errors import PreprocessingError
+
+
+@dataclass(frozen=True)
+class Done:
+    """The function's result."""
+
+    result: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What the function raised, or an account of it."""
+
+    error: Exception
+
+
+def attempt(function: Callable[[Any], Any], item: Any) -> bytes:
+    """Calls the function; a pickled Done or Raised, the latter also for a result that cannot be
+    pickled.
+
+    Whatever is no Exception, a SystemExit for example, ends the process.
+    """
+    try:
+        return pickle.dumps(Done(function(item)), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        return pickle.dumps(Raised(portable(error)))
+
+
+def portable(error: Exception) -> Exception:
+    """The exception if it survives the journey, with its traceback as a note; else its text."""
+    error.add_note("".join(traceback.format_exception(error)).rstrip())
+    try:
+        # Many can be pickled and then not be made again, because they want other arguments.
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return PreprocessingError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,0 +1,176 @@
+"""Work in several processes on this machine, which are replaced when they end."""
+
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors.batch import Batch
+from manylabel.preprocessing.executors.executor import ATTEMPTS, Lost, batches
+from manylabel.preprocessing.executors.outcomes import Raised
+from manylabel.preprocessing.executors.worker import Load, Loaded, Started, Work
+from manylabel.preprocessing.executors.worker_process import WorkerProcess, describe_end
+from manylabel.preprocessing.executors.workers import Workers
+
+_AHEAD = 4
+"""Batches per worker that are under way: one at work, one at hand, and the results of two that are
+done while an earlier one takes long."""
+_AT_HAND = 2
+_HOPELESS = 10 * ATTEMPTS
+"""Ends of processes, and no item done between them: it is not ten items in a row that are bad."""
+
+
+class Processes:
+    """An executor whose workers come when there is work, and stay for the next map."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._workers = Workers()
+        self._maps = 0
+        self._at_work = threading.Lock()
+
+    def map(
+        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+    ) -> Iterator[Any]:
+        if not self._at_work.acquire(blocking=False):
+            raise RuntimeError("expected the end of one map before the next")
+        try:
+            self._maps += 1
+            load = Load(self._maps, pickle.dumps(function))
+            work = _Map(self._workers, self._processes, load, batches(items, batch))
+            yield from work.results()
+        finally:
+            for worker in [worker for worker in self._workers if worker.batches]:
+                self._workers.end(worker)
+            self._at_work.release()
+
+    def close(self) -> None:
+        """Ends the workers, from whichever thread; a map that is under way fails."""
+        self._workers.kill()
+        if self._at_work.acquire(blocking=False):
+            self._workers.release()
+
+
+class _Map:
+    """One map: a window of batches in the order of the items, of which workers have some."""
+
+    def __init__(
+        self, workers: Workers, processes: int, load: Load, unread: Iterator[list[Any]]
+    ) -> None:
+        self._workers = workers
+        self._processes = processes
+        self._load = load
+        self._unread = unread
+        self._window: deque[Batch] = deque()
+        self._waiting: deque[Batch] = deque()  # those that no worker has
+        self._failed_starts = 0
+        self._deaths = 0  # since an item was done
+
+    def results(self) -> Iterator[Any]:
+        for worker in [worker for worker in self._workers if worker.has_ended()]:
+            self._workers.end(worker)
+        for worker in self._workers:
+            worker.loaded = False
+            if worker.started:
+                worker.send(self._load)
+        while True:
+            self._read_ahead()
+            if not self._window:
+                return
+            head = self._window[0]
+            self._serve(block=not head.outcomes)
+            if head.outcomes:
+                outcome = head.outcomes.popleft()
+                if head.is_fetched():
+                    self._window.popleft()
+                if isinstance(outcome, Raised):
+                    raise outcome.error
+                yield outcome if isinstance(outcome, Lost) else outcome.result
+
+    def _read_ahead(self) -> None:
+        while len(self._window) < _AHEAD * self._processes:
+            items = next(self._unread, None)
+            if items is None:
+                return
+            self._window.append(Batch(items))
+            self._waiting.append(self._window[-1])
+
+    def _serve(self, block: bool) -> None:
+        """Gives out what waits, and takes in answers."""
+        under_way = sum(not batch.is_done() for batch in self._window)
+        while len(self._workers) < min(self._processes, under_way):
+            self._workers.start()
+        self._deal()
+        for worker in self._workers.with_answers(block):
+            try:
+                answer = worker.connection.recv()
+            except (EOFError, OSError):
+                self._bury(worker)
+            else:
+                self._take(worker, answer)
+
+    def _deal(self) -> None:
+        busy = [worker for worker in self._workers if worker.batches]
+        if any(worker.batches[0].is_suspect() for worker in busy):
+            return
+        suspect = next((batch for batch in self._waiting if batch.is_suspect()), None)
+        if suspect is not None:
+            # It is tried once more beside no other, whose memory it might have been.
+            worker = next((worker for worker in self._workers if worker.loaded), None)
+            if not busy and worker is not None:
+                self._waiting.remove(suspect)
+                self._give(worker, suspect)
+            return
+        for at_hand in range(_AT_HAND):
+            for worker in self._workers:
+                if self._waiting and worker.loaded and len(worker.batches) == at_hand:
+                    self._give(worker, self._waiting.popleft())
+
+    def _give(self, worker: WorkerProcess, batch: Batch) -> None:
+        worker.batches.append(batch)
+        worker.send(Work(batch.open_items()))
+
+    def _take(self, worker: WorkerProcess, answer: Any) -> None:
+        if isinstance(answer, Started):
+            worker.started = True
+            worker.send(self._load)
+        elif isinstance(answer, Loaded):
+            if answer.number != self._load.number:
+                return  # of an earlier map, in which it had nothing to do
+            if answer.error is not None:
+                raise answer.error
+            worker.loaded = True
+            self._failed_starts = 0
+        else:
+            worker.batches[0].settle(answer)
+            if worker.batches[0].is_done():
+                worker.batches.popleft()
+            self._deaths = 0
+
+    def _bury(self, worker: WorkerProcess) -> None:
+        """Puts what a worker had back in front, and holds its end against the item it was at."""
+        code = self._workers.end(worker)
+        how = describe_end(code)
+        if not worker.loaded:
+            self._failed_starts += 1
+            if code >= 0 or self._failed_starts == ATTEMPTS:
+                raise PreprocessingError(
+                    f"worker processes end {how} before they can work, perhaps for want of memory"
+                )
+            return
+        self._deaths += 1
+        if self._deaths == _HOPELESS:
+            raise PreprocessingError(
+                f"worker processes ended {_HOPELESS} times and no image was done meanwhile, the "
+                f"last time {how}; if it is for want of memory, lower "
+                "preprocessing.runner.processes"
+            )
+        if worker.batches:
+            first = worker.batches[0]
+            first.deaths += 1
+            if first.deaths == ATTEMPTS:
+                first.settle(Lost(f"its process ended three times, the last time {how}"))
+        self._waiting.extendleft(batch for batch in reversed(worker.batches) if not batch.is_done())
+        worker.batches.clear()

@@ -1,0 +1,99 @@
+"""The parent's side of a worker process."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Pipe
+from typing import Any
+
+from manylabel.preprocessing.executors.batch import Batch
+
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",  # pyarrow's too
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+
+
+class WorkerProcess:
+    """A process that is started at once, and what it has been given to do.
+
+    Attributes:
+        batches: given to it and not done; it works on the first.
+        started: it listens. loaded: it has the function of this map.
+    """
+
+    def __init__(self) -> None:
+        self.batches: deque[Batch] = deque()
+        self.started = False
+        self.loaded = False
+        self.connection, theirs = Pipe()
+        their_lifeline, self._lifeline = Pipe(duplex=False)
+        with theirs, their_lifeline:
+            self._process = _start(theirs.fileno(), their_lifeline.fileno())
+
+    def send(self, message: Any) -> None:
+        """Never raises because the process has ended: the end of its answers says so."""
+        payload = pickle.dumps(message)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send_bytes(payload)
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """Ends it at once, and waits until it is gone; what it answered can still be read."""
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> int:
+        """Ends it at once, if it has not ended by itself.
+
+        Returns:
+            Its exit code, or minus the signal that ended it.
+        """
+        self.kill()
+        self.connection.close()
+        self._lifeline.close()
+        return self._process.returncode
+
+
+def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
+    """Starts the interpreter anew; neither the user's script nor the current folder is run.
+
+    multiprocessing's spawn would import the script again, and whatever bears the name of one of
+    Python's modules in the current folder.
+    """
+    environment: Mapping[str, str] = {**_ONE_THREAD, **os.environ}
+    main = "from manylabel.preprocessing.executors.worker import main"
+    command = [sys.executable, "-P", "-c", f"{main}; main({connection}, {lifeline})"]
+    # Inherited, so that no Ctrl-C meets the worker before it ignores them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(connection, lifeline),
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def describe_end(code: int) -> str:
+    """As in "by signal 9 (SIGKILL)" or "with exit code 1"."""
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time one
+        return f"by signal {-code}"

@@ -1,0 +1,80 @@
+"""The worker processes of an executor, as many as there are just now."""
+
+import selectors
+import threading
+from collections.abc import Iterator
+
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors.worker_process import WorkerProcess
+
+
+class Workers:
+    """Started one by one, and ended from whichever thread."""
+
+    def __init__(self) -> None:
+        self._workers: list[WorkerProcess] = []
+        self._selector = selectors.DefaultSelector()
+        # Also of a signal's handler, which may come while its own thread is in here.
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[WorkerProcess]:
+        return iter(self._workers)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def start(self) -> WorkerProcess:
+        """Raises PreprocessingError if it cannot be started, or all have been told to end."""
+        with self._lock:
+            self.check_open()
+            try:
+                worker = WorkerProcess()
+            except OSError as error:
+                raise PreprocessingError(
+                    f"no worker process can be started: {error.strerror or error}; lower "
+                    "preprocessing.runner.processes"
+                ) from error
+            self._workers.append(worker)
+            self._selector.register(worker.connection, selectors.EVENT_READ, worker)
+            if self._closed:  # by a signal's handler, meanwhile
+                worker.kill()
+            return worker
+
+    def end(self, worker: WorkerProcess) -> int:
+        """Ends one at once, if it has not ended by itself; its exit code, or minus its signal."""
+        with self._lock:
+            self._workers.remove(worker)
+            self._selector.unregister(worker.connection)
+            return worker.end()
+
+    def with_answers(self, block: bool) -> list[WorkerProcess]:
+        """Those that have said something, or have ended.
+
+        Args:
+            block: wait until there is one.
+
+        Raises:
+            PreprocessingError: all have been told to end.
+        """
+        self.check_open()
+        ready = [key.data for key, _ in self._selector.select(None if block else 0)]
+        self.check_open()
+        return ready
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise PreprocessingError("the worker processes were told to end")
+
+    def kill(self) -> None:
+        """Ends all at once and for good; one who waits for an answer of theirs hears of it."""
+        with self._lock:
+            self._closed = True
+            for worker in self._workers:
+                worker.kill()
+
+    def release(self) -> None:
+        """Lets go of their files, once nobody waits for answers any more."""
+        for worker in list(self._workers):
+            self.end(worker)
+        self._selector.close()
