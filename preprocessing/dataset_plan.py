@@ -3,20 +3,21 @@
 It lies beside the shards, so that a shard can be written again without looking at every image.
 
     plan/lock, plan/owner.json               see output.py
+    plan/checked/                            what was found in the pictures, see checking.py
     plan/train-00000-of-00008.parquet        PLAN_SCHEMA, in the order of the records
     plan/classes.parquet, plan/totals.json   counts of phase one
     plan/plan.json                           last: the plan is complete
+    plan/files.parquet                       beside the manifest, see finished.py
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.labels import LabelCount
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, Shards, Totals
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError, TableError
 from manylabel.storage.manifest import (
@@ -25,8 +26,8 @@ from manylabel.storage.manifest import (
     REJECTED_NAME,
     table_digest,
 )
-from manylabel.storage.schema import SplitName
-from manylabel.storage.tables import count_rows, read_table, write_rows
+from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA, SplitName
+from manylabel.storage.tables import count_rows, part_path, read_table, table_parts, write_table
 
 PLAN_DIRECTORY = "plan"
 PLAN_NAME = f"{PLAN_DIRECTORY}/plan.json"
@@ -38,16 +39,6 @@ DUPLICATES_NAME = "duplicates.parquet"
 TABLES = (LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME)
 """What phase one writes beside the plan."""
 
-PLAN_SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("digest", pa.string(), nullable=False),
-        pa.field("label_ids", pa.list_(pa.int64()), nullable=False),
-        pa.field("confidences", pa.list_(pa.float64()), nullable=False),
-        pa.field("negative_ids", pa.list_(pa.int64()), nullable=False),
-        pa.field("near_duplicate_group", pa.int64(), nullable=False),
-    ]
-)
 _CLASSES_SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -55,6 +46,10 @@ _CLASSES_SCHEMA = pa.schema(
         pa.field("heldout_count", pa.int64(), nullable=False),
     ]
 )
+
+
+FEW_ROWS = 1_000_000
+"""Rejections or duplicates in one file; more are a folder of parts (`tables.table_parts`)."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +69,26 @@ class PlannedImage:
     near_duplicate_group: int
 
 
-class Totals(Document):
-    """Counts that phase one takes on its way: spellings listed, images on each side."""
+class PlanTotals(Document):
+    """Counts that phase one takes on its way.
+
+    Attributes:
+        listed: Spellings of images in the catalog.
+        images: On each side.
+        shards: On each side.
+        large_groups, large_group_images, largest_group: As `split.LargeGroups`.
+    """
 
     NOUN: ClassVar[str] = "the counts of a dataset's plan"
     REMEDY: ClassVar[str] = "run preprocessing again"
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     listed: int
     images: dict[SplitName, int]
+    shards: dict[SplitName, int]
+    large_groups: int
+    large_group_images: int
+    largest_group: int
 
 
 class DatasetPlan(Document):
@@ -105,51 +111,76 @@ class DatasetPlan(Document):
     listed: int
     shards: dict[SplitName, list[str]]
 
+    @property
+    def names(self) -> list[str]:
+        """Of all shards, training first."""
+        return [name for split in SplitName for name in self.shards[split]]
+
+    @classmethod
+    def read_at(cls, root: UPath) -> Self | None:
+        """The plan below `root` as it says itself, or None when it is unfinished or damaged.
+
+        Raises:
+            OSError: the storage failed, which says nothing about the plan.
+        """
+        try:
+            return cls.read(root / PLAN_NAME)
+        except (DocumentError, FileNotFoundError):
+            return None
+
     @classmethod
     def find(cls, root: UPath) -> Self | None:
-        """The plan below `root`, or None when it is unfinished or a part is gone or damaged."""
+        """The plan below `root`, or None when it is unfinished or a part is gone or damaged.
+
+        Raises:
+            OSError: the storage failed, which says nothing about the plan.
+        """
+        plan = cls.read_at(root)
+        if plan is None:
+            return None
         try:
-            plan = cls.read(root / PLAN_NAME)
-            parts = [plan_path(root, name) for names in plan.shards.values() for name in names]
-            for part in parts:
-                read_table(part, PLAN_SCHEMA)
-            labels, heldout_images, *_ = (read_table(root / name) for name in TABLES)
-        except (DocumentError, TableError, OSError):
+            for name in plan.names:
+                read_table(plan_path(root, name), PLAN_SCHEMA)
+            labels, heldout_images = (
+                read_table(root / name) for name in (LABELS_NAME, HELDOUT_IMAGES_NAME)
+            )
+            for name in (REJECTED_NAME, DUPLICATES_NAME):
+                for part in table_parts(root / name):
+                    count_rows(part)
+        except TableError:
             return None  # It is made again, which costs time but no images.
         found = table_digest(labels), table_digest(heldout_images)
         return plan if found == (plan.labels_digest, plan.heldout_images_digest) else None
 
 
 def remove_plan(root: UPath) -> None:
-    """Deletes a plan, finished or not, so that no work item of it is taken for one of the next."""
+    """Deletes a plan, finished or not, so that no work item of it is taken for one of the next.
+
+    What was found in the pictures stays.
+    """
     (root / PLAN_NAME).unlink(missing_ok=True)
     for split in SplitName:
         for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
             path.unlink()
-
-
-def shard_count(images: int, images_per_shard: int) -> int:
-    return math.ceil(images / images_per_shard)
-
-
-def shard_name(split: SplitName, number: int, shards: int) -> str:
-    return f"{split}-{number:05d}-of-{shards:05d}"
+    for name in (REJECTED_NAME, DUPLICATES_NAME):
+        for part in table_parts(root / name):
+            part.unlink(missing_ok=True)
 
 
 def plan_path(root: UPath, shard: str) -> UPath:
     return root / PLAN_DIRECTORY / f"{shard}.parquet"
 
 
-def write_planned(root: UPath, shard: str, images: Iterable[PlannedImage]) -> None:
-    """The work item of one shard, in the order given."""
-    write_rows(plan_path(root, shard), images, PLAN_SCHEMA)
+def write_planned(root: UPath, shard: str, images: pa.Table) -> None:
+    """The work item of one shard (PLAN_SCHEMA), in the order given."""
+    write_table(plan_path(root, shard), images)
 
 
 def write_missing_work_items(root: UPath, shards: Iterable[str]) -> None:
     """Empty ones for the shards that the hash gave no image to."""
     for shard in shards:
         if not plan_path(root, shard).is_file():
-            write_planned(root, shard, [])
+            write_planned(root, shard, PLAN_SCHEMA.empty_table())
 
 
 def read_planned(root: UPath, shard: str) -> list[PlannedImage]:
@@ -161,18 +192,45 @@ def planned_images(root: UPath, shards: Iterable[str]) -> int:
     return sum(count_rows(plan_path(root, shard)) for shard in shards)
 
 
-def write_planned_classes(classes: Iterable[LabelCount], root: UPath) -> None:
-    write_rows(root / CLASSES_NAME, classes, _CLASSES_SCHEMA)
+def write_planned_classes(classes: pa.Table, root: UPath) -> None:
+    """In the order of their ids, from `vocabulary.CLASSES`."""
+    columns = [classes.column(name) for name in ("name", "train", "heldout")]
+    write_table(root / CLASSES_NAME, pa.table(columns, schema=_CLASSES_SCHEMA))
 
 
-def read_planned_classes(root: UPath) -> list[LabelCount]:
-    path = root / CLASSES_NAME
-    return [LabelCount(**row) for row in read_table(path).to_pylist()]
+def read_planned_classes(root: UPath) -> pa.Table:
+    return read_table(root / CLASSES_NAME, _CLASSES_SCHEMA)
 
 
-def write_totals(images: dict[SplitName, int], listed: int, root: UPath) -> None:
-    Totals(listed=listed, images=images).write(root / TOTALS_NAME)
+def write_totals(totals: Totals, shards: Shards, listed: int, root: UPath) -> None:
+    PlanTotals(
+        listed=listed,
+        images={split: totals.sides[split].images for split in SplitName},
+        shards=dict(shards),
+        large_groups=totals.large_groups.groups,
+        large_group_images=totals.large_groups.images,
+        largest_group=totals.large_groups.largest,
+    ).write(root / TOTALS_NAME)
 
 
-def read_totals(root: UPath) -> Totals:
-    return Totals.read(root / TOTALS_NAME)
+def read_totals(root: UPath) -> PlanTotals:
+    return PlanTotals.read(root / TOTALS_NAME)
+
+
+def write_whole(tables: Sequence[pa.Table], rows: int, root: UPath, name: str) -> None:
+    """A table of at most FEW_ROWS, sorted; of more nothing is written here."""
+    if rows <= FEW_ROWS:
+        schema = _SORTED[name]
+        write_table(root / name, _sorted(pa.concat_tables([schema.empty_table(), *tables])))
+
+
+def write_part(bucket: int, table: pa.Table, root: UPath, name: str) -> None:
+    """A part of a larger table, sorted."""
+    write_table(part_path(root / name, bucket), _sorted(table))
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.combine_chunks().sort_by([(name, "ascending") for name in table.column_names])
+
+
+_SORTED = {REJECTED_NAME: REJECTED_SCHEMA, DUPLICATES_NAME: DUPLICATES_SCHEMA}

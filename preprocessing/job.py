@@ -1,50 +1,42 @@
 """The preprocessing job: catalog in, dataset out.
 
-Phase one (keys.py) decides everything and writes the plan; phase two (shards.py) writes one shard
-per work item; the manifest comes last. Each step is skipped when its result is there already.
+Phase one (phase_one.py) decides everything and writes the plan; phase two (phase_two.py) writes one
+shard per work item; the manifest comes last. Each step is skipped when its result is there already.
 """
 
 import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
-import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.beam_runner import beam, run_pipeline
-from manylabel.preprocessing.catalogs import detect_format, image_root
+from manylabel.preprocessing.catalogs import (
+    catalog_digest,
+    count_rows,
+    detect_format,
+    image_root,
+)
+from manylabel.preprocessing.checking import CheckJob
 from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.dataset_plan import (
     DUPLICATES_NAME,
-    OUTCOMES_NAME,
-    PLAN_NAME,
     DatasetPlan,
-    planned_images,
-    read_planned,
-    read_planned_classes,
     read_totals,
-    remove_plan,
-    shard_count,
-    shard_name,
-    write_missing_work_items,
 )
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.fetch import fetch, file_digest
+from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
-from manylabel.preprocessing.keys import plan_dataset
-from manylabel.preprocessing.labels import LabelCount
-from manylabel.preprocessing.output import Owner, claim
-from manylabel.preprocessing.progress import Progress, ProgressListener, Stage, watching_files
-from manylabel.preprocessing.rejections import LABEL_REASONS, ImageRejectedError, RejectReason
-from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
-from manylabel.storage.documents import Document
+from manylabel.preprocessing.finished import find_finished, note_files
+from manylabel.preprocessing.make_plan import make_plan, moved_plan
+from manylabel.preprocessing.output import Owner, claim, remove_leftovers
+from manylabel.preprocessing.phase_two import find_shards, write_shards
+from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
+from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
+from manylabel.preprocessing.running import running
 from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import (
-    HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
     REJECTED_NAME,
@@ -56,19 +48,9 @@ from manylabel.storage.manifest import (
     table_digest,
 )
 from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
-from manylabel.storage.tables import read_table, write_table
-
-
-class _Outcomes(Document):
-    """What `write_shard` returned for the shards: what it wrote, and why it could not."""
-
-    NOUN: ClassVar[str] = "an account of written shards"
-    REMEDY: ClassVar[str] = "run preprocessing again"
-
-    format_version: Literal[1] = 1
-    written: tuple[RecordShard, ...]
-    problems: tuple[str, ...]
+from manylabel.storage.schema import LABELS_SCHEMA, SplitName
+from manylabel.storage.tables import count_rows as table_rows
+from manylabel.storage.tables import count_values, read_table, table_parts
 
 
 @dataclass(frozen=True)
@@ -81,10 +63,14 @@ class PreprocessingReport:
         counts: Images, as in the manifest.
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
+        retryable: Rejected images that may do when they are looked at again.
+        left_out: Files and folders that a folder catalog does not list, by name.
+        large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
         num_classes: Rows of `labels.parquet`.
         shards_written: By this run.
-        shards_kept: Found complete and intact.
+        shards_kept: Found complete.
+        verified: Every byte of the shards that were kept was read.
         seconds: Wall time.
     """
 
@@ -92,16 +78,28 @@ class PreprocessingReport:
     content_digest: str
     counts: ImageCounts
     rejected: dict[RejectReason, int]
+    retryable: int
+    left_out: Mapping[str, int]
+    large_groups: int
+    large_group_images: int
     images: dict[SplitName, int]
     num_classes: int
     shards_written: int
     shards_kept: int
+    verified: bool
     seconds: float
 
     @property
     def nothing_to_do(self) -> bool:
-        """Whether the dataset was there already, complete and intact."""
+        """Whether the dataset was there already, complete."""
         return self.shards_written == 0
+
+
+@dataclass(frozen=True)
+class _Result:
+    manifest: Manifest
+    written: int
+    kept: int
 
 
 def preprocess(
@@ -109,6 +107,8 @@ def preprocess(
     output: str,
     *,
     overwrite: bool = False,
+    verify: bool = False,
+    retry_rejected: bool = False,
     progress: ProgressListener | None = None,
 ) -> PreprocessingReport:
     """Makes the dataset of `config` at `output`, or as much of it as is missing there.
@@ -117,190 +117,86 @@ def preprocess(
         config: All settings.
         output: Directory of the dataset; new, empty, or of an earlier run.
         overwrite: Delete a dataset of other settings or another catalog that is there.
-        progress: Called when a stage begins and while it runs, also from another thread.
+        verify: Read every byte of the shards that are there, and write damaged ones again; else
+            sizes are compared.
+        retry_rejected: Look again at images whose files could not be used.
+        progress: Called while the job runs, from another thread.
 
     Raises:
         PreprocessingError: wrong input, named in one line. Single images that cannot be used are
             no errors: they are in `rejected.parquet`.
     """
     started = time.monotonic()
-    listener = progress or _ignore
-    root = UPath(output)
-    images = image_root(config.catalog)
-    _check_output_outside(config, root)
-    listener(Progress(Stage.READ_CATALOG))
-    settings = config.model_dump(mode="json", exclude={"runner"})
-    fingerprint = compute_fingerprint(config)
-    _check_pictures_there(images)
-    with claim(root, Owner(fingerprint=fingerprint, settings=settings), overwrite=overwrite):
-        plan = DatasetPlan.find(root)
-        if plan is None or plan.fingerprint != fingerprint:
-            listener(Progress(Stage.CHECK_IMAGES))
-            plan = _make_plan(config, fingerprint, images, root)
-        elif plan.image_root != str(images):
-            listener(Progress(Stage.CHECK_IMAGES))
-            plan = _moved(plan, config, images, root)
-        kept, written = _write_missing_shards(plan, config, images, root, listener)
-        manifest = _finish(plan, kept | written, settings, root)
-        rejected = _rejections(root)
+    meter = Meter()
+    with reporting(meter, progress or _ignore), _storage_named(output):
+        root = UPath(output)
+        images = image_root(config.catalog)
+        _check_output_outside(config, root)
+        meter.begin(Stage.READ_CATALOG)
+        digest = catalog_digest(config.catalog)
+        _check_pictures_there(images)
+        rows = None
+        if overwrite or DatasetPlan.read_at(root) is None:
+            # To its end, before a dataset is touched or a directory made.
+            rows = count_rows(config.catalog, _advance(meter))
+        owner = Owner(
+            fingerprint=compute_fingerprint(config, digest),
+            settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
+        )
+        job = CheckJob(images, config.images, root, retry=retry_rejected)
+        with claim(root, owner, overwrite=overwrite):
+            retryable = _retryable(root) if retry_rejected else 0
+            finished = find_finished(root, owner.fingerprint, images)
+            if finished is not None and not verify and not retryable:
+                kept = sum(len(split.shards) for split in finished.splits.values())
+                result = _Result(finished, written=0, kept=kept)
+            else:
+                with open_executor(config) as executor, running(executor, meter):
+                    result = _work(config, owner, job, rows, verify=verify, retry=retryable > 0)
+            rejected = _rejections(root)
+            totals = read_totals(root)
+    manifest = result.manifest
     return PreprocessingReport(
         dataset=str(root),
         content_digest=manifest.content_digest,
         counts=manifest.counts,
         rejected=rejected,
+        retryable=sum(rejected.get(reason, 0) for reason in RETRYABLE),
+        left_out=digest.left_out,
+        large_groups=totals.large_groups,
+        large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},
         num_classes=manifest.num_classes,
-        shards_written=len(written),
-        shards_kept=len(kept),
+        shards_written=result.written,
+        shards_kept=result.kept,
+        verified=verify,
         seconds=time.monotonic() - started,
     )
 
 
-def _make_plan(
-    config: PreprocessingConfig, fingerprint: str, images: UPath, root: UPath
-) -> DatasetPlan:
-    """Phase one."""
-    (root / MANIFEST_NAME).unlink(missing_ok=True)  # Tables that it vouches for are replaced.
-    remove_plan(root)
-    run_pipeline(
-        lambda pipeline: plan_dataset(pipeline, config, images, root), config.runner.processes
-    )
-    classes = read_planned_classes(root)
-    if not classes:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in _rejections(root).items())
-        raise PreprocessingError(
-            f"{config.catalog.path}: no image is left to train on ({reasons}); "
-            f"see {root / REJECTED_NAME}"
-        )
-    _write_labels(classes, root)
-    totals = read_totals(root)
-    shards = {}
-    for split in SplitName:
-        number = shard_count(totals.images.get(split, 0), config.shards.images_per_shard)
-        shards[split] = [shard_name(split, index, number) for index in range(number)]
-        write_missing_work_items(root, shards[split])
-        _check_planned(totals.images.get(split, 0), planned_images(root, shards[split]), root)
-    _write_heldout_images(shards[SplitName.HELDOUT], root)
-    plan = DatasetPlan(
-        fingerprint=fingerprint,
-        image_root=str(images),
-        labels_digest=table_digest(read_table(root / LABELS_NAME)),
-        heldout_images_digest=table_digest(read_table(root / HELDOUT_IMAGES_NAME)),
-        listed=totals.listed,
-        shards=shards,
-    )
-    plan.write(root / PLAN_NAME)
-    return plan
-
-
-def _moved(
-    plan: DatasetPlan, config: PreprocessingConfig, images: UPath, root: UPath
-) -> DatasetPlan:
-    """The plan for pictures that lie elsewhere now.
-
-    Raises:
-        PreprocessingError: they are not those that the dataset was made from; nothing is changed.
-    """
-    for shard in (name for split in SplitName for name in plan.shards[split]):
-        for image in read_planned(root, shard):
-            try:
-                data = fetch(images, image.image_id, config.images.max_bytes)
-                received = "" if file_digest(data) == image.digest else "another one"
-            except ImageRejectedError as rejected:
-                received = str(rejected.reason)
-            if received:
-                raise PreprocessingError(
-                    f"{images / image.image_id}: expected the picture that the dataset {root} was "
-                    f"made from, received {received}; pictures were in {plan.image_root}: name "
-                    "that folder, choose another output directory, or --overwrite that dataset"
-                )
-    moved = plan.model_copy(update={"image_root": str(images)})
-    moved.write(root / PLAN_NAME)
-    return moved
-
-
-def _write_labels(classes: Sequence[LabelCount], root: UPath) -> None:
-    training_labels = sum(label.train_count for label in classes)
-    columns = {
-        "class_id": range(len(classes)),
-        "name": [label.name for label in classes],
-        "train_count": [label.train_count for label in classes],
-        "heldout_count": [label.heldout_count for label in classes],
-        "train_share": [label.train_count / training_labels for label in classes],
-    }
-    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
-
-
-def _write_heldout_images(shards: Sequence[str], root: UPath) -> None:
-    places = [
-        (image.image_id, image.near_duplicate_group, shard, place)
-        for shard in shards
-        for place, image in enumerate(read_planned(root, shard))
-    ]
-    groups: dict[int, int] = {}
-    rows = [
-        {
-            "image_row": image_row,
-            "image_id": image_id,
-            "near_duplicate_group": groups.setdefault(group, len(groups)),
-            "shard": shard,
-            "place": place,
-        }
-        for image_row, (image_id, group, shard, place) in enumerate(sorted(places))
-    ]
-    table = pa.Table.from_pylist(rows, schema=HELDOUT_IMAGES_SCHEMA)
-    write_table(root / HELDOUT_IMAGES_NAME, table)
-
-
-def _check_planned(decided: int, planned: int, root: UPath) -> None:
-    if planned != decided:
-        raise PreprocessingError(
-            f"{root}: {decided} images are to be written, but the plan lists {planned}; did "
-            "something else write there? Run again, with nothing else at work in that directory"
-        )
-
-
-def _write_missing_shards(
-    plan: DatasetPlan,
+def _work(
     config: PreprocessingConfig,
-    images: UPath,
-    root: UPath,
-    listener: ProgressListener,
-) -> tuple[dict[str, RecordShard], dict[str, RecordShard]]:
-    """Phase two. Returns the shards that were there and those that it wrote, by name."""
-    listener(Progress(Stage.VERIFY_SHARDS))
-    names = [name for split in SplitName for name in plan.shards[split]]
-    found = {name: intact_shard(name, root) for name in names}
-    kept = {name: shard for name, shard in found.items() if shard is not None}
-    missing = [name for name in names if name not in kept]
-    if not missing:
-        return kept, {}
-    (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
-    for name in missing:
-        (root / index_path(name)).unlink(missing_ok=True)
-
-    def write_shards(pipeline: beam.Pipeline) -> None:
-        _ = (
-            pipeline
-            | beam.Create(missing)
-            | beam.Reshuffle()
-            | beam.Map(write_shard, root, images, config.images)
-            | beam.combiners.ToList()
-            | beam.Map(_write_outcomes, root)
-        )
-
-    indexes = [root / index_path(name) for name in missing]
-    with watching_files(indexes, Stage.WRITE_SHARDS, listener):
-        run_pipeline(write_shards, config.runner.processes)
-    outcomes = _Outcomes.read(root / OUTCOMES_NAME)
-    (root / OUTCOMES_NAME).unlink()
-    if outcomes.problems:
-        raise PreprocessingError(
-            f"{outcomes.problems[0]} ({len(outcomes.problems)} of {len(missing)} shards were "
-            "not written); leave the images alone and run again with --overwrite"
-        )
-    by_path = {shard.path: shard for shard in outcomes.written}
-    return kept, {name: by_path[tfrecord_path(name)] for name in missing}
+    owner: Owner,
+    job: CheckJob,
+    rows: int | None,
+    *,
+    verify: bool,
+    retry: bool,
+) -> _Result:
+    """Everything that may take long."""
+    root = job.root
+    plan = None if retry else DatasetPlan.find(root)
+    if plan is None or plan.fingerprint != owner.fingerprint:
+        rows = rows if rows is not None else count_rows(config.catalog)
+        plan = make_plan(config, owner.fingerprint, job, rows)
+    elif plan.image_root != str(job.image_root):
+        plan = moved_plan(plan, job)
+    kept = find_shards(plan, root, verify=verify)
+    missing = [name for name in plan.names if name not in kept]
+    written = write_shards(missing, config, job.image_root, root) if missing else {}
+    remove_leftovers(root)
+    manifest = _finish(plan, kept | written, owner.settings, root)
+    return _Result(manifest, written=len(written), kept=len(kept))
 
 
 def _finish(
@@ -315,7 +211,7 @@ def _finish(
         listed=plan.listed,
         written=sum(split.records for split in splits.values()),
         rejected=sum(n for reason, n in _rejections(root).items() if reason not in LABEL_REASONS),
-        duplicates=read_table(root / DUPLICATES_NAME).num_rows,
+        duplicates=sum(table_rows(part) for part in table_parts(root / DUPLICATES_NAME)),
     )
     if counts.listed != counts.written + counts.rejected + counts.duplicates:
         raise PreprocessingError(
@@ -334,7 +230,8 @@ def _finish(
         splits=splits,
         num_classes=labels.num_rows,
     )
-    with suppress(OSError, DocumentError):
+    note_files(root, plan)
+    with suppress(FileNotFoundError, DocumentError):
         present = Manifest.read(root / MANIFEST_NAME)
         if present.model_copy(update={"code_version": manifest.code_version}) == manifest:
             return present  # What it says of who finished the dataset stays true.
@@ -362,19 +259,33 @@ def _check_pictures_there(images: UPath) -> None:
 
 def _rejections(root: UPath) -> dict[RejectReason, int]:
     """Rows of `rejected.parquet` by reason, the most frequent first."""
-    reasons = read_table(root / REJECTED_NAME).column("reason").to_pylist()
-    return {RejectReason(reason): count for reason, count in Counter(reasons).most_common()}
+    counts = count_values(root / REJECTED_NAME, "reason")
+    return {RejectReason(reason): count for reason, count in counts.most_common()}
 
 
-def _write_outcomes(outcomes: Sequence[RecordShard | str], root: UPath) -> None:
-    """In an order that does not depend on which process was first."""
-    written = [outcome for outcome in outcomes if isinstance(outcome, RecordShard)]
-    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    _Outcomes(
-        written=tuple(sorted(written, key=lambda shard: shard.path)),
-        problems=tuple(sorted(problems)),
-    ).write(root / OUTCOMES_NAME)
+def _retryable(root: UPath) -> int:
+    """Rejected images of an earlier run that may do when they are looked at again."""
+    if not table_parts(root / REJECTED_NAME)[0].is_file():
+        return 0
+    rejected = _rejections(root)
+    return sum(rejected.get(reason, 0) for reason in RETRYABLE)
 
 
-def _ignore(_: Progress) -> None:
+@contextmanager
+def _storage_named(output: str) -> Iterator[None]:
+    """Trouble with storage as one line; it says nothing about what is stored."""
+    try:
+        yield
+    except OSError as error:
+        raise PreprocessingError(
+            f"{output}: the job failed: {error}; mend the cause and run again, finished work is "
+            "kept"
+        ) from error
+
+
+def _advance(meter: Meter) -> Callable[[int], None]:
+    return lambda rows: meter.advance(Stage.READ_CATALOG, rows)
+
+
+def _ignore(_: object) -> None:
     pass

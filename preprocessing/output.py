@@ -11,8 +11,10 @@ from typing import Any, ClassVar, Literal
 
 from upath import UPath
 
+from manylabel.preprocessing.checking import CHECKED_DIRECTORY
 from manylabel.preprocessing.dataset_plan import PLAN_DIRECTORY, TABLES, remove_plan
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.finished import FILES_NAME
 from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
 from manylabel.storage.locations import is_local
@@ -51,10 +53,17 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
             _refuse_other_dataset(root, owner)
         if overwrite or not (root / OWNER_NAME).is_file():
             owner.write(root / OWNER_NAME)
-        for directory in (root, root / PLAN_DIRECTORY, *(root / split for split in SplitName)):
-            for leftover in directory.glob(TEMPORARY_PATTERN):
-                leftover.unlink(missing_ok=True)
+        remove_leftovers(root)
         yield
+
+
+def remove_leftovers(root: UPath) -> None:
+    """Deletes what processes that were killed had begun to write."""
+    plan = root / PLAN_DIRECTORY
+    splits = (root / split for split in SplitName)
+    for directory in (root, plan, root / CHECKED_DIRECTORY, *splits):
+        for leftover in directory.glob(TEMPORARY_PATTERN):
+            leftover.unlink(missing_ok=True)
 
 
 def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:
@@ -113,6 +122,9 @@ def remove_dataset(root: UPath) -> None:
             for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
                 path.unlink()
     remove_plan(root)
+    (root / FILES_NAME).unlink(missing_ok=True)
+    for part in (root / CHECKED_DIRECTORY).glob("*.parquet"):
+        part.unlink()
 
 
 _PLACES = {("catalog", "path"), ("catalog", "image_root")}  # Not in the fingerprint.

@@ -15,7 +15,7 @@ from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import INDEX_SCHEMA, INDEX_SHARD_DIGEST, LabelledImage, encode_example
 from manylabel.storage.tables import read_table, write_table
-from manylabel.storage.tfrecord import frame
+from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, frame
 
 _PLAN_SHA256 = b"plan_sha256"
 """Metadata of an index: digest of the work item, so that a shard of an earlier plan is not taken
@@ -59,23 +59,40 @@ def write_shard(
     return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
 
 
-def intact_shard(shard: str, root: UPath) -> RecordShard | None:
-    """What the manifest says of a shard, or None when it is missing, unfinished or damaged."""
+def find_shard(shard: str, root: UPath, *, verify: bool) -> RecordShard | None:
+    """What the manifest says of a shard, or None when it is missing, unfinished or damaged.
+
+    Args:
+        verify: Every byte is read; else the shard's size is compared with what its index says.
+
+    Raises:
+        OSError: the storage failed, which says nothing about the shard.
+    """
     path, index = root / tfrecord_path(shard), root / index_path(shard)
-    if not path.is_file() or not index.is_file():
-        return None
     try:
+        size = path.stat().st_size
         table = read_table(index)
-    except TableError:
+        plan_digest = _file_digest(plan_path(root, shard))
+        digest = _file_digest(path).encode() if verify else None
+    except (TableError, FileNotFoundError):
         return None
-    digest = _file_digest(path)
-    expected = {
-        INDEX_SHARD_DIGEST: digest.encode(),
-        _PLAN_SHA256: _file_digest(plan_path(root, shard)).encode(),
-    }
-    if table.schema.metadata != expected:
+    metadata = table.schema.metadata or {}
+    expected = metadata.get(INDEX_SHARD_DIGEST, b"")
+    if (
+        metadata.get(_PLAN_SHA256) != plan_digest.encode()
+        or (digest is not None and digest != expected)
+        or size != _size_of(table)
+    ):
         return None
-    return _shard_file(shard, records=table.num_rows, size=path.stat().st_size, sha256=digest)
+    return _shard_file(shard, records=table.num_rows, size=size, sha256=expected.decode())
+
+
+def _size_of(index: pa.Table) -> int:
+    """Bytes of the shard of an index: where its last record ends."""
+    if not index.num_rows:
+        return 0
+    offset, length = (index.column(name)[-1].as_py() for name in ("byte_offset", "byte_length"))
+    return int(offset + HEADER_BYTES + length + FOOTER_BYTES)
 
 
 def _shard_file(shard: str, *, records: int, size: int, sha256: str) -> RecordShard:

@@ -1,5 +1,6 @@
 """Reading and writing small Parquet files."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -93,3 +94,31 @@ def write_table(path: Location, table: pa.Table, row_group_size: int | None = No
 def write_rows(path: Location, rows: Iterable[Any], schema: pa.Schema) -> None:
     """Dataclasses, a column for each field of the schema's name."""
     write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema))
+
+
+def table_parts(path: Location) -> list[UPath]:
+    """The files of a table that is one file, or a folder of parts where it is too large for one.
+
+    Of `rejected.parquet`: itself, or `rejected/part-*.parquet`; itself as well where neither is
+    there, so that reading it says so.
+    """
+    whole = UPath(path)
+    if whole.is_file():
+        return [whole]
+    return sorted(whole.with_suffix("").glob("part-*.parquet")) or [whole]
+
+
+def part_path(path: Location, number: int) -> UPath:
+    """Where a part of a table lies that is too large for one file."""
+    return UPath(path).with_suffix("") / f"part-{number:05d}.parquet"
+
+
+def count_values(path: Location, column: str) -> Counter[str]:
+    """Rows of a table, in one file or in parts, by their value in a column."""
+    counts: Counter[str] = Counter()
+    for part in table_parts(path):
+        with opened_table(part) as file:
+            values = file.read([column], use_threads=False).column(column)
+        for entry in pc.value_counts(values).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+    return counts

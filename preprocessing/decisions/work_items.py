@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from manylabel.preprocessing.config import HeldoutConfig, ShardConfig
-from manylabel.preprocessing.dataset_plan import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.decisions.columns import (
     column,
     digest_bytes,
@@ -27,6 +26,18 @@ from manylabel.preprocessing.decisions.split import (
     sum_large_groups,
 )
 from manylabel.storage.schema import SplitName
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("label_ids", pa.list_(pa.int64()), nullable=False),
+        pa.field("confidences", pa.list_(pa.float64()), nullable=False),
+        pa.field("negative_ids", pa.list_(pa.int64()), nullable=False),
+        pa.field("near_duplicate_group", pa.int64(), nullable=False),
+    ]
+)
+"""Records of a shard: its work item."""
 
 PLANNED = pa.schema([*PLAN_SCHEMA, ("shard", pa.uint64()), ("order", pa.uint64())])
 """Records with the number of their shard (training shards first, then held-out ones) and a hash
@@ -147,6 +158,11 @@ def work_items(planned: pa.Table, shards: Shards) -> Iterator[tuple[str, pa.Tabl
     records = planned.select(PLAN_SCHEMA.names)
     for start, end in pairwise(bounds):
         yield _name_of(int(shard[start]), shards), records.slice(start, end - start)
+
+
+def shard_name(split: SplitName, number: int, shards: int) -> str:
+    """As in train-00000-of-00008."""
+    return f"{split}-{number:05d}-of-{shards:05d}"
 
 
 def _name_of(shard: int, shards: Shards) -> str:

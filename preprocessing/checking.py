@@ -1,0 +1,189 @@
+"""Looking at every picture once: can it be used, what does it look like, how much will it take?
+
+What was found is kept in parts of some thousand images, so that a job that is stopped, for whatever
+reason, does not fetch and decode them again:
+
+    plan/checked/00003-000008192.parquet    FACTS_SCHEMA: bucket 3 of the catalog, from image 8,192
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.fetch import fetch, file_digest
+from manylabel.preprocessing.images import examine
+from manylabel.preprocessing.progress import Stage
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.running import here
+from manylabel.storage.errors import TableError
+from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.tables import read_table, write_table
+
+FACTS_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("digest", pa.binary(16)),
+        pa.field("look", pa.uint64()),
+        pa.field("stored_bytes", pa.int64()),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+"""What an image's file says: of one that can be used `digest` (`fetch.file_digest`), `look` (the
+perceptual hash, big endian) and `stored_bytes`; of another `reason` and `detail`."""
+
+CHECKED_DIRECTORY = "plan/checked"
+PART_IMAGES = 8192
+"""Half a minute of one core, at 3 ms an image: what an interrupted job does again at most."""
+
+BATCH_IMAGES = 32
+"""A tenth of a second: the way to a worker and back costs less than a hundredth of it."""
+
+_IMAGE_ROOT = b"image_root"
+
+
+class Facts(NamedTuple):
+    """A row of FACTS_SCHEMA without its image."""
+
+    digest: bytes | None
+    look: int | None
+    stored_bytes: int | None
+    reason: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class CheckJob:
+    """What a step needs to check images.
+
+    Attributes:
+        root: Of the dataset.
+        retry: Images that were rejected are looked at again.
+    """
+
+    image_root: UPath
+    policy: ImageConfig
+    root: UPath
+    retry: bool = False
+
+
+def check_image(image_id: str, image_root: UPath, policy: ImageConfig) -> Facts:
+    """Fetches and decodes one image.
+
+    Raises:
+        OSError: the storage failed, see `fetch`.
+    """
+    try:
+        data = fetch(image_root, image_id, policy.max_bytes)
+        examined = examine(data, policy)
+    except ImageRejectedError as rejected:
+        return _rejected(rejected.reason, rejected.detail)
+    look = int.from_bytes(examined.perceptual_hash, "big")
+    return Facts(bytes.fromhex(file_digest(data)), look, examined.stored_bytes, None, None)
+
+
+def _rejected(reason: RejectReason, detail: str) -> Facts:
+    return Facts(None, None, None, str(reason), detail)
+
+
+def check_bucket(bucket: int, image_ids: pa.Array, job: CheckJob) -> pa.Table:
+    """The facts of the images of a bucket (FACTS_SCHEMA), from its parts or else from its files.
+
+    Args:
+        image_ids: In the same order each time.
+    """
+    parts = [
+        _Part.find(bucket, start, image_ids.slice(start, PART_IMAGES), job)
+        for start in range(0, len(image_ids), PART_IMAGES)
+    ]
+    wanted = (image_id for part in parts for image_id in part.wanted.to_pylist())
+    found = _check(wanted, job)
+    return pa.concat_tables([FACTS_SCHEMA.empty_table(), *(part.complete(found) for part in parts)])
+
+
+def _check(image_ids: Iterator[str], job: CheckJob) -> Iterator[Facts]:
+    running = here()
+    check = partial(check_image, image_root=job.image_root, policy=job.policy)
+    for facts in running.executor.map(check, image_ids, BATCH_IMAGES):
+        running.meter.advance(Stage.CHECK_IMAGES, 1)
+        if isinstance(facts, Lost):
+            yield _rejected(RejectReason.ENDED_PROCESS, facts.reason)
+        else:
+            yield facts
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some images of a bucket.
+
+    Attributes:
+        known: What is kept of them; None for nothing.
+        asked: Which of them are to be looked at now.
+    """
+
+    path: UPath
+    image_ids: pa.Array
+    image_root: str
+    known: pa.Table | None
+    asked: pa.Array
+
+    @classmethod
+    def find(cls, bucket: int, start: int, image_ids: pa.Array, job: CheckJob) -> "_Part":
+        path = job.root / CHECKED_DIRECTORY / f"{bucket:05d}-{start:09d}.parquet"
+        image_root = str(job.image_root)
+        known = _read(path, image_ids, image_root)
+        if known is None:
+            asked = pa.repeat(True, len(image_ids))
+        elif job.retry:
+            asked = known.column("reason").combine_chunks().is_valid()
+        else:
+            asked = pa.repeat(False, len(image_ids))
+        done = len(asked) - (pc.sum(asked).as_py() or 0)
+        here().meter.advance(Stage.CHECK_IMAGES, done)
+        return cls(path, image_ids, image_root, known, asked)
+
+    @property
+    def wanted(self) -> pa.Array:
+        return self.image_ids.filter(self.asked)
+
+    def complete(self, found: Iterator[Facts]) -> pa.Table:
+        """All facts of this part, which are kept from now on."""
+        new = list(islice(found, len(self.wanted)))
+        if self.known is not None and not new:
+            return self.known
+        columns = [self.image_ids, *_columns(new)]
+        if self.known is not None:
+            kept = (column.combine_chunks() for column in self.known.columns[1:])
+            columns[1:] = [
+                pc.replace_with_mask(old, self.asked, column)
+                for old, column in zip(kept, columns[1:], strict=True)
+            ]
+        table = pa.table(columns, schema=FACTS_SCHEMA)
+        write_table(self.path, table.replace_schema_metadata({_IMAGE_ROOT: self.image_root}))
+        return table
+
+
+def _columns(facts: Sequence[Facts]) -> list[pa.Array]:
+    cells: Sequence[Sequence[Any]] = list(zip(*facts, strict=True)) or [()] * len(Facts._fields)
+    types = FACTS_SCHEMA.types[1:]
+    return [pa.array(values, type_) for values, type_ in zip(cells, types, strict=True)]
+
+
+def _read(path: UPath, image_ids: pa.Array, image_root: str) -> pa.Table | None:
+    """A part that is whole and of these images in this place; None else."""
+    try:
+        table = read_table(path)
+    except TableError:
+        return None
+    metadata = table.schema.metadata or {}
+    table = table.replace_schema_metadata(None)
+    if metadata.get(_IMAGE_ROOT) != image_root.encode() or table.schema != FACTS_SCHEMA:
+        return None
+    return table if table.column("image_id").combine_chunks().equals(image_ids) else None

@@ -1,0 +1,87 @@
+"""Is a dataset finished? Asked of its manifest and of the sizes of its files, not of their bytes.
+
+plan/files.parquet     FILES_SCHEMA, written just before the manifest
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from upath import UPath
+
+from manylabel.preprocessing.dataset_plan import (
+    DUPLICATES_NAME,
+    PLAN_DIRECTORY,
+    PLAN_NAME,
+    DatasetPlan,
+)
+from manylabel.storage.errors import DamagedDocumentError, TableError
+from manylabel.storage.manifest import (
+    HELDOUT_IMAGES_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Manifest,
+)
+from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import read_table, table_parts, write_table
+
+FILES_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+"""The files that a dataset consists of, with its plan; paths are relative to its directory."""
+
+FILES_NAME = f"{PLAN_DIRECTORY}/files.parquet"
+
+
+def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest | None:
+    """The manifest of a dataset of this input that has all its files; None for any other.
+
+    Raises:
+        OSError: the storage failed, which says nothing about the dataset.
+        OtherVersionError: another version of manylabel finished it.
+    """
+    plan = DatasetPlan.read_at(root)
+    wanted = fingerprint, str(image_root)
+    if plan is None or (plan.fingerprint, plan.image_root) != wanted:
+        return None
+    try:
+        manifest = Manifest.read(root / MANIFEST_NAME)
+        files = read_table(root / FILES_NAME, FILES_SCHEMA)
+    except (DamagedDocumentError, TableError, FileNotFoundError):
+        return None
+    return manifest if files.equals(_present_files(root, plan)) else None
+
+
+def note_files(root: UPath, plan: DatasetPlan) -> None:
+    """Writes down what `find_finished` will look for."""
+    write_table(root / FILES_NAME, _present_files(root, plan))
+
+
+def _present_files(root: UPath, plan: DatasetPlan) -> pa.Table:
+    shards = set(plan.names)
+    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, PLAN_NAME.removeprefix(f"{PLAN_DIRECTORY}/")}
+    for name in (REJECTED_NAME, DUPLICATES_NAME):
+        tables |= {part.name for part in table_parts(root / name)}
+    rows = sorted(
+        (f"{directory}{name}", size)
+        for directory in ("", f"{PLAN_DIRECTORY}/", *(f"{split}/" for split in SplitName))
+        for name, size in _sizes(root / directory)
+        if name in tables or name.split(".")[0] in shards
+    )
+    paths, sizes = zip(*rows, strict=True) if rows else ((), ())
+    return pa.table([paths, sizes], schema=FILES_SCHEMA)
+
+
+def _sizes(directory: UPath) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the files in a directory, by listing it: on object storage, asking for
+    each file would take as many journeys."""
+    try:
+        listed = directory.fs.ls(directory.path, detail=True)
+    except FileNotFoundError:
+        return
+    for entry in listed:
+        if entry["type"] == "file":
+            yield entry["name"].rsplit("/", 1)[-1], int(entry["size"])

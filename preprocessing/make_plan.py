@@ -1,0 +1,178 @@
+"""Making the plan of a dataset, or finding that the one that is there still holds."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from manylabel.preprocessing.checking import BATCH_IMAGES, CheckJob
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset_plan import (
+    PLAN_DIRECTORY,
+    PLAN_NAME,
+    DatasetPlan,
+    plan_path,
+    planned_images,
+    read_planned_classes,
+    read_totals,
+    remove_plan,
+    write_missing_work_items,
+)
+from manylabel.preprocessing.decisions.columns import column, concat
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.fetch import fetch, file_digest
+from manylabel.preprocessing.phase_one import bucket_count, plan_dataset
+from manylabel.preprocessing.progress import Stage
+from manylabel.preprocessing.rejections import ImageRejectedError
+from manylabel.preprocessing.running import here
+from manylabel.preprocessing.transport.runner import run_pipeline
+from manylabel.storage.manifest import (
+    HELDOUT_IMAGES_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    table_digest,
+)
+from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
+from manylabel.storage.tables import count_values, read_table, write_table
+
+
+def make_plan(
+    config: PreprocessingConfig, fingerprint: str, job: CheckJob, rows: int
+) -> DatasetPlan:
+    """Phase one.
+
+    Args:
+        rows: Of the catalog.
+
+    Raises:
+        PreprocessingError: nothing is left to train on, or the files are not what was written.
+        OSError: the storage failed.
+    """
+    root = job.root
+    (root / MANIFEST_NAME).unlink(missing_ok=True)  # Tables that it vouches for are replaced.
+    remove_plan(root)
+    here().meter.begin(Stage.SORT_ROWS, rows)
+    buckets = bucket_count(rows)
+    run_pipeline(
+        lambda pipeline: plan_dataset(pipeline, config, job, buckets),
+        config.runner,
+        root / PLAN_DIRECTORY,
+    )
+    classes = read_planned_classes(root)
+    if not classes.num_rows:
+        rejected = count_values(root / REJECTED_NAME, "reason").most_common()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
+        raise PreprocessingError(
+            f"{config.catalog.path}: no image is left to train on ({reasons}); "
+            f"see {root / REJECTED_NAME}"
+        )
+    _write_labels(classes, root)
+    totals = read_totals(root)
+    shards = {}
+    for split in SplitName:
+        number = totals.shards[split]
+        shards[split] = [shard_name(split, index, number) for index in range(number)]
+        write_missing_work_items(root, shards[split])
+        _check_planned(totals.images[split], planned_images(root, shards[split]), root)
+    _write_heldout_images(shards[SplitName.HELDOUT], root)
+    plan = DatasetPlan(
+        fingerprint=fingerprint,
+        image_root=str(job.image_root),
+        labels_digest=table_digest(read_table(root / LABELS_NAME)),
+        heldout_images_digest=table_digest(read_table(root / HELDOUT_IMAGES_NAME)),
+        listed=totals.listed,
+        shards=shards,
+    )
+    plan.write(root / PLAN_NAME)
+    return plan
+
+
+def _write_labels(classes: pa.Table, root: UPath) -> None:
+    train_count = column(classes, "train_count")
+    columns = {
+        "class_id": pa.array(np.arange(classes.num_rows)),
+        "name": column(classes, "name"),
+        "train_count": train_count,
+        "heldout_count": column(classes, "heldout_count"),
+        "train_share": pc.divide(
+            train_count.cast(pa.float64()), float(pc.sum(train_count).as_py())
+        ),
+    }
+    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
+
+
+def _write_heldout_images(shards: Sequence[str], root: UPath) -> None:
+    """Sorted by image; groups are numbered as they come."""
+    parts = [(shard, read_table(plan_path(root, shard), PLAN_SCHEMA)) for shard in shards]
+    images = concat([PLAN_SCHEMA.empty_table(), *(part for _, part in parts)])
+    names = [pa.repeat(shard, part.num_rows) for shard, part in parts]
+    places = [pa.array(np.arange(part.num_rows)) for _, part in parts]
+    images = images.append_column("shard", pa.chunked_array(names, pa.string()))
+    images = images.append_column("place", pa.chunked_array(places, pa.int64()))
+    images = images.sort_by("image_id")
+    group = column(images, "near_duplicate_group").dictionary_encode().indices.cast(pa.int64())
+    columns = {
+        "image_row": pa.array(np.arange(images.num_rows)),
+        "image_id": column(images, "image_id"),
+        "near_duplicate_group": group,
+        "shard": column(images, "shard"),
+        "place": column(images, "place"),
+    }
+    write_table(root / HELDOUT_IMAGES_NAME, pa.table(columns, schema=HELDOUT_IMAGES_SCHEMA))
+
+
+def _check_planned(decided: int, planned: int, root: UPath) -> None:
+    if planned != decided:
+        raise PreprocessingError(
+            f"{root}: {decided} images are to be written, but the plan lists {planned}; did "
+            "something else write there? Run again, with nothing else at work in that directory"
+        )
+
+
+def moved_plan(plan: DatasetPlan, job: CheckJob) -> DatasetPlan:
+    """The plan for pictures that lie elsewhere now.
+
+    Raises:
+        PreprocessingError: they are not those that the dataset was made from; nothing is changed.
+    """
+    running = here()
+    running.meter.begin(Stage.CHECK_IMAGES, planned_images(job.root, plan.names))
+    check = partial(_received, image_root=job.image_root, max_bytes=job.policy.max_bytes)
+    for outcome in running.executor.map(check, _planned_digests(plan, job.root), BATCH_IMAGES):
+        running.meter.advance(Stage.CHECK_IMAGES, 1)
+        if outcome is None:
+            continue
+        image_id, received = ("a picture", outcome.reason) if isinstance(outcome, Lost) else outcome
+        raise PreprocessingError(
+            f"{job.image_root}/{image_id}: expected the picture that the dataset {job.root} was "
+            f"made from, received {received}; pictures were in {plan.image_root}: name "
+            "that folder, choose another output directory, or --overwrite that dataset"
+        )
+    moved = plan.model_copy(update={"image_root": str(job.image_root)})
+    moved.write(job.root / PLAN_NAME)
+    return moved
+
+
+def _planned_digests(plan: DatasetPlan, root: UPath) -> Iterator[tuple[str, str]]:
+    for shard in plan.names:
+        planned = read_table(plan_path(root, shard), PLAN_SCHEMA)
+        digests = (column(planned, name).to_pylist() for name in ("image_id", "digest"))
+        yield from zip(*digests, strict=True)
+
+
+def _received(
+    planned: tuple[str, str], image_root: UPath, max_bytes: int
+) -> tuple[str, str] | None:
+    """An image and what lies in its place; None where it is the same picture."""
+    image_id, digest = planned
+    try:
+        data = fetch(image_root, image_id, max_bytes)
+    except ImageRejectedError as rejected:
+        return image_id, str(rejected.reason)
+    return None if file_digest(data) == digest else (image_id, "another one")

@@ -1,0 +1,121 @@
+"""Phase two: finds which shards are there, and writes the others."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import ClassVar, Literal
+
+from upath import UPath
+
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.dataset_plan import (
+    OUTCOMES_NAME,
+    PLAN_DIRECTORY,
+    DatasetPlan,
+    planned_images,
+)
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.progress import Stage
+from manylabel.preprocessing.running import here
+from manylabel.preprocessing.shards import find_shard, index_path, tfrecord_path, write_shard
+from manylabel.preprocessing.transport.beam import beam
+from manylabel.preprocessing.transport.runner import run_pipeline
+from manylabel.preprocessing.transport.shuffle import Collect
+from manylabel.storage.documents import Document
+from manylabel.storage.manifest import MANIFEST_NAME, RecordShard
+
+_BATCH_SHARDS = 16
+"""Whose sizes a process compares at once; it takes some milliseconds a shard."""
+
+
+class _Outcomes(Document):
+    """What `write_shard` returned for the shards: what it wrote, and why it could not."""
+
+    NOUN: ClassVar[str] = "an account of written shards"
+    REMEDY: ClassVar[str] = "run preprocessing again"
+
+    format_version: Literal[1] = 1
+    written: tuple[RecordShard, ...]
+    problems: tuple[str, ...]
+
+
+def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, RecordShard]:
+    """The shards of a plan that are complete, by name.
+
+    Args:
+        verify: Every byte of them is read.
+    """
+    running = here()
+    running.meter.begin(Stage.VERIFY_SHARDS, len(plan.names))
+    found = running.executor.map(
+        partial(find_shard, root=root, verify=verify), plan.names, 1 if verify else _BATCH_SHARDS
+    )
+    kept = {}
+    for name, shard in zip(plan.names, found, strict=True):
+        running.meter.advance(Stage.VERIFY_SHARDS, 1)
+        if isinstance(shard, RecordShard):
+            kept[name] = shard
+    return kept
+
+
+def write_shards(
+    names: Sequence[str], config: PreprocessingConfig, image_root: UPath, root: UPath
+) -> dict[str, RecordShard]:
+    """Writes the shards of these names.
+
+    Raises:
+        PreprocessingError: a picture is no longer the one that was checked; other shards are
+            written all the same.
+        OSError: the storage failed.
+    """
+    (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
+    for name in names:
+        (root / index_path(name)).unlink(missing_ok=True)
+    here().meter.begin(Stage.WRITE_SHARDS, planned_images(root, names))
+    write = partial(write_shard, root=root, image_root=image_root, policy=config.images)
+    # In this process one step hands out all shards; elsewhere Beam does, one to a step.
+    handed = [[name] for name in names] if config.runner.options else [list(names)]
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | beam.Create(handed)
+            | beam.Reshuffle()
+            | "Write" >> beam.FlatMap(write_each, write)
+            | Collect(list)
+            | "Note" >> beam.Map(_write_outcomes, root)
+        )
+
+    run_pipeline(build, config.runner, root / PLAN_DIRECTORY)
+    outcomes = _Outcomes.read(root / OUTCOMES_NAME)
+    (root / OUTCOMES_NAME).unlink()
+    if outcomes.problems:
+        raise PreprocessingError(
+            f"{outcomes.problems[0]} ({len(outcomes.problems)} of {len(names)} shards were "
+            "not written); leave the images alone and run again with --overwrite"
+        )
+    by_path = {shard.path: shard for shard in outcomes.written}
+    return {name: by_path[tfrecord_path(name)] for name in names}
+
+
+def write_each(
+    names: Sequence[str], write: Callable[[str], RecordShard | str]
+) -> Iterator[RecordShard | str]:
+    """A step of the graph: what became of each shard."""
+    running = here()
+    for name, outcome in zip(names, running.executor.map(write, names, 1), strict=True):
+        if isinstance(outcome, Lost):
+            outcome = f"{name}: {outcome.reason}"
+        elif isinstance(outcome, RecordShard):
+            running.meter.advance(Stage.WRITE_SHARDS, outcome.records)
+        yield outcome
+
+
+def _write_outcomes(outcomes: Sequence[RecordShard | str], root: UPath) -> None:
+    """In an order that does not depend on which process was first."""
+    written = [outcome for outcome in outcomes if isinstance(outcome, RecordShard)]
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    _Outcomes(
+        written=tuple(sorted(written, key=lambda shard: shard.path)),
+        problems=tuple(sorted(problems)),
+    ).write(root / OUTCOMES_NAME)

@@ -1,0 +1,39 @@
+"""What the steps of a job that runs in this process share: who computes, and who is told.
+
+Beam pickles the steps of a graph, also within one process, so they find these here. On another
+machine there is nothing to be found: a step then works by itself and tells no one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from manylabel.preprocessing.executors import Executor, Inline
+from manylabel.preprocessing.progress import Meter
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that is under way."""
+
+    executor: Executor
+    meter: Meter
+
+
+_running: Running | None = None
+
+
+def here() -> Running:
+    """The job that runs in this process."""
+    return _running or Running(Inline(), Meter())
+
+
+@contextmanager
+def running(executor: Executor, meter: Meter) -> Iterator[None]:
+    """Steps find these two during the block."""
+    global _running
+    _running = Running(executor, meter)
+    try:
+        yield
+    finally:
+        _running = None
