@@ -1,10 +1,31 @@
 """Catalogs: what lists the images and their labels.
 
-Every reader gives `CatalogRow`s one after another and holds none back, so that a catalog may be
-larger than memory.
+Every reader gives tables of many rows one after another and holds none back, so that a catalog may
+be larger than memory.
 """
 
-from manylabel.preprocessing.catalogs.read import detect_format, image_root, read_catalog
-from manylabel.preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.catalogs.digest import CatalogDigest, catalog_digest
+from manylabel.preprocessing.catalogs.location import catalog_path, detect_format, image_root
+from manylabel.preprocessing.catalogs.read import (
+    Piece,
+    catalog_pieces,
+    count_rows,
+    read_catalog,
+    read_piece,
+)
+from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, CatalogRow
 
-__all__ = ["CatalogRow", "detect_format", "image_root", "read_catalog"]
+__all__ = [
+    "BATCH_ROWS",
+    "CatalogDigest",
+    "CatalogRow",
+    "Piece",
+    "catalog_digest",
+    "catalog_path",
+    "catalog_pieces",
+    "count_rows",
+    "detect_format",
+    "image_root",
+    "read_catalog",
+    "read_piece",
+]

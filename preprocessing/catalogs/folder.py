@@ -1,39 +1,151 @@
 """Folder trees: an image at `animals/cats/tom.jpg` has the labels `animals` and `cats`."""
 
+import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from upath import UPath
+import pyarrow as pa
 
-from manylabel.preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.catalogs.location import catalog_path
+from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 
+MACHINE_NAMES = frozenset(
+    {
+        # Synology, QNAP
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        # Windows
+        "$recycle.bin",
+        "system volume information",
+        "thumbs.db",
+        "ehthumbs.db",
+        "ehthumbs_vista.db",
+        "desktop.ini",
+        # macOS
+        "__macosx",
+        "icon\r",
+        "network trash folder",
+        "temporary items",
+        # Linux, Python
+        "lost+found",
+        "__pycache__",
+    }
+)
+"""Names, in lower case, that nobody chose as a label; what they hold is often thumbnails."""
 
-def read_folder(config: CatalogConfig) -> Iterator[CatalogRow]:
-    """Every file below the root, sorted by path within each folder, so that reading is repeatable.
+HIDDEN = ".*"
+"""Under what hidden files and folders are counted; macOS may leave one for each image."""
 
-    Hidden files and folders are left out: they hold settings and thumbnails. Files that are no
-    images are listed like the others and rejected later, where they are counted. A file in the
-    root itself has no label. Links to folders are not followed.
+_NOT_TO_BE_FOLLOWED = frozenset({errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG})
+"""Of a link: it leads nowhere, which is no fault of the disk's."""
+
+
+class Folder(NamedTuple):
+    """One folder of a tree.
+
+    Attributes:
+        parts: Names of the folders from below the root to this one: the labels of its images.
+        names: Its files, sorted.
+        outside: Whether it was reached through a link that leaves the root; fetching refuses it.
     """
-    root = UPath(config.path).path
-    for directory, folders, files in os.walk(root, onerror=_fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = PurePosixPath(os.path.relpath(directory, root))
-        labels: list[str | None] = [_text(part) for part in relative.parts]
-        for name in sorted(files):
-            if name.startswith("."):
-                continue
-            image = _text(str(relative / name))
-            for label in labels or [None]:
-                yield CatalogRow(image, label, 1.0, None)
+
+    parts: tuple[str, ...]
+    names: list[str]
+    outside: bool
 
 
-def _text(name: str) -> str:
-    """A file name that is not UTF-8 is spelled with escapes; it is then reported as missing."""
+def read_folder(config: CatalogConfig) -> Iterator[pa.Table]:
+    """Tables of `rows.raw_table`: each file that `walk_folder` finds, with each of its labels.
+
+    Files that are no images are listed like the others and rejected later, where they are counted.
+    A file in the root itself has no label.
+    """
+    images: list[str] = []
+    labels: list[str | None] = []
+    for folder in walk_folder(config, Counter()):
+        prefix = "".join(f"{part}/" for part in folder.parts)
+        parts = folder.parts or (None,)
+        for name in folder.names:
+            images.extend([prefix + name] * len(parts))
+            labels.extend(parts)
+            if len(images) >= BATCH_ROWS - len(parts):
+                yield raw_table(_text(images), _text(labels), None, None)
+                images, labels = [], []
+    if images:
+        yield raw_table(_text(images), _text(labels), None, None)
+
+
+def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folder]:
+    """Every folder before those in it, sorted by name, so that reading is repeatable.
+
+    Left out, and counted by name in `left_out`: what is hidden, what machines leave, and links to
+    folders that the link itself lies in. Other links to folders are followed; a link to nothing is
+    listed as a file. Memory: the names of the largest folder.
+    """
+    root = os.path.realpath(catalog_path(config).path)
+    waiting: list[tuple[tuple[str, ...], tuple[str, ...]]] = [((), (root,))]
+    while waiting:
+        parts, real = waiting.pop()
+        names, folders, links = _scan(os.path.join(root, *parts), left_out)
+        below = [(name, (*real[:-1], os.path.join(real[-1], name))) for name in folders]
+        for name in links:
+            target = os.path.realpath(os.path.join(real[-1], name))
+            if any(_is_below(folder, target) for folder in real):
+                left_out[name] += 1
+            else:
+                below.append((name, (*real, target)))
+        if names:
+            yield Folder(parts, names, not _is_below(real[-1], root))
+        waiting.extend(((*parts, name), real) for name, real in sorted(below, reverse=True))
+
+
+def _scan(path: str, left_out: Counter[str]) -> tuple[list[str], list[str], list[str]]:
+    """Sorted files, and folders and links to folders, of those that are not left out."""
+    names: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                left_out[HIDDEN] += 1
+            elif name.lower() in MACHINE_NAMES:
+                left_out[name] += 1
+            elif entry.is_symlink():
+                (links if _leads_to_folder(entry) else names).append(name)
+            else:
+                (folders if entry.is_dir() else names).append(name)
+    return sorted(names), folders, links
+
+
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    try:
+        return link.is_dir()
+    except OSError as error:
+        if error.errno in _NOT_TO_BE_FOLLOWED:
+            return False
+        raise
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether it is the folder or lies in it; both are real paths."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _text(names: list[str] | list[str | None]) -> pa.Array:
+    """A name that is not UTF-8 is spelled with escapes; it is then reported as missing."""
+    try:
+        return pa.array(names, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([name and _spelled(name) for name in names], pa.string())
+
+
+def _spelled(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _fail(error: OSError) -> None:
-    raise error

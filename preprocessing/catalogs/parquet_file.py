@@ -1,45 +1,89 @@
-"""Long Parquet catalogs: the same columns as CSV, read one batch of rows at a time."""
+"""Long Parquet catalogs: the same columns as CSV, read some row groups at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
-from manylabel.preprocessing.catalogs.rows import CatalogRow, find_columns
+from manylabel.preprocessing.catalogs.location import catalog_path
+from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
+READ_ROWS = 1 << 14
+"""Rows that are decoded together. Long texts that repeat are short in the file, but not here."""
 
-def read_parquet(config: CatalogConfig) -> Iterator[CatalogRow]:
-    """Raises PreprocessingError for another kind of file, missing columns or wrong types."""
+BUFFER_BYTES = 1 << 20
+"""Read from the file at once; else Arrow reads whole columns of a row group."""
+
+
+def row_group_ranges(config: CatalogConfig) -> list[range]:
+    """Row groups that are worth to be read together: opening a file reads all of its footer."""
+    ranges = []
+    with _open(config) as file:
+        start = rows = 0
+        for group in range(file.metadata.num_row_groups):
+            rows += file.metadata.row_group(group).num_rows
+            if rows >= BATCH_ROWS:
+                ranges.append(range(start, group + 1))
+                start, rows = group + 1, 0
+        if start < file.metadata.num_row_groups:
+            ranges.append(range(start, file.metadata.num_row_groups))
+    return ranges
+
+
+def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[pa.Table]:
+    """Tables of `rows.raw_table`.
+
+    Raises:
+        PreprocessingError: another kind of file, a damaged one, missing columns, wrong types, or
+            text that is not UTF-8.
+    """
+    with _open(config) as file:
+        listed = file.schema_arrow.names
+        names = [None if at is None else listed[at] for at in find_columns(config, listed)]
+        _check_types(config, file.schema_arrow, names)
+        image, label, confidence, group = names
+        for batch in file.iter_batches(
+            READ_ROWS,
+            row_groups=list(row_groups),
+            columns=[name for name in names if name is not None],
+            use_threads=False,
+        ):
+            yield raw_table(
+                _text(batch, image, config.path),
+                _text(batch, label, config.path),
+                # Integers past 2**53 are rounded, and rejected as any above 1 are.
+                confidence and batch.column(confidence).cast(pa.float64(), safe=False),
+                group and _text(batch, group, config.path),
+            )
+
+
+@contextmanager
+def _open(config: CatalogConfig) -> Iterator[pq.ParquetFile]:
+    """What Arrow says of a file, in one line."""
     try:
-        with UPath(config.path).open("rb") as file:
-            table = pq.ParquetFile(file)
-            listed = table.schema_arrow.names
-            names = [None if at is None else listed[at] for at in find_columns(config, listed)]
-            _check_types(config, table.schema_arrow, names)
-            yield from _rows(table, names)
-    except UnicodeDecodeError as error:
-        raise PreprocessingError(f"{config.path}: expected UTF-8 text: {error}") from error
+        with catalog_path(config).open("rb") as file:
+            yield pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # The storage failed; that says nothing about the file.
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 
 
-def _rows(table: pq.ParquetFile, names: list[str | None]) -> Iterator[CatalogRow]:
-    for batch in table.iter_batches(columns=[name for name in names if name is not None]):
-        cells = [
-            [None] * batch.num_rows if name is None else batch.column(name).to_pylist()
-            for name in names
-        ]
-        for image, label, confidence, group in zip(*cells, strict=True):
-            yield CatalogRow(
-                image=image or "",
-                label=label or None,
-                confidence=_confidence(confidence, listed=names[2] is not None),
-                group=group or None,
-            )
+def _text(batch: pa.RecordBatch, name: Any, path: str) -> pa.Array:
+    """Of whatever kind of text the column is; Arrow itself never looks whether it is UTF-8."""
+    text = batch.column(name).cast(pa.string())
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise PreprocessingError(
+            f"{path}: column {name!r}: expected UTF-8 text: {error}"
+        ) from error
+    return text
 
 
 def _check_types(config: CatalogConfig, schema: pa.Schema, names: list[str | None]) -> None:
@@ -60,15 +104,8 @@ def _check_types(config: CatalogConfig, schema: pa.Schema, names: list[str | Non
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+    return type_ in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def _is_number(type_: pa.DataType) -> bool:
     return pa.types.is_floating(type_) or pa.types.is_integer(type_)
-
-
-def _confidence(value: float | None, *, listed: bool) -> str | float:
-    """A null in a listed column is the empty cell of a CSV: not a number."""
-    if not listed:
-        return 1.0
-    return "" if value is None else float(value)

@@ -1,79 +1,85 @@
-"""Opens a catalog of any format."""
+"""Reads a catalog of any format."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from upath import UPath
+import pyarrow as pa
 
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.folder import read_folder
-from manylabel.preprocessing.catalogs.parquet_file import read_parquet
-from manylabel.preprocessing.catalogs.rows import CatalogRow
+from manylabel.preprocessing.catalogs.location import detect_format
+from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
+from manylabel.preprocessing.catalogs.rows import CatalogRow, gather
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
-_READERS = {
-    CatalogFormat.CSV: read_csv,
-    CatalogFormat.PARQUET: read_parquet,
-    CatalogFormat.FOLDER: read_folder,
-}
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a catalog that can be read without the others.
+
+    Attributes:
+        format: Of the catalog, never `auto`.
+        row_groups: Of a Parquet file; nothing else is cut.
+    """
+
+    format: CatalogFormat
+    row_groups: range = range(0)
 
 
-def read_catalog(config: CatalogConfig) -> Iterator[CatalogRow]:
-    """The rows in the catalog's own order.
+def catalog_pieces(config: CatalogConfig) -> list[Piece]:
+    """All parts, in the catalog's order.
 
     Raises:
         PreprocessingError: there is no such catalog, or it is not of its format.
     """
-    return _READERS[detect_format(config)](config)
+    found = detect_format(config)
+    if found is CatalogFormat.PARQUET:
+        return [Piece(found, row_groups) for row_groups in row_group_ranges(config)]
+    return [Piece(found)]
 
 
-def detect_format(config: CatalogConfig) -> CatalogFormat:
-    """The format given or, for `auto`, found from the path; checks that the path is of its kind."""
-    path = UPath(config.path)
-    if not path.exists():
-        raise PreprocessingError(
-            f"{path}: no such catalog; set preprocessing.catalog.path to a CSV or Parquet file "
-            "or to a folder of images"
-        )
-    found = config.format
-    if found is CatalogFormat.AUTO:
-        found = CatalogFormat.FOLDER if path.is_dir() else _by_suffix(path)
-    if path.is_dir() != (found is CatalogFormat.FOLDER):
-        received = "a folder" if path.is_dir() else "a file"
-        raise PreprocessingError(
-            f"{path}: expected a catalog of format {found}, received {received}; set "
-            "preprocessing.catalog.format to auto"
-        )
-    return found
+def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
+    """The rows, in the catalog's order, in tables as `rows.raw_table` describes them, of at most
+    BATCH_ROWS rows.
 
-
-def image_root(config: CatalogConfig) -> UPath:
-    """The directory that the catalog's image paths start from, resolved.
-
-    A local one is a `pathlib.Path`, however it is spelled: what is checked for local files hangs
-    on that.
+    Raises:
+        PreprocessingError: the catalog is broken; those before it have been given by then.
     """
-    path = UPath(config.path)
-    if config.image_root is not None:
-        root = UPath(config.image_root)
-    else:
-        root = path if path.is_dir() else path.parent
-    if not root.is_dir():
+    if piece.format is CatalogFormat.CSV:
+        return gather(read_csv(config))
+    if piece.format is CatalogFormat.PARQUET:
+        return gather(read_parquet(config, piece.row_groups))
+    return read_folder(config)
+
+
+def count_rows(config: CatalogConfig, on_rows: Callable[[int], None] = lambda _: None) -> int:
+    """The number of rows, having read each of them as `read_piece` does.
+
+    Args:
+        config: Which catalog.
+        on_rows: Called on the way with the rows so far.
+
+    Raises:
+        PreprocessingError: the catalog cannot be read to its end, or lists nothing.
+    """
+    rows = 0
+    for piece in catalog_pieces(config):
+        for table in read_piece(piece, config):
+            rows += table.num_rows
+            on_rows(rows)
+    if not rows:
         raise PreprocessingError(
-            f"{root}: no such directory; set preprocessing.catalog.image_root to where the "
-            "catalog's image paths start"
+            f"{config.path}: the catalog is empty; expected at least one image with a label"
         )
-    if root.protocol in ("file", "local"):
-        root = UPath(root.path)
-    return root.resolve()
+    return rows
 
 
-def _by_suffix(path: UPath) -> CatalogFormat:
-    suffixes = {".csv": CatalogFormat.CSV, ".parquet": CatalogFormat.PARQUET}
-    try:
-        return suffixes[path.suffix.lower()]
-    except KeyError:
-        raise PreprocessingError(
-            f"{path}: expected a file that ends in {' or '.join(suffixes)}, or a folder; set "
-            "preprocessing.catalog.format to what it is"
-        ) from None
+def read_catalog(config: CatalogConfig) -> Iterator[CatalogRow]:
+    """The rows one by one, in the catalog's own order."""
+    for piece in catalog_pieces(config):
+        for table in read_piece(piece, config):
+            for row in table.to_pylist():
+                yield CatalogRow(
+                    **row | {"confidence": "" if row["confidence"] is None else row["confidence"]}
+                )

@@ -1,11 +1,19 @@
-"""The row that all catalogs have in common, and the columns it is read from."""
+"""The columns that all catalogs have in common, as tables of many rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
+
+BATCH_ROWS = 250_000
+BATCH_BYTES = 64 << 20
+"""What a table of rows is kept to, so that a catalog with long cells needs no more memory."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
     """Where the columns that the settings name are.
 
     Raises:
-        PreprocessingError: a column is missing.
+        PreprocessingError: a column is missing, or is there more than once.
     """
 
     def find(setting: str) -> int | None:
@@ -49,9 +57,62 @@ def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
                 f"{config.path}: expected a column {name!r}, received columns {list(names)}; "
                 f"set preprocessing.catalog.{setting} to one of them{hint}"
             )
+        if names.count(name) > 1:
+            raise PreprocessingError(
+                f"{config.path}: expected one column {name!r}, received {names.count(name)}; "
+                f"rename all but one, or set preprocessing.catalog.{setting} to another"
+            )
         return names.index(name)
 
     image, label = find("image_column"), find("label_column")
     assert image is not None
     assert label is not None
     return Columns(image, label, find("confidence_column"), find("group_column"))
+
+
+def raw_table(
+    image: pa.Array, label: pa.Array, confidence: pa.Array | None, group: pa.Array | None
+) -> pa.Table:
+    """Rows as all readers give them; None stands for a column that the settings do not name.
+
+    Columns:
+        image: Text, never null.
+        label: Text, null for none, never empty.
+        confidence: Text as a CSV spells it, never null; or float64, null where a Parquet file has
+            none. Whether it is a number in [0, 1] is decided later, where a bad one is counted.
+        group: Text, null for none, never empty.
+    """
+    if confidence is None:
+        confidence = pa.array(np.ones(len(image)))
+    elif pa.types.is_string(confidence.type):
+        confidence = confidence.fill_null("")
+    columns = {
+        "image": image.fill_null(""),
+        "label": _empty_to_null(label),
+        "confidence": confidence,
+        "group": pa.nulls(len(image), pa.string()) if group is None else _empty_to_null(group),
+    }
+    return pa.table(columns)
+
+
+def gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer and nearly equal tables, within BATCH_ROWS and BATCH_BYTES.
+
+    A table that is larger than BATCH_BYTES already stays one.
+    """
+    waiting: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        for start in range(0, table.num_rows, BATCH_ROWS):
+            part = table.slice(start, BATCH_ROWS)
+            if waiting and (rows + part.num_rows > BATCH_ROWS or size + part.nbytes > BATCH_BYTES):
+                yield pa.concat_tables(waiting).combine_chunks()
+                waiting, rows, size = [], 0, 0
+            waiting.append(part)
+            rows, size = rows + part.num_rows, size + part.nbytes
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _empty_to_null(text: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)

@@ -1,0 +1,86 @@
+"""Where a catalog and its images lie, and of which format the catalog is."""
+
+import os
+
+from upath import UPath
+
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.locations import is_local
+
+
+def catalog_path(config: CatalogConfig) -> UPath:
+    """Raises PreprocessingError for a path that nothing here can open."""
+    return _open_location(config.path, "path")
+
+
+def detect_format(config: CatalogConfig) -> CatalogFormat:
+    """The format given or, for `auto`, found from the path; checks that the path is of its kind."""
+    path = catalog_path(config)
+    if not path.exists():
+        raise PreprocessingError(
+            f"{path}: no such catalog; set preprocessing.catalog.path to a CSV or Parquet file "
+            "or to a folder of images"
+        )
+    found = config.format
+    if found is CatalogFormat.AUTO:
+        found = CatalogFormat.FOLDER if path.is_dir() else _by_suffix(path)
+    if path.is_dir() != (found is CatalogFormat.FOLDER):
+        received = "a folder" if path.is_dir() else "a file"
+        raise PreprocessingError(
+            f"{path}: expected a catalog of format {found}, received {received}; set "
+            "preprocessing.catalog.format to auto"
+        )
+    if found is CatalogFormat.FOLDER and not is_local(path):
+        raise PreprocessingError(
+            f"{path}: expected a folder on this machine's disks; list the images of another "
+            "storage in a CSV or Parquet file"
+        )
+    if is_local(path) and not path.is_dir() and not path.is_file():
+        raise PreprocessingError(
+            f"{path}: expected a file that can be read twice, received a pipe or a device; write "
+            "the catalog to a file"
+        )
+    return found
+
+
+def image_root(config: CatalogConfig) -> UPath:
+    """The directory that the catalog's image paths start from, resolved.
+
+    A local one is a `pathlib.Path`, however it is spelled: what is checked for local files hangs
+    on that.
+    """
+    if config.image_root is not None:
+        root = _open_location(config.image_root, "image_root")
+    else:
+        path = catalog_path(config)
+        root = path if path.is_dir() else path.parent
+    if not root.is_dir():
+        raise PreprocessingError(
+            f"{root}: no such directory; set preprocessing.catalog.image_root to where the "
+            "catalog's image paths start"
+        )
+    if root.protocol in ("file", "local"):
+        root = UPath(root.path)
+    return root.resolve()
+
+
+def _open_location(text: str, setting: str) -> UPath:
+    try:
+        return UPath(os.path.expanduser(text))
+    except (ImportError, ValueError) as error:  # No package for its protocol, or no such protocol.
+        raise PreprocessingError(
+            f"{text}: expected a path or a URL for preprocessing.catalog.{setting}, received one "
+            f"that cannot be opened ({error}); write ./ before a path that only looks like a URL"
+        ) from error
+
+
+def _by_suffix(path: UPath) -> CatalogFormat:
+    suffixes = {".csv": CatalogFormat.CSV, ".parquet": CatalogFormat.PARQUET}
+    try:
+        return suffixes[path.suffix.lower()]
+    except KeyError:
+        raise PreprocessingError(
+            f"{path}: expected a file that ends in {' or '.join(suffixes)}, or a folder; set "
+            "preprocessing.catalog.format to what it is"
+        ) from None
