@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
 from manylabel.cluster.errors import ClusterError
@@ -34,6 +34,7 @@ def ray_cluster(
     """
     with ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_quiet())
             if address is None:
                 started = _started_here(cpus, object_store_bytes, system_config or {})
                 stack.enter_context(started)
@@ -96,6 +97,18 @@ def _loopback_only() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what Ray prints about each lost worker off standard output; who uses the cluster says
+    what became of the work. `log_to_driver` is about what workers print."""
+    before = worker._worker_logs_enabled
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 def _cannot_join(address: str | None, error: Exception) -> str:

@@ -25,6 +25,9 @@ class Batch:
         """Those without an outcome."""
         return self._items[self._settled :]
 
+    def first_open_item(self) -> Any:
+        return self._items[self._settled]
+
     def is_done(self) -> bool:
         return self._settled == len(self._items)
 

@@ -1,13 +1,19 @@
 """What an executor is."""
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
+from manylabel.preprocessing.errors import PreprocessingError
+
 ATTEMPTS = 3
 """How often an item may end its process before it is given up. A process also ends for want of
 memory or by an operator's hand, so once proves nothing."""
+
+
+_HOPELESS = 10
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,31 @@ class Lost:
     """
 
     reason: str
+
+
+class Losses:
+    """Ends a job in which nothing but losses comes any more."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def note(self, item: Any, outcome: object) -> None:
+        """Of one item, of which `outcome` says what became.
+
+        Raises:
+            PreprocessingError: it is one of many that were lost, and no other was done meanwhile:
+                then it is the machine, and the next would fare no better.
+        """
+        if not isinstance(outcome, Lost):
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        if self._in_a_row == _HOPELESS:
+            raise PreprocessingError(
+                f"{_HOPELESS} items in a row were given up, the last one "
+                f"{reprlib.repr(item)}: {outcome.reason}; if it is for want of memory, let fewer "
+                "processes work at a time"
+            )
 
 
 class Executor(Protocol):

@@ -8,8 +8,8 @@ from typing import Any
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors.batch import Batch
-from manylabel.preprocessing.executors.executor import ATTEMPTS, Lost, batches
-from manylabel.preprocessing.executors.outcomes import Raised
+from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, batches
+from manylabel.preprocessing.executors.outcomes import Done, Raised
 from manylabel.preprocessing.executors.worker import Load, Loaded, Started, Work
 from manylabel.preprocessing.executors.worker_process import WorkerProcess, describe_end
 from manylabel.preprocessing.executors.workers import Workers
@@ -18,8 +18,6 @@ _AHEAD = 4
 """Batches per worker that are under way: one at work, one at hand, and the results of two that are
 done while an earlier one takes long."""
 _AT_HAND = 2
-_HOPELESS = 10 * ATTEMPTS
-"""Ends of processes, and no item done between them: it is not ten items in a row that are bad."""
 
 
 class Processes:
@@ -45,11 +43,13 @@ class Processes:
             for worker in [worker for worker in self._workers if worker.batches]:
                 self._workers.end(worker)
             self._at_work.release()
+            if self._workers.closed:
+                self.close()
 
     def close(self) -> None:
         """Ends the workers, from whichever thread; a map that is under way fails."""
         self._workers.kill()
-        if self._at_work.acquire(blocking=False):
+        if self._at_work.acquire(blocking=False):  # else it is done when that map fails
             self._workers.release()
 
 
@@ -66,7 +66,7 @@ class _Map:
         self._window: deque[Batch] = deque()
         self._waiting: deque[Batch] = deque()  # those that no worker has
         self._failed_starts = 0
-        self._deaths = 0  # since an item was done
+        self._losses = Losses()
 
     def results(self) -> Iterator[Any]:
         for worker in [worker for worker in self._workers if worker.has_ended()]:
@@ -144,10 +144,7 @@ class _Map:
             worker.loaded = True
             self._failed_starts = 0
         else:
-            worker.batches[0].settle(answer)
-            if worker.batches[0].is_done():
-                worker.batches.popleft()
-            self._deaths = 0
+            self._settle(worker, answer)
 
     def _bury(self, worker: WorkerProcess) -> None:
         """Puts what a worker had back in front, and holds its end against the item it was at."""
@@ -160,17 +157,17 @@ class _Map:
                     f"worker processes end {how} before they can work, perhaps for want of memory"
                 )
             return
-        self._deaths += 1
-        if self._deaths == _HOPELESS:
-            raise PreprocessingError(
-                f"worker processes ended {_HOPELESS} times and no image was done meanwhile, the "
-                f"last time {how}; if it is for want of memory, lower "
-                "preprocessing.runner.processes"
-            )
         if worker.batches:
-            first = worker.batches[0]
-            first.deaths += 1
-            if first.deaths == ATTEMPTS:
-                first.settle(Lost(f"its process ended three times, the last time {how}"))
-        self._waiting.extendleft(batch for batch in reversed(worker.batches) if not batch.is_done())
+            worker.batches[0].deaths += 1
+            if worker.batches[0].deaths == ATTEMPTS:
+                self._settle(worker, Lost(f"its process ended three times, the last time {how}"))
+        self._waiting.extendleft(reversed(worker.batches))
         worker.batches.clear()
+
+    def _settle(self, worker: WorkerProcess, outcome: Done | Raised | Lost) -> None:
+        """Of the item that the worker is at."""
+        batch = worker.batches[0]
+        self._losses.note(batch.first_open_item(), outcome)
+        batch.settle(outcome)
+        if batch.is_done():
+            worker.batches.popleft()

@@ -1,14 +1,15 @@
 """Work as tasks on a Ray cluster, which repeats those whose worker or node was lost."""
 
-import functools
 import math
 import os
 import pickle
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
@@ -16,17 +17,15 @@ from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors.executor import ATTEMPTS, Lost, batches
+from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, batches
 from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt
 
 _AHEAD = 3
 """Batches per CPU of the cluster that are under way: at work, on their way, and done while an
 earlier one takes long."""
-_SECONDS_BETWEEN_COUNTS = 5.0
-_STORE_BYTES = 128 * 2**20
-"""Of a cluster that is started here: what is sent are names, facts and places."""
-
-
+_SECONDS_BETWEEN_COUNTS = 5.0  # of CPUs: nodes come and go
+_SECONDS_TO_LISTEN = 0.2  # what another thread that closes the executor waits at most
+_STORE_BYTES = 128 * 2**20  # of a cluster that is started here: what travels are names and facts
 _CRASHES = (WorkerCrashedError, OutOfMemoryError)
 
 
@@ -38,98 +37,144 @@ def ray_tasks(address: str | None) -> Iterator["RayTasks"]:
         PreprocessingError: it cannot be reached, or started.
     """
     cpus = len(os.sched_getaffinity(0))
-    # Otherwise a task that wants more memory than there is would be repeated for ever.
+    # By Ray's default a task that wants more memory than there is is repeated for ever.
     system_config = {"task_oom_retries": ATTEMPTS - 1}
     with ExitStack() as stack:
         try:
             stack.enter_context(ray_cluster(address, cpus, _STORE_BYTES, system_config))
         except ClusterError as error:
             raise PreprocessingError(str(error)) from error
-        yield RayTasks()
+        executor = RayTasks()
+        stack.callback(executor.close)
+        yield executor
 
 
 class RayTasks:
     """An executor on the cluster that this process is in."""
 
+    def __init__(self) -> None:
+        self._talking = threading.Lock()
+        self._closed = False
+
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
     ) -> Iterator[Any]:
+        return _Map(self, function, batches(items, batch)).results()
+
+    @contextmanager
+    def cluster(self) -> Iterator[None]:
+        """For each talk with Ray, which must be short.
+
+        Whoever asks Ray for anything after the cluster was left is given a new one, with open
+        doors: so a map in another thread must not.
+
+        Raises:
+            PreprocessingError: Ray failed, or the executor is closed.
+        """
+        with self._talking:
+            if self._closed:
+                raise PreprocessingError("the Ray cluster was left before the work was done")
+            try:
+                yield
+            except RayError as error:
+                raise PreprocessingError(
+                    f"the Ray cluster failed: {_first_line(error)}; run the same command again"
+                ) from error
+
+    def close(self) -> None:
+        """A map that is under way fails."""
+        with self._talking:
+            self._closed = True
+
+
+@dataclass
+class _Batch:
+    items: list[Any]
+    answers: ray.ObjectRef | None = None  # once its task is under way
+
+
+class _Map:
+    """One map: a window of batches in the order of the items."""
+
+    def __init__(
+        self, executor: RayTasks, function: Callable[[Any], Any], unread: Iterator[list[Any]]
+    ) -> None:
+        self._executor = executor
+        self._unread = unread
+        self._window: deque[_Batch] = deque()
+        self._room = 0
+        self._counted = -math.inf
         stage = getattr(function, "func", function)  # of a functools.partial
-        task = ray.remote(_run).options(
+        self._task = ray.remote(_run).options(
             name=getattr(stage, "__name__", repr(stage)), num_cpus=1, max_retries=ATTEMPTS - 1
         )
-        unread = batches(items, batch)
-        window: deque[_Batch] = deque()
-        cpus = _Cpus()
+        with executor.cluster():
+            self._function = ray.put(function)
+
+    def results(self) -> Iterator[Any]:
+        losses = Losses()
         try:
-            start = functools.partial(task.remote, ray.put(function))
             while True:
-                while len(window) < _AHEAD * cpus.count():
-                    taken = next(unread, None)
-                    if taken is None:
-                        break
-                    window.append(_Batch(taken, start(taken)))
-                if not window:
+                self._read_ahead()
+                if not self._window:
                     return
-                for outcome in _outcomes(window[0], start):
+                outcomes = self._await_first()
+                batch = self._window.popleft()
+                if outcomes is None:
+                    # One item did it: each is tried again alone, when it is its turn.
+                    self._window.extendleft(_Batch([item]) for item in reversed(batch.items))
+                    continue
+                for item, outcome in zip(batch.items, outcomes, strict=True):
+                    losses.note(item, outcome)
                     if isinstance(outcome, Raised):
                         raise outcome.error
                     yield outcome if isinstance(outcome, Lost) else outcome.result
-                window.popleft()
-        except RayError as error:
-            raise PreprocessingError(
-                f"the Ray cluster failed ({one_line(error)}); run the same command again"
-            ) from error
         finally:
-            for under_way in window:
-                _cancel(under_way.answers)
+            self._cancel()
 
+    def _read_ahead(self) -> None:
+        if time.monotonic() > self._counted + _SECONDS_BETWEEN_COUNTS:
+            self._counted = time.monotonic()
+            with self._executor.cluster():
+                self._room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0)))
+        while len(self._window) < self._room and (items := next(self._unread, None)):
+            self._window.append(_Batch(items))
+            self._start(self._window[-1])
 
-class _Batch(NamedTuple):
-    items: list[Any]
-    answers: ray.ObjectRef
+    def _start(self, batch: _Batch) -> None:
+        with self._executor.cluster():
+            batch.answers = self._task.remote(self._function, batch.items)
+
+    def _await_first(self) -> Iterable[Done | Raised | Lost] | None:
+        """None if the batch ended its worker each time."""
+        batch = self._window[0]
+        if batch.answers is None:
+            self._start(batch)
+        while True:
+            with self._executor.cluster():
+                if not ray.wait([batch.answers], timeout=_SECONDS_TO_LISTEN)[0]:
+                    continue
+                try:
+                    answers = ray.get(batch.answers)
+                except _CRASHES as crash:
+                    if len(batch.items) > 1:
+                        return None
+                    return [Lost(f"its process ended three times ({_first_line(crash)})")]
+                return map(pickle.loads, answers)
+
+    def _cancel(self) -> None:
+        # The first to fail does so because the cluster is no longer there.
+        with suppress(PreprocessingError), self._executor.cluster():
+            for batch in self._window:
+                if batch.answers is not None:
+                    ray.cancel(batch.answers, force=True)
 
 
 def _run(function: Callable[[Any], Any], items: list[Any]) -> list[bytes]:
+    """The task."""
     return [attempt(function, item) for item in items]
 
 
-def _outcomes(
-    batch: _Batch, start: Callable[[list[Any]], ray.ObjectRef]
-) -> Iterator[Done | Raised | Lost]:
-    """Waits for a batch; if it ended its worker each time, tries its items one by one."""
-    try:
-        answers = ray.get(batch.answers)
-    except _CRASHES as crash:
-        if len(batch.items) == 1:
-            yield Lost(f"its Ray worker ended three times ({one_line(crash)})")
-            return
-    else:
-        yield from map(pickle.loads, answers)
-        return
-    for item in batch.items:
-        yield from _outcomes(_Batch([item], start([item])), start)
-
-
-class _Cpus:
-    """Those of the cluster, counted now and then: nodes come and go."""
-
-    def __init__(self) -> None:
-        self._count = 1
-        self._counted = -math.inf
-
-    def count(self) -> int:
-        if time.monotonic() > self._counted + _SECONDS_BETWEEN_COUNTS:
-            self._counted = time.monotonic()
-            self._count = max(1, int(ray.cluster_resources().get("CPU", 0)))
-        return self._count
-
-
-def _cancel(answers: ray.ObjectRef) -> None:
-    with suppress(RayError):  # it is over, or the cluster is
-        ray.cancel(answers, force=True)
-
-
-def one_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

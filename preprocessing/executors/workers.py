@@ -9,14 +9,18 @@ from manylabel.preprocessing.executors.worker_process import WorkerProcess
 
 
 class Workers:
-    """Started one by one, and ended from whichever thread."""
+    """Started one by one, and ended from whichever thread.
+
+    Attributes:
+        closed: all were told to end, and no other will be started.
+    """
 
     def __init__(self) -> None:
         self._workers: list[WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
         # Also of a signal's handler, which may come while its own thread is in here.
         self._lock = threading.RLock()
-        self._closed = False
+        self.closed = False
 
     def __iter__(self) -> Iterator[WorkerProcess]:
         return iter(self._workers)
@@ -27,7 +31,7 @@ class Workers:
     def start(self) -> WorkerProcess:
         """Raises PreprocessingError if it cannot be started, or all have been told to end."""
         with self._lock:
-            self.check_open()
+            self._check_open()
             try:
                 worker = WorkerProcess()
             except OSError as error:
@@ -37,7 +41,7 @@ class Workers:
                 ) from error
             self._workers.append(worker)
             self._selector.register(worker.connection, selectors.EVENT_READ, worker)
-            if self._closed:  # by a signal's handler, meanwhile
+            if self.closed:  # by a signal's handler, meanwhile
                 worker.kill()
             return worker
 
@@ -57,19 +61,19 @@ class Workers:
         Raises:
             PreprocessingError: all have been told to end.
         """
-        self.check_open()
+        self._check_open()
         ready = [key.data for key, _ in self._selector.select(None if block else 0)]
-        self.check_open()
+        self._check_open()
         return ready
 
-    def check_open(self) -> None:
-        if self._closed:
+    def _check_open(self) -> None:
+        if self.closed:
             raise PreprocessingError("the worker processes were told to end")
 
     def kill(self) -> None:
         """Ends all at once and for good; one who waits for an answer of theirs hears of it."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             for worker in self._workers:
                 worker.kill()
 
