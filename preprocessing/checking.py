@@ -22,7 +22,7 @@ from manylabel.preprocessing.images import examine
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.preprocessing.running import here
-from manylabel.storage.errors import TableError
+from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.tables import read_table, write_table
 
@@ -180,6 +180,8 @@ def _read(path: UPath, image_ids: pa.Array, image_root: str) -> pa.Table | None:
     """A part that is whole and of these images in this place; None else."""
     try:
         table = read_table(path)
+    except UnreachableTableError:
+        raise
     except TableError:
         return None
     metadata = table.schema.metadata or {}

@@ -19,7 +19,7 @@ from upath import UPath
 
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, Shards, Totals
 from manylabel.storage.documents import Document
-from manylabel.storage.errors import DocumentError, TableError
+from manylabel.storage.errors import DocumentError, TableError, UnreachableTableError
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -133,7 +133,7 @@ class DatasetPlan(Document):
         """The plan below `root`, or None when it is unfinished or a part is gone or damaged.
 
         Raises:
-            OSError: the storage failed, which says nothing about the plan.
+            OSError, UnreachableTableError: the storage failed, which says nothing about the plan.
         """
         plan = cls.read_at(root)
         if plan is None:
@@ -146,7 +146,9 @@ class DatasetPlan(Document):
             )
             for name in (REJECTED_NAME, DUPLICATES_NAME):
                 for part in table_parts(root / name):
-                    count_rows(part)
+                    read_table(part)
+        except UnreachableTableError:
+            raise
         except TableError:
             return None  # It is made again, which costs time but no images.
         found = table_digest(labels), table_digest(heldout_images)

@@ -14,7 +14,7 @@ from manylabel.preprocessing.dataset_plan import (
     PLAN_NAME,
     DatasetPlan,
 )
-from manylabel.storage.errors import DamagedDocumentError, TableError
+from manylabel.storage.errors import DamagedDocumentError, TableError, UnreachableTableError
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -40,7 +40,7 @@ def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest 
     """The manifest of a dataset of this input that has all its files; None for any other.
 
     Raises:
-        OSError: the storage failed, which says nothing about the dataset.
+        OSError, UnreachableTableError: the storage failed, which says nothing about the dataset.
         OtherVersionError: another version of manylabel finished it.
     """
     plan = DatasetPlan.read_at(root)
@@ -50,6 +50,8 @@ def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest 
     try:
         manifest = Manifest.read(root / MANIFEST_NAME)
         files = read_table(root / FILES_NAME, FILES_SCHEMA)
+    except UnreachableTableError:
+        raise
     except (DamagedDocumentError, TableError, FileNotFoundError):
         return None
     return manifest if files.equals(_present_files(root, plan)) else None

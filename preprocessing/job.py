@@ -5,20 +5,22 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from upath import UPath
 
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
+    catalog_path,
     count_rows,
     detect_format,
     image_root,
 )
 from manylabel.preprocessing.checking import CheckJob
-from manylabel.preprocessing.config import CatalogFormat, PreprocessingConfig
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.dataset_plan import (
     DUPLICATES_NAME,
     DatasetPlan,
@@ -33,7 +35,7 @@ from manylabel.preprocessing.output import Owner, claim, remove_leftovers
 from manylabel.preprocessing.phase_two import find_shards, write_shards
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
-from manylabel.preprocessing.running import running
+from manylabel.preprocessing.running import here, running
 from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import (
@@ -63,6 +65,7 @@ class PreprocessingReport:
         counts: Images, as in the manifest.
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
+        retried: Rejected images of an earlier run that were looked at again.
         retryable: Rejected images that may do when they are looked at again.
         left_out: Files and folders that a folder catalog does not list, by name.
         large_groups, large_group_images: Groups that are too large to be held out.
@@ -78,6 +81,7 @@ class PreprocessingReport:
     content_digest: str
     counts: ImageCounts
     rejected: dict[RejectReason, int]
+    retried: int
     retryable: int
     left_out: Mapping[str, int]
     large_groups: int
@@ -133,26 +137,26 @@ def preprocess(
         images = image_root(config.catalog)
         _check_output_outside(config, root)
         meter.begin(Stage.READ_CATALOG)
-        digest = catalog_digest(config.catalog)
-        _check_pictures_there(images)
+        digest = catalog_digest(config.catalog, partial(_read_bytes, meter))
         rows = None
         if overwrite or DatasetPlan.read_at(root) is None:
             # To its end, before a dataset is touched or a directory made.
-            rows = count_rows(config.catalog, _advance(meter))
+            rows = _count_rows(config.catalog, meter)
+        _check_pictures_there(images)
         owner = Owner(
             fingerprint=compute_fingerprint(config, digest),
             settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
         )
         job = CheckJob(images, config.images, root, retry=retry_rejected)
         with claim(root, owner, overwrite=overwrite):
-            retryable = _retryable(root) if retry_rejected else 0
+            retried = _retryable(root) if retry_rejected else 0
             finished = find_finished(root, owner.fingerprint, images)
-            if finished is not None and not verify and not retryable:
+            if finished is not None and not verify and not retried:
                 kept = sum(len(split.shards) for split in finished.splits.values())
                 result = _Result(finished, written=0, kept=kept)
             else:
                 with open_executor(config) as executor, running(executor, meter):
-                    result = _work(config, owner, job, rows, verify=verify, retry=retryable > 0)
+                    result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
             rejected = _rejections(root)
             totals = read_totals(root)
     manifest = result.manifest
@@ -161,6 +165,7 @@ def preprocess(
         content_digest=manifest.content_digest,
         counts=manifest.counts,
         rejected=rejected,
+        retried=retried,
         retryable=sum(rejected.get(reason, 0) for reason in RETRYABLE),
         left_out=digest.left_out,
         large_groups=totals.large_groups,
@@ -187,7 +192,7 @@ def _work(
     root = job.root
     plan = None if retry else DatasetPlan.find(root)
     if plan is None or plan.fingerprint != owner.fingerprint:
-        rows = rows if rows is not None else count_rows(config.catalog)
+        rows = rows if rows is not None else _count_rows(config.catalog, here().meter)
         plan = make_plan(config, owner.fingerprint, job, rows)
     elif plan.image_root != str(job.image_root):
         plan = moved_plan(plan, job)
@@ -241,7 +246,7 @@ def _finish(
 
 def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
-    folder = UPath(config.catalog.path)
+    folder = catalog_path(config.catalog)
     is_folder = detect_format(config.catalog) is CatalogFormat.FOLDER
     if is_folder and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
@@ -283,8 +288,13 @@ def _storage_named(output: str) -> Iterator[None]:
         ) from error
 
 
-def _advance(meter: Meter) -> Callable[[int], None]:
-    return lambda rows: meter.advance(Stage.READ_CATALOG, rows)
+def _read_bytes(meter: Meter, so_far: int) -> None:
+    meter.reach(Stage.READ_CATALOG, so_far // 1_000_000)
+
+
+def _count_rows(catalog: CatalogConfig, meter: Meter) -> int:
+    meter.begin(Stage.COUNT_ROWS)
+    return count_rows(catalog, partial(meter.reach, Stage.COUNT_ROWS))
 
 
 def _ignore(_: object) -> None:

@@ -10,7 +10,7 @@ from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.images import store
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
-from manylabel.storage.errors import TableError
+from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import INDEX_SCHEMA, INDEX_SHARD_DIGEST, LabelledImage, encode_example
@@ -66,7 +66,7 @@ def find_shard(shard: str, root: UPath, *, verify: bool) -> RecordShard | None:
         verify: Every byte is read; else the shard's size is compared with what its index says.
 
     Raises:
-        OSError: the storage failed, which says nothing about the shard.
+        OSError, UnreachableTableError: the storage failed, which says nothing about the shard.
     """
     path, index = root / tfrecord_path(shard), root / index_path(shard)
     try:
@@ -74,6 +74,8 @@ def find_shard(shard: str, root: UPath, *, verify: bool) -> RecordShard | None:
         table = read_table(index)
         plan_digest = _file_digest(plan_path(root, shard))
         digest = _file_digest(path).encode() if verify else None
+    except UnreachableTableError:
+        raise
     except (TableError, FileNotFoundError):
         return None
     metadata = table.schema.metadata or {}

@@ -33,6 +33,10 @@ class TableError(StorageError):
     """A Parquet file is missing, damaged, or has other columns than expected."""
 
 
+class UnreachableTableError(TableError):
+    """The storage of a Parquet file failed or refused; that says nothing about the table."""
+
+
 class DocumentError(StorageError):
     """A JSON document cannot be used."""
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from manylabel.storage.atomic import replacing
-from manylabel.storage.errors import TableError
+from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.locations import Location
 
 
@@ -27,6 +27,7 @@ def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
 
     Raises:
         TableError: it is missing, not Parquet, damaged (pages have checksums), or has others.
+        UnreachableTableError: the storage failed.
     """
     with opened_table(path) as file:
         table = file.read(use_threads=False)
@@ -43,7 +44,12 @@ def count_rows(path: Location) -> int:
 
 @contextmanager
 def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
-    """A file whose damage, in the block as well, becomes a TableError of one line."""
+    """A file whose damage, in the block as well, becomes a TableError of one line.
+
+    Raises:
+        TableError: it is missing or damaged.
+        UnreachableTableError: the storage failed.
+    """
     try:
         with UPath(path).open("rb") as file:
             yield pq.ParquetFile(file, page_checksum_verification=True)
@@ -51,6 +57,9 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
         raise TableError(f"{path}: no such file; make again what it belongs to") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        # Arrow finds damage with plain OSErrors; those of storage have a kind or a number.
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise UnreachableTableError(f"{path}: cannot be read now: {reason}") from error
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
 
 

@@ -129,7 +129,8 @@ def test_everything_is_counted(tmp_path, images, catalog):
 
 
 def config_for(path, **settings):
-    return PreprocessingConfig.model_validate({"catalog": {"path": str(path)}} | settings)
+    base = {"catalog": {"path": str(path)}, "executor": "inline"}
+    return PreprocessingConfig.model_validate(base | settings)
 
 
 def one_line(config, output):

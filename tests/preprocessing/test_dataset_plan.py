@@ -1,21 +1,23 @@
 """When a plan counts, and how shards are named."""
 
+import errno
+
+import pyarrow as pa
 import pytest
 from upath import UPath
 
+from manylabel.preprocessing import dataset_plan
 from manylabel.preprocessing.dataset_plan import (
     PLAN_NAME,
     TABLES,
     DatasetPlan,
     plan_path,
-    shard_count,
-    shard_name,
     write_planned,
 )
-from manylabel.preprocessing.rejections import Rejection, RejectReason
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.storage.manifest import table_digest
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
-from manylabel.storage.tables import read_table, write_rows
+from manylabel.storage.tables import part_path, read_table, write_table
 
 
 @pytest.fixture
@@ -23,12 +25,14 @@ def root(tmp_path):
     return UPath(tmp_path / "dataset")
 
 
+def one_row(image_id):
+    return pa.table([[image_id], ["too small"], [""]], schema=REJECTED_SCHEMA)
+
+
 def complete_plan(root):
     shard = shard_name(SplitName.TRAIN, 0, 1)
     for name in TABLES:
-        write_rows(
-            root / name, [Rejection(f"in {name}", RejectReason.TOO_SMALL, "")], REJECTED_SCHEMA
-        )
+        write_table(root / name, one_row(f"in {name}"))
     labels, heldout_images, *_ = (table_digest(read_table(root / name)) for name in TABLES)
     plan = DatasetPlan(
         fingerprint="1",
@@ -39,7 +43,7 @@ def complete_plan(root):
         shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []},
     )
     plan.write(root / PLAN_NAME)
-    write_planned(root, shard, [])
+    write_planned(root, shard, PLAN_SCHEMA.empty_table())
     return plan
 
 
@@ -47,7 +51,7 @@ def complete_plan(root):
 def test_tables_that_are_others_than_the_plans_are_made_again(root, name):
     plan = complete_plan(root)
     assert DatasetPlan.find(root) == plan
-    write_rows(root / name, [Rejection("changed", RejectReason.TOO_SMALL, "")], REJECTED_SCHEMA)
+    write_table(root / name, one_row("changed"))
     assert DatasetPlan.find(root) is None
 
 
@@ -68,6 +72,29 @@ def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):
         assert DatasetPlan.find(root) == plan
 
 
-def test_shard_counts_and_names():
-    assert [shard_count(images, 10) for images in (0, 1, 10, 11)] == [0, 1, 1, 2]
-    assert shard_name(SplitName.HELDOUT, 3, 12) == "heldout-00003-of-00012"
+def test_a_large_table_may_be_in_parts(root):
+    plan = complete_plan(root)
+    whole = root / TABLES[2]
+    rows = read_table(whole)
+    whole.unlink()
+    for number in range(2):
+        write_table(part_path(whole, number), rows)
+    assert DatasetPlan.find(root) == plan
+    part_path(whole, 1).write_bytes(b"")
+    assert DatasetPlan.find(root) is None
+
+
+def test_trouble_with_the_storage_is_no_damage(root, monkeypatch):
+    """One time-out must not cost a plan, and with it every picture decoded."""
+    complete_plan(root)
+
+    def time_out(*_, **__):
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(dataset_plan, "read_table", time_out)
+    with pytest.raises(TimeoutError):
+        DatasetPlan.find(root)
+    monkeypatch.undo()
+    monkeypatch.setattr(DatasetPlan, "read", time_out)
+    with pytest.raises(TimeoutError):
+        DatasetPlan.find(root)

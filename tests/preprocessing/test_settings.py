@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig, RunnerConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 
@@ -33,7 +33,9 @@ CHANGES = [
     ("heldout.minimum_labels", 3, {}),
     ("heldout.duplicate_distance", None, NEAR),
     ("heldout.salt", "another", {}),
+    ("heldout.largest_group", 1, NEAR),
     ("shards.images_per_shard", 5, {}),
+    ("shards.bytes_per_shard", 4000, {}),
 ]
 
 
@@ -46,8 +48,9 @@ def fields(model, prefix=""):
 
 
 def test_no_setting_is_forgotten():
-    """`runner.processes` must change nothing; tests/integration shows that."""
-    listed = {setting for setting, _, _ in CHANGES} | {"runner.processes"}
+    """How the job runs must change nothing; tests/integration shows that."""
+    running = {"executor", *(f"runner.{name}" for name in RunnerConfig.model_fields)}
+    listed = {setting for setting, _, _ in CHANGES} | running
     assert listed == set(fields(PreprocessingConfig))
 
 
@@ -93,7 +96,7 @@ def outcome(directory, dataset_bytes, tmp_path_factory):
 
 
 def merged(*several):
-    result = {"catalog": {"path": "labels.csv"}, "heldout": {"size": 4}}
+    result = {"catalog": {"path": "labels.csv"}, "heldout": {"size": 4}, "executor": "inline"}
     for settings in several:
         for section, values in settings.items():
             result[section] = result.get(section, {}) | values

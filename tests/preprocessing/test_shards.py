@@ -1,15 +1,19 @@
 """Writing one shard, and telling an intact one from a damaged one."""
 
+import errno
 import hashlib
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.dataset_plan import PlannedImage, write_planned
+from manylabel.preprocessing import shards
+from manylabel.preprocessing.dataset_plan import write_planned
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA
 from manylabel.preprocessing.fetch import file_digest
 from manylabel.preprocessing.images import store
-from manylabel.preprocessing.shards import index_path, intact_shard, tfrecord_path, write_shard
+from manylabel.preprocessing.shards import find_shard, index_path, tfrecord_path, write_shard
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import LabelledImage, decode_example
@@ -32,17 +36,18 @@ def images(tmp_path, picture):
 def root(tmp_path, images):
     root = UPath(tmp_path / "dataset")
     planned = [
-        PlannedImage(path.name, file_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1], 7)
+        (path.name, file_digest(path.read_bytes()), [0, 2], [1.0, 0.5], [1], 7)
         for path in sorted(images.iterdir())
     ]
-    write_planned(root, SHARD, planned)
+    columns = [list(values) for values in zip(*planned, strict=True)]
+    write_planned(root, SHARD, pa.table(columns, schema=PLAN_SCHEMA))
     return root
 
 
 def test_records_and_index(root, images):
     shard = write_shard(SHARD, root, images, POLICY)
     assert isinstance(shard, RecordShard)
-    assert shard == intact_shard(SHARD, root)
+    assert shard == find_shard(SHARD, root, verify=True) == find_shard(SHARD, root, verify=False)
     data = (root / tfrecord_path(SHARD)).read_bytes()
     assert (shard.path, shard.index_path) == (tfrecord_path(SHARD), index_path(SHARD))
     assert (shard.records, shard.bytes) == (3, len(data))
@@ -60,10 +65,10 @@ def test_records_and_index(root, images):
 
 
 def test_a_shard_may_be_empty(root, images):
-    write_planned(root, SHARD, [])
+    write_planned(root, SHARD, PLAN_SCHEMA.empty_table())
     shard = write_shard(SHARD, root, images, POLICY)
     assert isinstance(shard, RecordShard)
-    assert shard == intact_shard(SHARD, root)
+    assert shard == find_shard(SHARD, root, verify=True) == find_shard(SHARD, root, verify=False)
     assert (shard.records, shard.bytes) == (0, 0)
 
 
@@ -77,23 +82,50 @@ def flip_a_byte(path):
 @pytest.mark.parametrize(
     "damage",
     [
-        flip_a_byte,
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
         lambda path: path.write_bytes(b""),
         lambda path: path.unlink(),
     ],
-    ids=["flipped byte", "cut", "empty", "missing"],
+    ids=["cut", "longer", "empty", "missing"],
 )
-def test_damage_is_found(root, images, of_path, damage):
+@pytest.mark.parametrize("verify", [False, True])
+def test_damage_that_changes_the_size_is_found(root, images, of_path, damage, verify):
     write_shard(SHARD, root, images, POLICY)
     damage(root / of_path(SHARD))
-    assert intact_shard(SHARD, root) is None
+    assert find_shard(SHARD, root, verify=verify) is None
 
 
-def test_a_shard_of_another_plan_is_not_taken_for_this_one(root, images):
+def test_a_flipped_byte_is_found_when_all_are_read(root, images):
     write_shard(SHARD, root, images, POLICY)
-    write_planned(root, SHARD, [])
-    assert intact_shard(SHARD, root) is None
+    flip_a_byte(root / tfrecord_path(SHARD))
+    assert find_shard(SHARD, root, verify=False) is not None
+    assert find_shard(SHARD, root, verify=True) is None
+    write_shard(SHARD, root, images, POLICY)
+    flip_a_byte(root / index_path(SHARD))
+    assert find_shard(SHARD, root, verify=False) is None
+
+
+def test_trouble_with_the_storage_is_no_damage(root, images, monkeypatch):
+    """As when a disk far away does not answer in time: the shard may be whole."""
+    write_shard(SHARD, root, images, POLICY)
+
+    def time_out(*_, **__):
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    for place in (shards.read_table, shards._file_digest):
+        with monkeypatch.context() as patch:
+            patch.setattr(shards, place.__name__, time_out)
+            with pytest.raises(TimeoutError):
+                find_shard(SHARD, root, verify=True)
+    assert find_shard(SHARD, root, verify=True) is not None
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_shard_of_another_plan_is_not_taken_for_this_one(root, images, verify):
+    write_shard(SHARD, root, images, POLICY)
+    write_planned(root, SHARD, PLAN_SCHEMA.empty_table())
+    assert find_shard(SHARD, root, verify=verify) is None
 
 
 @pytest.mark.parametrize(
