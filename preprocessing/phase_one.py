@@ -128,7 +128,7 @@ def read_rows(piece: Any, config: PreprocessingConfig) -> Iterator[Any]:
     """Clean tables of rows, and under a tag the labels that cannot be used."""
     for raw in read_piece(piece, config.catalog):
         rows, rejected = clean_rows(raw)
-        here().meter.advance(Stage.SORT_ROWS, rows.num_rows)
+        here().meter.advance(Stage.SORT_ROWS, raw.num_rows)
         yield from tagged(REJECTED, rejected)
         yield rows
 

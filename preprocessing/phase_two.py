@@ -46,13 +46,14 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
         verify: Every byte of them is read.
     """
     running = here()
-    running.meter.begin(Stage.VERIFY_SHARDS, len(plan.names))
+    stage = Stage.VERIFY_SHARDS if verify else Stage.FIND_SHARDS
+    running.meter.begin(stage, len(plan.names))
     found = running.executor.map(
         partial(find_shard, root=root, verify=verify), plan.names, 1 if verify else _BATCH_SHARDS
     )
     kept = {}
     for name, shard in zip(plan.names, found, strict=True):
-        running.meter.advance(Stage.VERIFY_SHARDS, 1)
+        running.meter.advance(stage, 1)
         if isinstance(shard, RecordShard):
             kept[name] = shard
     return kept

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 POLL_SECONDS = 0.5
@@ -17,17 +17,21 @@ class Stage(StrEnum):
     """What a job does, in this order; stages with nothing to do are left out."""
 
     READ_CATALOG = "reading the catalog"
+    COUNT_ROWS = "counting rows"
     SORT_ROWS = "sorting rows by image"
     CHECK_IMAGES = "checking images"
     FIND_DUPLICATES = "finding duplicates"
     PLAN_SHARDS = "planning shards"
+    FIND_SHARDS = "looking for shards"
     VERIFY_SHARDS = "verifying shards"
     WRITE_SHARDS = "writing shards"
 
 
 UNITS = {
-    Stage.READ_CATALOG: "rows",
+    Stage.READ_CATALOG: "MB",
+    Stage.COUNT_ROWS: "rows",
     Stage.SORT_ROWS: "rows",
+    Stage.FIND_SHARDS: "shards",
     Stage.VERIFY_SHARDS: "shards",
 }
 """What a stage counts; the others count images."""
@@ -63,45 +67,70 @@ class Meter:
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._seen: deque[tuple[float, int]] = deque()
+        self._ended: list[Progress] = []
 
-    def begin(self, stage: Stage, total: int | None = None, done: int = 0) -> None:
-        """A stage begins, of whose units `done` were there before."""
+    def begin(self, stage: Stage, total: int | None = None) -> None:
+        """A stage begins."""
         with self._lock:
-            self._progress = Progress(stage, done, total)
-            self._seen = deque([(self._clock(), done)])
+            self._begin(stage, total)
 
     def advance(self, stage: Stage, units: int, total: int | None = None) -> None:
         """Units of a stage are done; the first ones begin it."""
         with self._lock:
-            present = self._progress
-            if present is None or present.stage is not stage:
-                present = Progress(stage, 0, total)
-                self._seen = deque([(self._clock(), 0)])
+            present = self._in(stage, total)
             self._progress = Progress(stage, present.done + units, total or present.total)
 
-    def read(self) -> Progress | None:
-        """How far the present stage is; None before the first."""
+    def keep(self, stage: Stage, units: int) -> None:
+        """Units of a stage were done before, by another job; they are no part of the rate."""
         with self._lock:
-            progress = self._progress
-            if progress is None:
-                return None
-            now = self._clock()
-            while len(self._seen) > 1 and now - self._seen[1][0] > _WINDOW_SECONDS:
-                self._seen.popleft()
-            begun, before = self._seen[0]
-            self._seen.append((now, progress.done))
-            rate = (progress.done - before) / (now - begun) if now > begun else 0.0
-            return Progress(progress.stage, progress.done, progress.total, rate)
+            present = self._in(stage, None)
+            self._progress = Progress(stage, present.done + units, present.total)
+            self._seen = deque((when, done + units) for when, done in self._seen)
+
+    def reach(self, stage: Stage, done: int) -> None:
+        """So many units of a stage are done by now."""
+        with self._lock:
+            self._progress = Progress(stage, done, self._in(stage, None).total)
+
+    def read(self) -> list[Progress]:
+        """The last state of each stage that has ended since the last call, then the present one."""
+        with self._lock:
+            ended, self._ended = self._ended, []
+            return ended if self._progress is None else [*ended, self._measured(self._progress)]
+
+    def _in(self, stage: Stage, total: int | None) -> Progress:
+        """The progress of this stage, which begins unless it is the present one."""
+        if self._progress is None or self._progress.stage is not stage:
+            return self._begin(stage, total)
+        return self._progress
+
+    def _begin(self, stage: Stage, total: int | None) -> Progress:
+        if self._progress is not None:
+            self._ended.append(self._measured(self._progress))
+        self._progress = Progress(stage, 0, total)
+        self._seen = deque([(self._clock(), 0)])
+        return self._progress
+
+    def _measured(self, progress: Progress) -> Progress:
+        now = self._clock()
+        while len(self._seen) > 1 and now - self._seen[1][0] > _WINDOW_SECONDS:
+            self._seen.popleft()
+        begun, before = self._seen[0]
+        self._seen.append((now, progress.done))
+        rate = (progress.done - before) / (now - begun) if now > begun else 0.0
+        return replace(progress, rate=rate)
 
 
 @contextmanager
 def reporting(meter: Meter, listener: ProgressListener) -> Iterator[None]:
-    """Tells a listener, from a thread, how far a job is while the block runs."""
+    """Tells a listener, from a thread, how far a job is while the block runs.
+
+    Of each stage it hears at least how it ended.
+    """
     finished = threading.Event()
 
     def report() -> None:
-        progress = meter.read()
-        if progress is not None:
+        for progress in meter.read():
             listener(progress)
 
     def watch() -> None:

@@ -1,0 +1,73 @@
+"""How far a job is: counts, rates, and each stage's end."""
+
+import pytest
+
+from manylabel.preprocessing.progress import Meter, Progress, Stage, reporting
+
+
+class Clock:
+    """Seconds, as they are set."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_stages_that_end_between_two_looks_are_told(clock):
+    meter = Meter(clock)
+    assert meter.read() == []
+    meter.begin(Stage.SORT_ROWS, 30)
+    for second in (1, 2, 3):
+        clock.now = second
+        meter.advance(Stage.SORT_ROWS, 10)
+    meter.advance(Stage.CHECK_IMAGES, 0, 12)
+    clock.now = 5
+    meter.advance(Stage.CHECK_IMAGES, 4, 12)
+    assert meter.read() == [
+        Progress(Stage.SORT_ROWS, 30, 30, rate=10),
+        Progress(Stage.CHECK_IMAGES, 4, 12, rate=2),
+    ]
+    assert [progress.stage for progress in meter.read()] == [Stage.CHECK_IMAGES]
+
+
+def test_a_rate_is_that_of_the_last_half_minute(clock):
+    meter = Meter(clock)
+    meter.begin(Stage.WRITE_SHARDS, 10_000)
+    rates = []
+    for second in range(1, 101):
+        clock.now = second
+        meter.advance(Stage.WRITE_SHARDS, 100 if second <= 50 else 10)
+        rates.append(meter.read()[-1].rate)
+    assert rates[49] == 100
+    assert rates[64] == pytest.approx(55, abs=3)  # Half of its window is behind the change.
+    assert rates[99] == 10
+
+
+def test_what_was_done_before_is_no_part_of_the_rate(clock):
+    meter = Meter(clock)
+    meter.keep(Stage.CHECK_IMAGES, 1_000_000)
+    clock.now = 2
+    meter.advance(Stage.CHECK_IMAGES, 6)
+    assert meter.read() == [Progress(Stage.CHECK_IMAGES, 1_000_006, rate=3)]
+
+
+def test_a_count_so_far_takes_the_place_of_the_one_before(clock):
+    meter = Meter(clock)
+    for rows in (250_000, 500_000, 600_000):
+        meter.reach(Stage.COUNT_ROWS, rows)
+    assert meter.read() == [Progress(Stage.COUNT_ROWS, 600_000)]
+
+
+def test_a_listener_hears_of_every_stage_of_a_job_that_takes_no_time():
+    meter, told = Meter(), []
+    with reporting(meter, told.append):
+        for stage in Stage:
+            meter.advance(stage, 7)
+    assert [(progress.stage, progress.done) for progress in told] == [(each, 7) for each in Stage]
