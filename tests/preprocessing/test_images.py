@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from manylabel.preprocessing.images import difference_hash, store
+from manylabel.preprocessing.images import examine, store
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import ImageConfig
 
@@ -32,7 +32,7 @@ def stored_pixels(data, policy=POLICY):
 def rejection(data, policy=POLICY):
     """The reason that both phases agree on."""
     with pytest.raises(ImageRejectedError) as first:
-        difference_hash(data, policy)
+        examine(data, policy)
     with pytest.raises(ImageRejectedError) as second:
         store(data, policy)
     assert (first.value.reason, first.value.detail) == (second.value.reason, second.value.detail)
@@ -226,7 +226,9 @@ def test_reduced_decoding_looks_like_full_decoding():
     full = stored_pixels(encoded(Image.open(io.BytesIO(data)), "PNG"))
     assert reduced.shape == full.shape == (32, 43, 3)
     assert np.abs(reduced - full).mean() < 2
-    assert (np.unpackbits(np.frombuffer(difference_hash(data, POLICY), np.uint8)) == 1).sum() > 60
+    assert (
+        np.unpackbits(np.frombuffer(examine(data, POLICY).perceptual_hash, np.uint8)) == 1
+    ).sum() > 60
 
 
 def test_quality_is_a_setting():
@@ -270,7 +272,7 @@ def test_what_is_no_sound_image_is_rejected(data, reason):
     if reason is RejectReason.UNDECODABLE:
         # A short plain JPEG is stored without decoding: phase one is where damage is found.
         with pytest.raises(ImageRejectedError) as error:
-            difference_hash(data, POLICY)
+            examine(data, POLICY)
         assert error.value.reason is reason
     else:
         assert rejection(data) is reason
@@ -307,7 +309,7 @@ def test_size_is_judged_before_anything_is_decoded(side):
 
 class TestDifferenceHash:
     def bits(self, data):
-        return np.unpackbits(np.frombuffer(difference_hash(data, POLICY), dtype=np.uint8))
+        return np.unpackbits(np.frombuffer(examine(data, POLICY).perceptual_hash, dtype=np.uint8))
 
     def test_bits_say_which_neighbour_is_brighter(self):
         rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8) * 20, (8, 1)))
@@ -364,3 +366,32 @@ def test_grey_of_16_bits_is_turned_too(limit):
     size = (limit, round(48 * limit / 40))
     expected = np.asarray(grey.transpose(Image.Transpose.ROTATE_270).resize(size)).astype(int)
     assert np.abs(pixels - expected[..., None]).mean() < 6
+
+
+class TestStoredBytes:
+    def test_what_is_stored_as_it_is_is_known_exactly(self):
+        data = encoded(photo(64, 30), "JPEG", quality=80)
+        assert store(data, POLICY).encoded == data
+        assert examine(data, POLICY).stored_bytes == len(data)
+
+    def test_of_real_pictures_the_sum_is_right_within_a_factor_of_two(self, openclipart):
+        """Shards have about the size that is asked for; clip art takes less than photographs."""
+        policy = ImageConfig(short_side_limit=96)
+        paths = sorted(openclipart.glob("images/*/*"))[::25]
+        pictures = [path.read_bytes() for path in paths]
+        estimated = sum(examine(data, policy).stored_bytes for data in pictures)
+        stored = sum(len(store(data, policy).encoded) for data in pictures)
+        assert len(pictures) > 200
+        assert 0.5 < estimated / stored < 2
+
+    def test_noise_takes_more_than_the_estimate_and_flat_colour_less(self):
+        """What the estimate cannot know, so that nobody takes it for more than it is."""
+        policy = ImageConfig(short_side_limit=320)
+        noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+        for image, more in ((Image.fromarray(noise), True), (Image.new("RGB", (200, 200)), False)):
+            data = encoded(image, "PNG")
+            assert (len(store(data, policy).encoded) > examine(data, policy).stored_bytes) is more
+
+    def test_the_reduced_size_counts(self):
+        small, large = (encoded(photo(side, side), "PNG") for side in (32, 320))
+        assert examine(small, POLICY).stored_bytes == examine(large, POLICY).stored_bytes
