@@ -31,7 +31,7 @@ from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, note_files
 from manylabel.preprocessing.make_plan import make_plan, moved_plan
-from manylabel.preprocessing.output import Owner, claim, remove_leftovers
+from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.phase_two import find_shards, write_shards
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
@@ -196,6 +196,7 @@ def _work(
         plan = make_plan(config, owner.fingerprint, job, rows)
     elif plan.image_root != str(job.image_root):
         plan = moved_plan(plan, job)
+    remove_other_shards(root, set(plan.names))
     kept = find_shards(plan, root, verify=verify)
     missing = [name for name in plan.names if name not in kept]
     written = write_shards(missing, config, job.image_root, root) if missing else {}

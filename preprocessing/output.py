@@ -4,7 +4,7 @@ plan/owner.json     first: whose directory this is
 plan/lock           locked while a job writes
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -117,14 +117,24 @@ def remove_dataset(root: UPath) -> None:
     """Deletes what preprocessing writes, the manifest first, and nothing else."""
     for name in (MANIFEST_NAME, *TABLES):
         (root / name).unlink(missing_ok=True)
-    for split in SplitName:
-        for suffix in ("tfrecord", "index.parquet"):
-            for path in (root / split).glob(f"{split}-*-of-*.{suffix}"):
-                path.unlink()
+    remove_other_shards(root, ())
     remove_plan(root)
     (root / FILES_NAME).unlink(missing_ok=True)
     for part in (root / CHECKED_DIRECTORY).glob("*.parquet"):
         part.unlink()
+
+
+def remove_other_shards(root: UPath, names: Collection[str]) -> None:
+    """Deletes shards, and their indexes, of an earlier plan that had another number of them.
+
+    Args:
+        names: Shards that stay.
+    """
+    for split in SplitName:
+        for suffix in (".tfrecord", ".index.parquet"):
+            for path in (root / split).glob(f"{split}-*-of-*{suffix}"):
+                if path.name.removesuffix(suffix) not in names:
+                    path.unlink()
 
 
 _PLACES = {("catalog", "path"), ("catalog", "image_root")}  # Not in the fingerprint.

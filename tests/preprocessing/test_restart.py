@@ -1,0 +1,303 @@
+"""What a job that was stopped, or is asked again, does and leaves alone."""
+
+import errno
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from manylabel.preprocessing import checking, shards
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.rejections import RejectReason
+from manylabel.storage.errors import UnreachableTableError
+
+IMAGES = 24
+PART = 5
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(checking, "PART_IMAGES", PART)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory, picture, write_csv):
+    """Pictures with one that is broken, one that is missing, and one that has no label."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(IMAGES):
+        (folder / f"{number:02d}.png").write_bytes(picture(number))
+    (folder / "05.png").write_bytes(b"no picture")
+    (folder / "17.png").unlink()
+    rows = [(f"{number:02d}.png", f"label {number % 3}", 1) for number in range(IMAGES)]
+    return write_csv(folder / "labels.csv", [*rows, ("none.png", "", 1)])
+
+
+@pytest.fixture(scope="module")
+def finished(catalog, tmp_path_factory):
+    """A finished dataset; tests that change something take a copy."""
+    root = tmp_path_factory.mktemp("finished") / "dataset"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "PART_IMAGES", PART)
+        preprocess(config_of(catalog), str(root))
+    return root
+
+
+@pytest.fixture
+def root(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "dataset"))
+
+
+def config_of(catalog, **settings):
+    base = {
+        "catalog": {"path": str(catalog)},
+        "heldout": {"size": 0.3},
+        "shards": {"images_per_shard": 6},
+        "executor": "inline",
+    }
+    return PreprocessingConfig.model_validate(base | settings)
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """The images that were fetched and decoded, in order."""
+    images = []
+    real = checking.check_image
+
+    def watch(image_id, **job):
+        images.append(image_id)
+        return real(image_id, **job)
+
+    monkeypatch.setattr(checking, "check_image", watch)
+    return images
+
+
+def fail_at(monkeypatch, module, name, call):
+    """As when a disk is full, or gone, at some moment."""
+    real, calls = getattr(module, name), []
+
+    def fail(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise OSError(errno.EIO, "Input/output error", "/far/away")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, fail)
+
+
+@pytest.mark.parametrize("stopped_at", [1, PART + 1, IMAGES])
+def test_what_was_checked_is_not_checked_again(
+    tmp_path, catalog, finished, looked_at, monkeypatch, dataset_bytes, stopped_at
+):
+    with monkeypatch.context() as patch:
+        fail_at(patch, checking, "fetch", stopped_at)
+        with pytest.raises(PreprocessingError, match=r"Input/output error.*/far/away.*run again"):
+            preprocess(config_of(catalog), str(tmp_path / "stopped"))
+    assert len(looked_at) == stopped_at
+    looked_at.clear()
+    preprocess(config_of(catalog), str(tmp_path / "stopped"))
+    assert len(looked_at) == IMAGES - (stopped_at - 1) // PART * PART
+    assert len(set(looked_at)) == len(looked_at)
+    assert dataset_bytes(tmp_path / "stopped") == dataset_bytes(finished)
+
+
+def test_parts_that_cannot_be_used_are_made_again(tmp_path, catalog, looked_at, monkeypatch):
+    root = tmp_path / "dataset"
+    with monkeypatch.context() as patch:
+        fail_at(patch, checking, "fetch", 20)
+        with pytest.raises(PreprocessingError):
+            preprocess(config_of(catalog), str(root))
+    first, second, third = sorted((root / "plan" / "checked").iterdir())
+    damaged = bytearray(first.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    first.write_bytes(damaged)
+    second.write_bytes(third.read_bytes())  # Whole, and of other images.
+    looked_at.clear()
+    report = preprocess(config_of(catalog), str(root))
+    assert len(looked_at) == IMAGES - PART
+    assert report.counts.written == IMAGES - 2
+
+
+def test_parts_are_of_one_place(tmp_path, catalog, looked_at, monkeypatch):
+    """The same names elsewhere may be other pictures."""
+    root = tmp_path / "dataset"
+    with monkeypatch.context() as patch:
+        fail_at(patch, checking, "fetch", 20)
+        with pytest.raises(PreprocessingError):
+            preprocess(config_of(catalog), str(root))
+    looked_at.clear()
+    moved = shutil.copytree(catalog.parent, tmp_path / "moved")
+    preprocess(config_of(moved / "labels.csv"), str(root))
+    assert len(looked_at) == IMAGES
+
+
+@pytest.fixture
+def own_catalog(catalog, tmp_path):
+    return shutil.copytree(catalog.parent, tmp_path / "pictures") / "labels.csv"
+
+
+def test_rejected_images_are_tried_again_when_asked_for(
+    tmp_path, own_catalog, picture, looked_at, dataset_bytes
+):
+    catalog, root = own_catalog, tmp_path / "dataset"
+    first = preprocess(config_of(catalog), str(root))
+    assert first.retryable == 2
+    assert first.rejected[RejectReason.NO_LABEL] == 1
+
+    (catalog.parent / "05.png").write_bytes(picture(5))
+    (catalog.parent / "17.png").write_bytes(picture(17))
+    assert preprocess(config_of(catalog), str(root)).nothing_to_do
+    assert preprocess(config_of(catalog), str(root)).retryable == 2
+    looked_at.clear()
+    second = preprocess(config_of(catalog), str(root), retry_rejected=True)
+    assert looked_at == ["05.png", "17.png"]
+    assert (second.retryable, second.counts.written) == (0, IMAGES)
+    preprocess(config_of(catalog), str(tmp_path / "fresh"))
+    assert dataset_bytes(root) == dataset_bytes(tmp_path / "fresh")
+    again = preprocess(config_of(catalog), str(root), retry_rejected=True)
+    assert again.nothing_to_do
+
+
+def test_trying_in_vain_changes_nothing(root, catalog, dataset_bytes, looked_at):
+    before, manifest = dataset_bytes(root), (root / "manifest.json").read_bytes()
+    report = preprocess(config_of(catalog), str(root), retry_rejected=True)
+    assert looked_at == ["05.png", "17.png"]
+    assert report.nothing_to_do
+    assert (dataset_bytes(root), (root / "manifest.json").read_bytes()) == (before, manifest)
+
+
+def test_an_interrupted_retry_keeps_what_it_found(tmp_path, own_catalog, picture, monkeypatch):
+    catalog, root = own_catalog, tmp_path / "dataset"
+    preprocess(config_of(catalog), str(root))
+    (catalog.parent / "05.png").write_bytes(picture(5))
+    (catalog.parent / "17.png").write_bytes(picture(17))
+    with monkeypatch.context() as patch:
+        fail_at(patch, checking, "fetch", 2)
+        with pytest.raises(PreprocessingError):
+            preprocess(config_of(catalog), str(root), retry_rejected=True)
+    assert not (root / "manifest.json").exists()
+    report = preprocess(config_of(catalog), str(root))
+    assert (report.counts.written, report.retryable) == (IMAGES - 1, 1)
+
+
+class TestFinished:
+    @pytest.mark.parametrize(
+        ("name", "damage"),
+        [
+            ("train/*.tfrecord", "gone"),
+            ("train/*.tfrecord", "cut"),
+            ("train/*.index.parquet", "longer"),
+            ("heldout/*.tfrecord", "longer"),
+            ("labels.parquet", "gone"),
+            ("heldout_images.parquet", "cut"),
+            ("rejected.parquet", "gone"),
+            ("duplicates.parquet", "cut"),
+            ("manifest.json", "cut"),
+            ("manifest.json", "gone"),
+            ("plan/plan.json", "gone"),
+            ("plan/files.parquet", "cut"),
+            ("plan/train-*.parquet", "gone"),
+        ],
+    )
+    def test_a_file_that_is_not_as_it_was_is_noticed(
+        self, root, catalog, dataset_bytes, name, damage
+    ):
+        before, manifest = dataset_bytes(root), (root / "manifest.json").read_bytes()
+        path = sorted(root.glob(name))[0]
+        content = path.read_bytes()
+        path.write_bytes({"gone": b"", "cut": content[:-3], "longer": content + b"..."}[damage])
+        if damage == "gone":
+            path.unlink()
+        preprocess(config_of(catalog), str(root))
+        assert dataset_bytes(root) == before
+        assert (root / "manifest.json").read_bytes() == manifest
+
+    def test_no_shard_is_read(self, root, catalog, monkeypatch):
+        def read(*_):
+            raise AssertionError("a shard was read")
+
+        monkeypatch.setattr(shards, "read_table", read)
+        monkeypatch.setattr(shards, "_file_digest", read)
+        assert preprocess(config_of(catalog), str(root)).nothing_to_do
+
+    def test_every_byte_is_read_when_asked_for(self, root, catalog, dataset_bytes):
+        before = dataset_bytes(root)
+        path = sorted(root.glob("train/*.tfrecord"))[0]
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert preprocess(config_of(catalog), str(root)).nothing_to_do
+        report = preprocess(config_of(catalog), str(root), verify=True)
+        assert (report.shards_written, report.verified) == (1, True)
+        assert dataset_bytes(root) == before
+
+    def test_what_killed_writers_left_is_swept(self, root, catalog):
+        shard = sorted(root.glob("train/*.tfrecord"))[0]
+        left = shard.with_name(f"{shard.name}.{32 * '0'}.tmp")
+        left.touch()
+        part = root / "plan" / "checked" / f"00000-000000000.parquet.{32 * '0'}.tmp"
+        part.touch()
+        preprocess(config_of(catalog), str(root))
+        assert not left.exists()
+        assert not part.exists()
+
+
+@pytest.fixture(scope="module")
+def far_away(catalog):
+    """A finished dataset that is on no disk of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "PART_IMAGES", PART)
+        preprocess(config_of(catalog), "memory://far/away")
+    yield "memory://far/away"
+    MemoryFileSystem.store.clear()
+
+
+@pytest.fixture
+def do_not_answer(monkeypatch):
+    """Lets storage time out when it is asked for files of a pattern."""
+    real = MemoryFileSystem._open
+
+    def stop(pattern):
+        def open_(storage, path, mode="rb", **options):
+            if mode == "rb" and fnmatch(path, pattern):
+                raise TimeoutError(f"no answer for {path}")
+            return real(storage, path, mode, **options)
+
+        monkeypatch.setattr(MemoryFileSystem, "_open", open_)
+
+    return stop
+
+
+def stored():
+    return {path: bytes(file.getvalue()) for path, file in MemoryFileSystem.store.items()}
+
+
+@pytest.mark.parametrize(
+    "unanswered",
+    [
+        "*/plan/plan.json",
+        "*/plan/train-00000-*.parquet",
+        "*/plan/files.parquet",
+        "*/labels.parquet",
+        "*/rejected.parquet",
+        "*/manifest.json",
+        "*/train/train-00000-*.index.parquet",
+        "*/train/train-00000-*.tfrecord",
+    ],
+)
+def test_storage_that_does_not_answer_costs_nothing(
+    far_away, catalog, monkeypatch, do_not_answer, looked_at, unanswered
+):
+    """One time-out used to withdraw a finished manifest and decode everything again."""
+    before = stored()
+    assert any(fnmatch(path, unanswered) for path in before)
+    do_not_answer(unanswered)
+    with pytest.raises((PreprocessingError, UnreachableTableError), match="no answer"):
+        preprocess(config_of(catalog), far_away, verify=True)
+    assert looked_at == []
+    assert stored() == before
+    monkeypatch.undo()
+    assert preprocess(config_of(catalog), far_away, verify=True).nothing_to_do
