@@ -1,11 +1,7 @@
-"""Preprocessing on real Beam worker processes, and its shards read by other readers."""
+"""Preprocessing with every executor, and its shards read by other readers."""
 
 import io
-import os
-import signal
 import threading
-import time
-from collections import Counter
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,14 +11,11 @@ import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from PIL import Image
 
-from manylabel.preprocessing.beam_runner import run_pipeline
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import decode_example, encode_example
-from manylabel.storage.tfrecord import read_record
 
 pytestmark = pytest.mark.integration
 
@@ -44,61 +37,60 @@ def catalog(tmp_path_factory):
     return root
 
 
-def run(catalog, output, processes):
-    config = PreprocessingConfig.model_validate(
-        {
-            "catalog": {"path": str(catalog)},
-            "heldout": {"size": 6},
-            "shards": {"images_per_shard": 5},
-            "runner": {"processes": processes},
-        }
-    )
-    return preprocess(config, str(output))
+def run(catalog, output, **settings):
+    base = {
+        "catalog": {"path": str(catalog)},
+        "heldout": {"size": 6},
+        "shards": {"images_per_shard": 5},
+    }
+    return preprocess(PreprocessingConfig.model_validate(base | settings), str(output))
 
 
 @pytest.fixture(scope="module")
 def report(catalog, tmp_path_factory):
-    return run(catalog, tmp_path_factory.mktemp("one") / "dataset", processes=1)
+    return run(catalog, tmp_path_factory.mktemp("one") / "dataset", executor="inline")
 
 
-def all_files(root):
+def dataset_and_plan(root):
     paths = (path for path in Path(root).rglob("*") if path.is_file())
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-@pytest.fixture(scope="module")
-def by_two(catalog, tmp_path_factory, listeners):
-    """The report of a job of two processes, and who listened at many moments of it."""
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"executor": "processes", "runner": {"processes": 1}},
+        {"executor": "processes", "runner": {"processes": 2}},
+        {"executor": "processes", "runner": {"processes": 3}},
+        {"executor": "ray"},
+    ],
+    ids=["1 process", "2 processes", "3 processes", "Ray"],
+)
+def test_every_executor_writes_the_same_bytes_and_opens_no_door(
+    settings, catalog, report, tmp_path, listeners
+):
+    """Who listens to the network is seen at many moments of the job."""
     seen, ended = [], threading.Event()
 
     def watch():
-        while not ended.wait(0.25):
+        while not ended.wait(0.1):
             seen.append(listeners())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        report = run(catalog, tmp_path_factory.mktemp("two") / "dataset", processes=2)
+        other = run(catalog, tmp_path / "dataset", **settings)
     finally:
         ended.set()
         watcher.join()
-    return report, seen
+    assert dataset_and_plan(other.dataset) == dataset_and_plan(report.dataset)
+    assert len(seen) > 5
+    found = {listener for moment in seen for listener in moment}
+    assert {listener for listener in found if not listener.address.is_loopback} == set()
+    assert bool(found) is (settings["executor"] == "ray")
 
 
-def test_no_one_on_the_network_reaches_the_servers_of_two_processes(by_two):
-    """They execute what they are sent. Who is told to come to "localhost" finds them, whichever
-    address that is."""
-    _, seen = by_two
-    addresses = [Counter(listener.address for listener in moment) for moment in seen]
-    assert {address for found in addresses for address in found if not address.is_loopback} == set()
-    most = max(max(found.values(), default=0) for found in addresses)
-    assert most == 6, "docs/security.md says how many there are"
-
-
-def test_two_processes_write_the_same_bytes_as_one(by_two, report):
-    by_two, _ = by_two
-    assert all_files(by_two.dataset) == all_files(report.dataset)
-    assert by_two.counts == report.counts
+def test_every_image_is_accounted_for(report):
     assert report.counts.model_dump() == {
         "listed": 27,
         "written": 24,
@@ -106,39 +98,6 @@ def test_two_processes_write_the_same_bytes_as_one(by_two, report):
         "duplicates": 1,
     }
     assert report.rejected == {RejectReason.NOT_AN_IMAGE: 1, RejectReason.EMPTY_FILE: 1}
-
-
-def test_a_failing_worker_fails_the_job_with_its_reason():
-    """At once, while the other worker may not have connected; it must not be waited for."""
-    with pytest.raises(
-        PreprocessingError, match=r"the job failed: .*a file.*corrupt record at byte 0"
-    ):
-        run_pipeline(
-            lambda pipeline: pipeline | beam.Create([b"x"]) | beam.Map(read_record, 0, "a file"),
-            processes=2,
-        )
-
-
-def test_a_killed_worker_fails_the_job():
-    """As the kernel kills a process for want of memory; waiting for it would never end."""
-
-    def die_by_two(number):  # in here, because the workers cannot import this module
-        if number == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.05)
-        return number
-
-    with pytest.raises(
-        PreprocessingError,
-        match=r"the job failed: a worker process ended early.*code -9.*run again",
-    ) as error:
-        run_pipeline(
-            lambda pipeline: (
-                pipeline | beam.Create(range(20)) | beam.Reshuffle() | beam.Map(die_by_two)
-            ),
-            processes=2,
-        )
-    assert "\n" not in str(error.value)
 
 
 def test_tensorflow_reads_every_record(report):
