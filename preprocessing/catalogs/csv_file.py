@@ -12,18 +12,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from manylabel.preprocessing.catalogs.location import catalog_path
-from manylabel.preprocessing.catalogs.rows import Columns, find_columns, raw_table
+from manylabel.preprocessing.catalogs.location import open_catalog
+from manylabel.preprocessing.catalogs.rows import MAX_SHOWN, Columns, find_columns, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_FIELD_BYTES = 1 << 20
 """Longest cell. Past it a forgotten quote is likelier than a label."""
 
-MAX_LINE_BYTES = 64 << 20
+MAX_LINE_BYTES = 16 << 20
 """Past it a file of another kind is likelier than a CSV."""
 
 _BYTE_ORDER_MARK = "\ufeff".encode()
+
+_OTHER_DELIMITERS = frozenset(";\t|")
+
+_IS_EDGE = np.zeros(256, bool)
+_IS_EDGE[list(b",\r\n")] = True
 
 
 def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Iterator[pa.Table]:
@@ -38,7 +43,7 @@ def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Itera
         PreprocessingError: not UTF-8, not CSV, a row of another length than the header, or a
             column that is missing; names file and line.
     """
-    with catalog_path(config).open("rb") as file:
+    with open_catalog(config) as file:
         reader = _Reader(config, cut_at_line_ends(file, config.path, block_bytes))
         for block in reader.blocks:
             table = reader.read_fast(block)
@@ -105,7 +110,7 @@ class _Reader:
                 pyarrow.csv.ReadOptions(
                     column_names=names, block_size=len(block) + 1, use_threads=False
                 ),
-                pyarrow.csv.ParseOptions(newlines_in_values=b'"' in block),
+                pyarrow.csv.ParseOptions(newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     include_columns=list(wanted), column_types=wanted, check_utf8=False
                 ),
@@ -138,8 +143,7 @@ class _Reader:
                 if not cells:
                     continue
                 if self.header is None:
-                    self.header = cells
-                    self._columns = find_columns(self._config, cells)
+                    self._take_header(cells, reader.line_num)
                 elif len(cells) == len(self.header):
                     rows.append(cells)
                 else:
@@ -160,6 +164,14 @@ class _Reader:
         if not rows:
             return None
         return self._table(lambda at: pa.array([row[at] for row in rows], pa.string()))
+
+    def _take_header(self, cells: list[str], line: int) -> None:
+        if len(cells) == 1 and _OTHER_DELIMITERS & set(cells[0]):
+            raise self._error(
+                line, f"expected commas between cells, received {cells[0][:MAX_SHOWN]!r}"
+            )
+        self._columns = find_columns(self._config, cells)
+        self.header = cells
 
     def _table(self, cells: Callable[[int], pa.Array]) -> pa.Table:
         assert self._columns is not None
@@ -185,15 +197,13 @@ def _plainly_quoted(block: bytes) -> bool:
     Then they alternate between opening and closing, a doubled one being both: it closes and opens
     again. Any other quote is an error to Python, or means itself.
     """
-    data = np.frombuffer(block, np.uint8)
+    data = np.frombuffer(b"\n%b\n" % block, np.uint8)  # Its ends are edges of cells too.
     quotes = np.flatnonzero(data == ord('"'))
     if len(quotes) % 2:
         return False
     opening, closing = quotes[0::2], quotes[1::2]
-    edges = np.isin(data, np.frombuffer(b",\r\n", np.uint8))
-    edges = np.concatenate([edges, [True]])  # Both ends of the block, as index -1 is the last.
     doubled = opening[1:] == closing[:-1] + 1
-    opens, closes = edges[opening - 1], edges[closing + 1]
+    opens, closes = _IS_EDGE[data[opening - 1]], _IS_EDGE[data[closing + 1]]
     opens[1:] |= doubled
     closes[:-1] |= doubled
     return bool(opens.all() and closes.all())

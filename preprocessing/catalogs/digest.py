@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from manylabel.preprocessing.catalogs.folder import walk_folder
-from manylabel.preprocessing.catalogs.location import catalog_path, detect_format
+from manylabel.preprocessing.catalogs.location import detect_format, open_catalog
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 
 _BLOCK_BYTES = 4 << 20
@@ -53,7 +53,7 @@ def catalog_digest(
 
 
 def _content(config: CatalogConfig) -> Iterator[bytes]:
-    with catalog_path(config).open("rb") as file:
+    with open_catalog(config) as file:
         while block := file.read(_BLOCK_BYTES):
             yield block
 

@@ -61,7 +61,7 @@ class Folder(NamedTuple):
     outside: bool
 
 
-def read_folder(config: CatalogConfig) -> Iterator[pa.Table]:
+def read_folder(config: CatalogConfig, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
     """Tables of `rows.raw_table`: each file that `walk_folder` finds, with each of its labels.
 
     Files that are no images are listed like the others and rejected later, where they are counted.
@@ -73,11 +73,11 @@ def read_folder(config: CatalogConfig) -> Iterator[pa.Table]:
         prefix = "".join(f"{part}/" for part in folder.parts)
         parts = folder.parts or (None,)
         for name in folder.names:
-            images.extend([prefix + name] * len(parts))
-            labels.extend(parts)
-            if len(images) >= BATCH_ROWS - len(parts):
+            if len(images) + len(parts) > batch_rows:
                 yield raw_table(_text(images), _text(labels), None, None)
                 images, labels = [], []
+            images.extend([prefix + name] * len(parts))
+            labels.extend(parts)
     if images:
         yield raw_table(_text(images), _text(labels), None, None)
 
@@ -98,7 +98,7 @@ def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folde
         for name in links:
             target = os.path.realpath(os.path.join(real[-1], name))
             if any(_is_below(folder, target) for folder in real):
-                left_out[name] += 1
+                left_out[_spelled(name)] += 1
             else:
                 below.append((name, (*real, target)))
         if names:

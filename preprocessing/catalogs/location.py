@@ -1,6 +1,9 @@
 """Where a catalog and its images lie, and of which format the catalog is."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from upath import UPath
 
@@ -12,6 +15,22 @@ from manylabel.storage.locations import is_local
 def catalog_path(config: CatalogConfig) -> UPath:
     """Raises PreprocessingError for a path that nothing here can open."""
     return _open_location(config.path, "path")
+
+
+@contextmanager
+def open_catalog(config: CatalogConfig) -> Iterator[BinaryIO]:
+    """A catalog that is a file, for reading; errors of the storage name it.
+
+    Raises:
+        OSError: the storage failed, here or inside of the block.
+    """
+    try:
+        with catalog_path(config).open("rb") as file:
+            yield file
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, config.path) from error
+        raise
 
 
 def detect_format(config: CatalogConfig) -> CatalogFormat:
@@ -33,13 +52,13 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
         )
     if found is CatalogFormat.FOLDER and not is_local(path):
         raise PreprocessingError(
-            f"{path}: expected a folder on this machine's disks; list the images of another "
-            "storage in a CSV or Parquet file"
+            f"{path}: expected a folder on a disk of this machine; list images that lie elsewhere "
+            "in a CSV or Parquet file"
         )
-    if is_local(path) and not path.is_dir() and not path.is_file():
+    if found is not CatalogFormat.FOLDER and not path.is_file():
         raise PreprocessingError(
-            f"{path}: expected a file that can be read twice, received a pipe or a device; write "
-            "the catalog to a file"
+            f"{path}: expected a file, which can be read more than once, received a pipe or a "
+            "device; write the catalog to a file"
         )
     return found
 
@@ -67,12 +86,16 @@ def image_root(config: CatalogConfig) -> UPath:
 
 def _open_location(text: str, setting: str) -> UPath:
     try:
-        return UPath(os.path.expanduser(text))
-    except (ImportError, ValueError) as error:  # No package for its protocol, or no such protocol.
+        path = UPath(os.path.expanduser(text))
+        if not is_local(path):
+            path.exists()
+    except Exception as error:  # Each kind of storage has its own, also for a missing package.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PreprocessingError(
             f"{text}: expected a path or a URL for preprocessing.catalog.{setting}, received one "
-            f"that cannot be opened ({error}); write ./ before a path that only looks like a URL"
+            f"that cannot be opened ({reason}); write ./ before a path that looks like a URL"
         ) from error
+    return path
 
 
 def _by_suffix(path: UPath) -> CatalogFormat:

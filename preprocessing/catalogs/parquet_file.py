@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manylabel.preprocessing.catalogs.location import catalog_path
+from manylabel.preprocessing.catalogs.location import open_catalog
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
@@ -22,7 +21,7 @@ BUFFER_BYTES = 1 << 20
 def row_group_ranges(config: CatalogConfig) -> list[range]:
     """Row groups that are worth to be read together: opening a file reads all of its footer."""
     ranges = []
-    with _open(config) as file:
+    with _open(config) as (file, _):
         start = rows = 0
         for group in range(file.metadata.num_row_groups):
             rows += file.metadata.row_group(group).num_rows
@@ -41,10 +40,7 @@ def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[p
         PreprocessingError: another kind of file, a damaged one, missing columns, wrong types, or
             text that is not UTF-8.
     """
-    with _open(config) as file:
-        listed = file.schema_arrow.names
-        names = [None if at is None else listed[at] for at in find_columns(config, listed)]
-        _check_types(config, file.schema_arrow, names)
+    with _open(config) as (file, names):
         image, label, confidence, group = names
         for batch in file.iter_batches(
             READ_ROWS,
@@ -55,18 +51,21 @@ def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[p
             yield raw_table(
                 _text(batch, image, config.path),
                 _text(batch, label, config.path),
-                # Integers past 2**53 are rounded, and rejected as any above 1 are.
-                confidence and batch.column(confidence).cast(pa.float64(), safe=False),
-                group and _text(batch, group, config.path),
+                _numbers(batch, confidence),
+                _text(batch, group, config.path),
             )
 
 
 @contextmanager
-def _open(config: CatalogConfig) -> Iterator[pq.ParquetFile]:
-    """What Arrow says of a file, in one line."""
+def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, list[str | None]]]:
+    """The file and its columns; what Arrow says of the file becomes one line."""
     try:
-        with catalog_path(config).open("rb") as file:
-            yield pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+        with open_catalog(config) as file:
+            table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+            listed = table.schema_arrow.names
+            names = [None if at is None else listed[at] for at in find_columns(config, listed)]
+            _check_types(config, table.schema_arrow, names)
+            yield table, names
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # The storage failed; that says nothing about the file.
@@ -74,8 +73,10 @@ def _open(config: CatalogConfig) -> Iterator[pq.ParquetFile]:
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 
 
-def _text(batch: pa.RecordBatch, name: Any, path: str) -> pa.Array:
+def _text(batch: pa.RecordBatch, name: str | None, path: str) -> pa.Array | None:
     """Of whatever kind of text the column is; Arrow itself never looks whether it is UTF-8."""
+    if name is None:
+        return None
     text = batch.column(name).cast(pa.string())
     try:
         text.validate(full=True)
@@ -84,6 +85,11 @@ def _text(batch: pa.RecordBatch, name: Any, path: str) -> pa.Array:
             f"{path}: column {name!r}: expected UTF-8 text: {error}"
         ) from error
     return text
+
+
+def _numbers(batch: pa.RecordBatch, name: str | None) -> pa.Array | None:
+    """Integers past 2**53 are rounded, and rejected later as any above 1 are."""
+    return None if name is None else batch.column(name).cast(pa.float64(), safe=False)
 
 
 def _check_types(config: CatalogConfig, schema: pa.Schema, names: list[str | None]) -> None:

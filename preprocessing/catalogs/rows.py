@@ -16,6 +16,10 @@ BATCH_BYTES = 64 << 20
 """What a table of rows is kept to, so that a catalog with long cells needs no more memory."""
 
 
+MAX_SHOWN = 1000
+"""Characters of a header in an error; a file of another kind may have a line of megabytes."""
+
+
 @dataclass(frozen=True)
 class CatalogRow:
     """One pair of image and label, as the catalog spells it.
@@ -52,9 +56,12 @@ def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
         if name is None:
             return None
         if name not in names:
+            shown = str(list(names))
+            if len(shown) > MAX_SHOWN:
+                shown = f"{shown[:MAX_SHOWN]}..."
             hint = " or to null" if setting == "confidence_column" else ""
             raise PreprocessingError(
-                f"{config.path}: expected a column {name!r}, received columns {list(names)}; "
+                f"{config.path}: expected a column {name!r}, received columns {shown}; "
                 f"set preprocessing.catalog.{setting} to one of them{hint}"
             )
         if names.count(name) > 1:

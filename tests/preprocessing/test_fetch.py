@@ -80,7 +80,7 @@ def test_size_is_tested_before_reading(root):
 
 def test_a_failing_disk_is_not_the_image_s_fault():
     """A regular file that can be opened, and whose first bytes no one can read."""
-    with pytest.raises(OSError, match="Input/output error: '/proc/.*/mem'") as error:
+    with pytest.raises(OSError, match=r"Input/output error: '/proc/.*/mem'") as error:
         fetch(UPath("/proc/self").resolve(), "mem", 5)
     assert error.value.errno == errno.EIO
 

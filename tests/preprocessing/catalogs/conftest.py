@@ -1,0 +1,28 @@
+"""Catalogs as plain rows."""
+
+import pytest
+
+from manylabel.preprocessing.catalogs import catalog_pieces, read_piece
+from manylabel.preprocessing.config import CatalogConfig
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """rows_of(path, setting=...): (image, label, confidence, group) of each row, in order."""
+
+    def read(path, **settings):
+        config = CatalogConfig(path=str(path), **settings)
+        rows = []
+        for piece in catalog_pieces(config):
+            for table in read_piece(piece, config):
+                assert table.column_names == ["image", "label", "confidence", "group"]
+                table.validate(full=True)
+                rows += [tuple(row.values()) for row in table.to_pylist()]
+        return rows
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def odd_labels():
+    return ['a, "quoted" one', "🐢 żółw", "x" * 10_000, "two\nlines", "  spaced "]

@@ -1,0 +1,111 @@
+"""Which format a catalog has, where its images are, and paths that nothing can open."""
+
+import os
+
+import pytest
+
+from manylabel.preprocessing.catalogs import detect_format, image_root
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.errors import PreprocessingError
+
+ROW = "image_path,label,confidence\na.jpg,cat,1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("c.csv", CatalogFormat.CSV), ("c.PARQUET", CatalogFormat.PARQUET)]
+)
+def test_format_by_suffix(tmp_path, name, expected):
+    (tmp_path / name).touch()
+    assert detect_format(CatalogConfig(path=str(tmp_path / name))) is expected
+
+
+def test_format_of_a_folder(tmp_path):
+    assert detect_format(CatalogConfig(path=str(tmp_path))) is CatalogFormat.FOLDER
+
+
+def test_given_format_outweighs_the_suffix(tmp_path, rows_of):
+    (tmp_path / "c.txt").write_text(ROW)
+    assert len(rows_of(tmp_path / "c.txt", format="csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("missing.csv", {}, "no such catalog"),
+        ("c.txt", {}, r"expected a file that ends in \.csv or \.parquet"),
+        ("c.csv", {"format": "folder"}, "expected a catalog of format folder, received a file"),
+        (".", {"format": "csv"}, "expected a catalog of format csv, received a folder"),
+        ("pipe.csv", {}, "can be read more than once, received a pipe"),
+    ],
+)
+def test_what_does_not_fit(tmp_path, name, settings, message):
+    (tmp_path / "c.txt").touch()
+    (tmp_path / "c.csv").touch()
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(PreprocessingError, match=message):
+        detect_format(CatalogConfig(path=str(tmp_path / name), **settings))
+
+
+def test_image_root(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    path = tmp_path / "c.csv"
+    path.touch()
+    given = CatalogConfig(path=str(path), image_root=str(tmp_path / "pictures"))
+    assert image_root(CatalogConfig(path=str(path))) == tmp_path
+    assert image_root(CatalogConfig(path=str(tmp_path))) == tmp_path
+    assert image_root(given) == tmp_path / "pictures"
+    with pytest.raises(PreprocessingError, match="nowhere: no such directory; set"):
+        image_root(CatalogConfig(path=str(path), image_root=str(tmp_path / "nowhere")))
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch, rows_of):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "c.csv").write_text(ROW)
+    assert len(rows_of("~/sets/c.csv")) == 1
+    assert image_root(CatalogConfig(path="~/sets/c.csv")) == tmp_path / "sets"
+    assert image_root(CatalogConfig(path="~/sets/c.csv", image_root="~")) == tmp_path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "season:/c.csv",
+        "nosuch://host/c.csv",
+        "s3:/bucket/c.csv",
+        "zip://c.csv::file:///nowhere.zip",
+        "github://c.csv",
+        "~nobody-of-this-name/c.csv",
+        "~",
+        "c\0.csv",
+    ],
+)
+@pytest.mark.parametrize("setting", ["path", "image_root"])
+def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, text, setting):
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    (tmp_path / "c.csv").write_text(ROW)
+    config = CatalogConfig(**{"path": str(tmp_path / "c.csv")} | {setting: text})
+    with pytest.raises(PreprocessingError, match=rf"preprocessing\.catalog\.{setting}") as error:
+        detect_format(config) if setting == "path" else image_root(config)
+    assert "\n" not in str(error.value)
+
+
+def test_a_local_path_may_look_like_a_url(tmp_path, monkeypatch, rows_of):
+    (tmp_path / "season:").mkdir()
+    (tmp_path / "season:" / "c.csv").write_text(ROW)
+    monkeypatch.chdir(tmp_path)
+    assert len(rows_of("./season:/c.csv")) == len(rows_of(tmp_path / "season:" / "c.csv")) == 1
+
+
+def test_a_folder_of_another_storage_is_refused():
+    """Else the local folder of the same name would be read."""
+    root = image_root(CatalogConfig(path="memory://catalog/c.csv", image_root="memory://"))
+    (root / "catalog" / "c.csv").write_text(ROW)
+    with pytest.raises(PreprocessingError, match="expected a folder on a disk of this machine"):
+        detect_format(CatalogConfig(path="memory://catalog"))
+
+
+def test_a_catalog_of_another_storage(rows_of):
+    root = image_root(CatalogConfig(path="memory://", image_root="memory://"))
+    (root / "other" / "c.csv").write_text(ROW)
+    assert rows_of("memory://other/c.csv") == [("a.jpg", "cat", "1", None)]
