@@ -1,6 +1,8 @@
 """A Ray cluster: joined, or started on this machine."""
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -65,11 +67,31 @@ def _started_here(
 
 def _init(where: str | None, **options: Any) -> None:
     try:
-        ray.init(
-            **options, job_config=_InstalledCode(), log_to_driver=False, logging_level=logging.ERROR
-        )
+        with _sigterm_as_it_is():
+            ray.init(
+                **options,
+                job_config=_InstalledCode(),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except Exception as error:  # Ray raises just that when a busy machine is slow to start it
         raise ClusterError(_cannot_join(where, error)) from error
+
+
+@contextmanager
+def _sigterm_as_it_is() -> Iterator[None]:
+    """Keeps a handler of SIGTERM that is there: Ray sets its own, which ends the process with a
+    backtrace where the job would have ended with a line."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        if callable(before):
+            before(signal.SIGTERM, None)  # which Ray's took in its place
+        raise
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _InstalledCode(JobConfig):

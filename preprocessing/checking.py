@@ -146,7 +146,7 @@ class _Part:
         else:
             asked = pa.repeat(False, len(image_ids))
         done = len(asked) - (pc.sum(asked).as_py() or 0)
-        here().meter.advance(Stage.CHECK_IMAGES, done)
+        here().meter.keep(Stage.CHECK_IMAGES, done)
         return cls(path, image_ids, image_root, known, asked)
 
     @property

@@ -1,5 +1,6 @@
 """Runs a graph: in this process, or wherever Beam's own options say."""
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ def run_pipeline(
         beside: Directory to spill to where the settings name none.
 
     Raises:
-        OSError, PreprocessingError: as a step raised it.
+        BaseException: as a step raised it, KeyboardInterrupt as well.
+        PreprocessingError: a step failed on another machine.
     """
     with ExitStack() as stack:
         if not config.options:
@@ -42,11 +44,11 @@ def run_pipeline(
         try:
             with beam.Pipeline(runner=runner, options=options) as pipeline:
                 build(pipeline)
-        except PreprocessingError as error:
-            raise PreprocessingError(_PLACE_IN_GRAPH.sub("", str(error))) from error
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # Raised in this process, and in its words.
-                raise error.__context__ from error
+        except Exception as error:
+            if error.__context__ is not None and _PLACE_IN_GRAPH.search(str(error)):
+                raise error.__context__ from error  # Raised in this process, and in its words.
+            if not isinstance(error, RuntimeError):
+                raise
             # What a step raised on another machine comes with the traceback as its text.
             reason = _PLACE_IN_GRAPH.sub("", str(error).strip().splitlines()[-1])
             raise PreprocessingError(
@@ -58,7 +60,12 @@ def _scratch_directory(config: RunnerConfig, beside: UPath) -> str:
     """Near the results where these are local, since there has to be room anyway: the system's
     directory for temporary files is often kept in memory."""
     if config.scratch is not None:
-        return config.scratch
+        directory = os.path.expanduser(config.scratch)
+        if not os.path.isdir(directory):
+            raise PreprocessingError(
+                f"preprocessing.runner.scratch: expected a directory, received {config.scratch}"
+            )
+        return directory
     if not is_local(beside):
         return tempfile.gettempdir()
     beside.mkdir(parents=True, exist_ok=True)
