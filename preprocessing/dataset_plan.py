@@ -27,7 +27,14 @@ from manylabel.storage.manifest import (
     table_digest,
 )
 from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA, SplitName
-from manylabel.storage.tables import count_rows, part_path, read_table, table_parts, write_table
+from manylabel.storage.tables import (
+    count_rows,
+    part_path,
+    read_table,
+    remove_table,
+    table_parts,
+    write_table,
+)
 
 PLAN_DIRECTORY = "plan"
 PLAN_NAME = f"{PLAN_DIRECTORY}/plan.json"
@@ -165,8 +172,7 @@ def remove_plan(root: UPath) -> None:
         for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
             path.unlink()
     for name in (REJECTED_NAME, DUPLICATES_NAME):
-        for part in table_parts(root / name):
-            part.unlink(missing_ok=True)
+        remove_table(root / name)
 
 
 def plan_path(root: UPath, shard: str) -> UPath:

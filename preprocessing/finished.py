@@ -4,6 +4,7 @@ plan/files.parquet     FILES_SCHEMA, written just before the manifest
 """
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 import pyarrow as pa
 from upath import UPath
@@ -14,6 +15,7 @@ from manylabel.preprocessing.dataset_plan import (
     PLAN_NAME,
     DatasetPlan,
 )
+from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.errors import DamagedDocumentError, TableError, UnreachableTableError
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
@@ -23,7 +25,7 @@ from manylabel.storage.manifest import (
     Manifest,
 )
 from manylabel.storage.schema import SplitName
-from manylabel.storage.tables import read_table, table_parts, write_table
+from manylabel.storage.tables import part_path, read_table, write_table
 
 FILES_SCHEMA = pa.schema(
     [
@@ -64,26 +66,32 @@ def note_files(root: UPath, plan: DatasetPlan) -> None:
 
 def _present_files(root: UPath, plan: DatasetPlan) -> pa.Table:
     shards = set(plan.names)
-    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, PLAN_NAME.removeprefix(f"{PLAN_DIRECTORY}/")}
-    for name in (REJECTED_NAME, DUPLICATES_NAME):
-        tables |= {part.name for part in table_parts(root / name)}
+    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME, PLAN_NAME}
+    # Of large tables, and of shards.
+    parts = {str(part_path(name, 0).parent) for name in (REJECTED_NAME, DUPLICATES_NAME)}
     rows = sorted(
-        (f"{directory}{name}", size)
-        for directory in ("", f"{PLAN_DIRECTORY}/", *(f"{split}/" for split in SplitName))
-        for name, size in _sizes(root / directory)
-        if name in tables or name.split(".")[0] in shards
+        (path, size)
+        for directory in ("", PLAN_DIRECTORY, *SplitName, *parts)
+        for path, size in _sizes(root, directory)
+        if path in tables or directory in parts or _file_stem(path) in shards
     )
     paths, sizes = zip(*rows, strict=True) if rows else ((), ())
     return pa.table([paths, sizes], schema=FILES_SCHEMA)
 
 
-def _sizes(directory: UPath) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files in a directory, by listing it: on object storage, asking for
-    each file would take as many journeys."""
+def _file_stem(path: str) -> str:
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def _sizes(root: UPath, directory: str) -> Iterator[tuple[str, int]]:
+    """Relative paths and sizes of the files in a directory, by listing it: on object storage,
+    asking for each file would take as many journeys."""
+    listed_at = root / directory
     try:
-        listed = directory.fs.ls(directory.path, detail=True)
+        listed = listed_at.fs.ls(listed_at.path, detail=True)
     except FileNotFoundError:
         return
     for entry in listed:
-        if entry["type"] == "file":
-            yield entry["name"].rsplit("/", 1)[-1], int(entry["size"])
+        name = entry["name"].rpartition("/")[2]
+        if entry["type"] == "file" and not fnmatch(name, TEMPORARY_PATTERN):
+            yield f"{directory}/{name}".lstrip("/"), int(entry["size"])

@@ -117,6 +117,13 @@ def table_parts(path: Location) -> list[UPath]:
     return sorted(whole.with_suffix("").glob("part-*.parquet")) or [whole]
 
 
+def remove_table(path: Location) -> None:
+    """Deletes a table, in whichever of the two forms it is there."""
+    UPath(path).unlink(missing_ok=True)
+    for part in table_parts(path):
+        part.unlink(missing_ok=True)
+
+
 def part_path(path: Location, number: int) -> UPath:
     """Where a part of a table lies that is too large for one file."""
     return UPath(path).with_suffix("") / f"part-{number:05d}.parquet"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from manylabel.preprocessing import make_plan, phase_two, shards
+from manylabel.preprocessing import dataset_plan, make_plan, phase_two, shards
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.dataset_plan import plan_path, write_planned
 from manylabel.preprocessing.errors import PreprocessingError
@@ -340,3 +340,37 @@ def test_an_empty_folder_of_pictures_costs_no_dataset(output, catalog, tmp_path)
     with pytest.raises(PreprocessingError, match="expected pictures, received an empty folder"):
         preprocess(config, str(output), overwrite=True)
     assert Dataset.open(output).num_classes
+
+
+def test_many_rejections_and_duplicates_are_tables_in_parts(
+    tmp_path, picture, write_csv, monkeypatch
+):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+        (tmp_path / f"copy of {number}.png").write_bytes(picture(number))
+    names = [f"{number}.png" for number in range(3)]
+    rows = [(name, "a", 1) for name in [*names, *(f"copy of {name}" for name in names)]]
+    rows += [(f"missing {number}.png", "a", 1) for number in range(4)]
+    catalog = write_csv(tmp_path / "labels.csv", rows)
+    whole = preprocess(config_of(catalog), str(tmp_path / "whole"))
+    monkeypatch.setattr(dataset_plan, "FEW_ROWS", 2)
+    parted = preprocess(config_of(catalog), str(tmp_path / "parted"))
+    assert (parted.counts, parted.rejected) == (whole.counts, whole.rejected)
+    assert (parted.counts.rejected, parted.counts.duplicates) == (4, 3)
+    for name in ("rejected", "duplicates"):
+        assert not (tmp_path / "parted" / f"{name}.parquet").exists()
+        parts = sorted((tmp_path / "parted" / name).glob("part-*.parquet"))
+        tables = [pq.read_table(path) for path in parts]
+        found = sorted(
+            row for table in tables for row in map(tuple, map(dict.values, table.to_pylist()))
+        )
+        expected = pq.read_table(tmp_path / "whole" / f"{name}.parquet").to_pylist()
+        assert found == [tuple(row.values()) for row in expected]
+    assert preprocess(config_of(catalog), str(tmp_path / "parted")).nothing_to_do
+    (parts[0]).unlink()
+    preprocess(config_of(catalog), str(tmp_path / "parted"))
+    assert parts[0].is_file()
+    monkeypatch.undo()
+    again = preprocess(config_of(catalog), str(tmp_path / "parted"), overwrite=True)
+    assert again.rejected == whole.rejected
+    assert not list((tmp_path / "parted" / "rejected").glob("*"))
