@@ -1,18 +1,36 @@
 """The stage `preprocess`."""
 
+from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
+from manylabel.pipeline.stopping import told_to_stop
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import PreprocessingReport, preprocess
 
 
 def preprocess_with(
-    config: PreprocessingConfig, output: str, on_event: OnEvent, *, overwrite: bool = False
+    config: PreprocessingConfig,
+    output: str,
+    on_event: OnEvent,
+    *,
+    overwrite: bool = False,
+    verify: bool = False,
+    retry_rejected: bool = False,
 ) -> PreprocessingReport:
-    """Makes a dataset, or what is missing of it."""
-    with long_work("preprocess", on_event):
-        return preprocess(
-            config,
-            output,
-            overwrite=overwrite,
-            progress=lambda progress: on_event(PreprocessingProgressed(progress)),
-        )
+    """Makes a dataset, or what is missing of it; the options are those of `preprocess`.
+
+    Raises:
+        Interrupted: it was told to stop; what was done is kept.
+    """
+    try:
+        with told_to_stop(), long_work("preprocess", on_event):
+            return preprocess(
+                config,
+                output,
+                overwrite=overwrite,
+                verify=verify,
+                retry_rejected=retry_rejected,
+                progress=lambda progress: on_event(PreprocessingProgressed(progress)),
+            )
+    except KeyboardInterrupt as stop:
+        again = ", without --overwrite," if overwrite else ""
+        raise Interrupted(f"stopped; the same command{again} goes on where it was") from stop

@@ -5,15 +5,13 @@ often, or what became of who asked before.
 """
 
 import os
-import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from types import FrameType
 
 from manylabel.eval.schedule.config import ScheduleConfig, Schedules, read_schedules
 from manylabel.eval.schedule.decision import Act, Decision
@@ -33,6 +31,7 @@ from manylabel.pipeline.schedule_runs import (
     hold_waiting,
     run_facts,
 )
+from manylabel.pipeline.stopping import told_to_stop
 from manylabel.storage.errors import StorageError
 
 
@@ -89,7 +88,7 @@ def run_due(root: Path, on_event: OnEvent, surroundings: Surroundings | None = N
     schedules = read_schedules(root)
     problems = _Problems(on_event)
     work = _Work(root, schedules, on_event, problems, surroundings or surroundings_of(on_event))
-    with _told_to_stop():
+    with told_to_stop():
         return work.do()
 
 
@@ -111,7 +110,7 @@ def serve(
     surroundings = surroundings or surroundings_of(on_event)
     problems = _Problems(on_event)
     schedules = read_schedules(root)
-    with _told_to_stop():
+    with told_to_stop():
         try:
             while True:
                 problems.look_again()
@@ -277,24 +276,3 @@ def _told(error: Exception) -> str:
 def _attempt(decision: Decision) -> tuple[str, str | None, int]:
     before = 0 if decision.before is None else decision.before.attempt
     return decision.schedule, decision.key, before + 1
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Makes SIGTERM what SIGINT is, KeyboardInterrupt; the second signal ends the process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        restore()
-        raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        restore()

@@ -21,6 +21,7 @@ from manylabel.pipeline.tables import (
     movers_table,
     runs_table,
 )
+from manylabel.storage.manifest import REJECTED_NAME
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
@@ -33,6 +34,9 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.schedule import DueReport
     from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
+
+_NAMES_LEFT_OUT = 6
+"""That are told; machines leave few kinds of files."""
 
 
 class Terminal:
@@ -83,16 +87,8 @@ class Terminal:
             f"{counts.listed:,} listed = {counts.written:,} written + {counts.rejected:,} rejected "
             f"+ {counts.duplicates:,} duplicates"
         )
-        if report.rejected:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items())
-            lines.append(f"rejected.parquet: {reasons}")
-        if report.nothing_to_do:
-            lines.append("nothing to do: the dataset was there, complete and intact")
-        else:
-            lines.append(
-                f"wrote {report.shards_written} shards, kept {report.shards_kept}, "
-                f"in {report.seconds:.0f} s"
-            )
+        lines += _what_is_missing(report)
+        lines += _what_was_done(report)
         self._print("\n".join(lines))
 
     def show_training(self, report: "TrainingReport") -> None:
@@ -210,10 +206,61 @@ class Terminal:
         self._console.print(text, markup=False, highlight=False, soft_wrap=soft_wrap)
 
 
+def _what_is_missing(report: "PreprocessingReport") -> list[str]:
+    """What the dataset was to have, and has not."""
+    lines = []
+    if report.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items())
+        lines.append(f"{_rejected_table(report)}: {reasons}")
+    if report.retryable:
+        lines.append(f"--retry-rejected would look again at {report.retryable:,} of these images")
+    if report.left_out:
+        shown = sorted(report.left_out.items(), key=lambda entry: -entry[1])
+        names = ", ".join(f"{count:,} {name}" for name, count in shown[:_NAMES_LEFT_OUT])
+        more = len(shown) - _NAMES_LEFT_OUT
+        lines.append(f"left out: {names}" + (f", and {more:,} more names" if more > 0 else ""))
+    if report.large_groups:
+        lines.append(
+            f"not held out: {report.large_group_images:,} images in {report.large_groups:,} groups "
+            "of more than preprocessing.heldout.largest_group"
+        )
+    return lines
+
+
+def _rejected_table(report: "PreprocessingReport") -> str:
+    from manylabel.preprocessing.dataset_plan import FEW_ROWS
+
+    few = sum(report.rejected.values()) <= FEW_ROWS
+    return REJECTED_NAME if few else f"{REJECTED_NAME.removesuffix('.parquet')}/"
+
+
+def _what_was_done(report: "PreprocessingReport") -> list[str]:
+    took = f"in {report.seconds:.0f} s"
+    if report.retried:
+        usable = max(0, report.retried - report.retryable)
+        again = f"looked again at {report.retried:,} rejected images: {usable:,} can be used now"
+        return [
+            again,
+            f"wrote {report.shards_written:,} shards, kept {report.shards_kept:,}, {took}",
+        ]
+    if not report.nothing_to_do:
+        read = " (every byte was read)" if report.verified and report.shards_kept else ""
+        return [
+            f"wrote {report.shards_written:,} shards, kept {report.shards_kept:,}{read}, {took}"
+        ]
+    if report.verified:
+        return [
+            f"nothing to do: the dataset was there, and every byte of its shards is right, {took}"
+        ]
+    return ["nothing to do: the dataset was there, with all its files (--verify reads every byte)"]
+
+
 def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
     match event:
         case events.PreprocessingProgressed(progress):
-            display.update(progress.done, progress.total, progress.stage)
+            display.part(
+                progress.stage, progress.done, progress.total, progress.unit, progress.rate
+            )
         case events.TrainingProgressed(training):
             for note in training.notes:
                 display.line(note)

@@ -12,6 +12,7 @@ from manylabel.pipeline.commands.options import (
     Run,
     SettingsName,
     local_path,
+    location,
     new_terminal,
     report,
     run_path,
@@ -30,7 +31,11 @@ def evaluate(
     ] = "latest",
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="DIR|URI", help="Where the run's dataset is now, if it was moved."),
+        typer.Option(
+            metavar="DIR|URI",
+            parser=location,
+            help="Where the run's dataset is now, if it was moved.",
+        ),
     ] = None,
     overrides: EvalOverrides = None,
 ) -> None:
@@ -120,7 +125,10 @@ def score(
         ),
     ],
     dataset: Annotated[
-        str, typer.Option(metavar="DIR|URI", help="Whose held-out images were predicted.")
+        str,
+        typer.Option(
+            metavar="DIR|URI", parser=location, help="Whose held-out images were predicted."
+        ),
     ],
     run: Annotated[
         Path | None,

@@ -5,18 +5,34 @@ from typing import Annotated
 
 import typer
 
-from manylabel.pipeline.commands.options import Config, Overrides, local_path, new_terminal
+from manylabel.pipeline.commands.options import (
+    Config,
+    Overrides,
+    local_path,
+    location,
+    new_terminal,
+)
 
 
 def preprocess(
     config: Config,
-    output: Annotated[str, typer.Option(metavar="DIR|URI", help="Where the dataset goes.")],
+    output: Annotated[
+        str, typer.Option(metavar="DIR|URI", parser=location, help="Where the dataset goes.")
+    ],
     catalog: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Sets preprocessing.catalog.path."),
+        typer.Option(metavar="PATH", parser=location, help="Sets preprocessing.catalog.path."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a dataset of other settings there.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every byte of the shards; write damaged ones again."),
+    ] = False,
+    retry_rejected: Annotated[
+        bool,
+        typer.Option("--retry-rejected", help="Look again at images whose files were rejected."),
     ] = False,
     overrides: Overrides = None,
 ) -> None:
@@ -29,14 +45,22 @@ def preprocess(
     from manylabel.pipeline.preprocess import preprocess_with
 
     terminal = new_terminal()
-    terminal.show_dataset(
-        preprocess_with(settings.preprocessing, output, terminal.on_event, overwrite=overwrite)
+    report = preprocess_with(
+        settings.preprocessing,
+        output,
+        terminal.on_event,
+        overwrite=overwrite,
+        verify=verify,
+        retry_rejected=retry_rejected,
     )
+    terminal.show_dataset(report)
 
 
 def train(
     config: Config,
-    dataset: Annotated[str, typer.Option(metavar="DIR|URI", help="Made by preprocess.")],
+    dataset: Annotated[
+        str, typer.Option(metavar="DIR|URI", parser=location, help="Made by preprocess.")
+    ],
     run: Annotated[
         Path,
         typer.Option(metavar="DIR", parser=local_path, help="The run; goes on if it exists."),

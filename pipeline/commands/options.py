@@ -1,5 +1,6 @@
 """What several commands share: arguments, the terminal, how a problem is told."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,11 +30,22 @@ LARGEST = 2**63 - 1
 """Of numbers that are stored: steps, samples."""
 
 
+def location(path: str) -> str:
+    """A path or a URI; `~` is a home directory also where no shell has seen it: --output=~/ds."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise typer.BadParameter(
+            f"expected a path, received {path}, and there is no such user; write ./{path} for a "
+            "folder of that name"
+        )
+    return expanded
+
+
 def local_path(path: str | Path) -> Path:
     """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket". Defaults come as Path."""
     if "://" in str(path):
         raise typer.BadParameter(f"expected a local path, received {path}")
-    return Path(path)
+    return Path(location(str(path)))
 
 
 def run_path(path: str | Path) -> Path:

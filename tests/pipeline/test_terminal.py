@@ -40,9 +40,14 @@ def test_preprocessing_names_its_steps():
     assert shown(
         events.WorkBegan("preprocess"),
         events.PreprocessingProgressed(Progress(Stage.READ_CATALOG)),
-        events.PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 3, 3)),
+        events.PreprocessingProgressed(Progress(Stage.SORT_ROWS, 1200, rate=40.0)),
+        events.PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 1, 3, rate=0.5)),
         events.WorkEnded(),
-    ) == ["preprocess: reading the catalog", "preprocess: 3 of 3 100%  writing shards"]
+    ) == [
+        "reading the catalog",
+        "sorting rows by image: 1,200 rows  40 rows/s",
+        "writing shards: 1 of 3  33%  0.5 images/s, 4 s left",
+    ]
 
 
 def test_training_tells_its_speed_and_what_went_wrong():
@@ -68,19 +73,30 @@ def test_an_evaluation_tells_each_checkpoint():
     ]
 
 
-def test_the_demo_shows_the_result_of_a_part_below_its_heading():
-    report = made(
+def report(**values):
+    return made(
         PreprocessingReport,
-        dataset="demo-output/dataset",
-        counts=ImageCounts(listed=12, written=9, rejected=2, duplicates=1),
-        rejected={RejectReason.TOO_SMALL: 2},
-        images={SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
-        num_classes=1234,
-        shards_written=2,
-        shards_kept=1,
-        seconds=3.4,
+        **{
+            "dataset": "demo-output/dataset",
+            "counts": ImageCounts(listed=12, written=9, rejected=2, duplicates=1),
+            "rejected": {RejectReason.TOO_SMALL: 2},
+            "retried": 0,
+            "retryable": 0,
+            "left_out": {},
+            "large_groups": 0,
+            "images": {SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
+            "num_classes": 1234,
+            "shards_written": 2,
+            "shards_kept": 1,
+            "verified": False,
+            "seconds": 3.4,
+        }
+        | values,
     )
-    heading, *lines = shown(events.PartBegan(1, "preprocess"), events.Preprocessed(report))
+
+
+def test_the_demo_shows_the_result_of_a_part_below_its_heading():
+    heading, *lines = shown(events.PartBegan(1, "preprocess"), events.Preprocessed(report()))
     assert heading.startswith("1  preprocess ──")
     assert lines == [
         "demo-output/dataset: 7 images to train on, 2 held out, 1,234 classes",
@@ -88,6 +104,41 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
         "rejected.parquet: too small 2",
         "wrote 2 shards, kept 1, in 3 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"retryable": 1234}, "--retry-rejected would look again at 1,234 of these images"),
+        ({"rejected": {RejectReason.TOO_SMALL: 2_000_000}}, "rejected/: too small 2,000,000"),
+        ({"left_out": {"@eaDir": 12, "Thumbs.db": 3000}}, "left out: 3,000 Thumbs.db, 12 @eaDir"),
+        (
+            {"left_out": {str(number): 10 - number for number in range(9)}},
+            "left out: 10 0, 9 1, 8 2, 7 3, 6 4, 5 5, and 3 more names",
+        ),
+        (
+            {"large_groups": 2, "large_group_images": 5432},
+            "not held out: 5,432 images in 2 groups of more than preprocessing.heldout.largest_gro",
+        ),
+        ({"verified": True}, "wrote 2 shards, kept 1 (every byte was read), in 3 s"),
+        ({"retried": 9, "retryable": 4}, "looked again at 9 rejected images: 5 can be used now"),
+        (
+            {"shards_written": 0},
+            "nothing to do: the dataset was there, with all its files (--verify reads every byte)",
+        ),
+        (
+            {"shards_written": 0, "verified": True},
+            "nothing to do: the dataset was there, and every byte of its shards is right, in 3 s",
+        ),
+        ({"shards_written": 0, "retried": 1}, "wrote 0 shards, kept 1, in 3 s"),
+    ],
+)
+def test_what_else_is_to_be_told_of_a_dataset(values, told):
+    plain, lines = (
+        shown(events.Preprocessed(report())),
+        shown(events.Preprocessed(report(**values))),
+    )
+    assert told in [line[: len(told)] for line in lines if line not in plain]
 
 
 def test_work_that_fails_is_over():
