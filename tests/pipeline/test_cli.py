@@ -47,6 +47,8 @@ def failing(error):
         (["export", "gs://b/run", "--output", "o"], "expected a local path, received gs://b/run"),
         (["train", "demo", "--dataset", "d", "--run", "s3://b/r"], "expected a local path, rec"),
         (["runs", "s3://bucket"], "expected a local path, received s3://bucket"),
+        (["preprocess", "demo", "--output", "~nobody-here/ds"], "write ./~nobody-here/ds for a fo"),
+        (["runs", "~nobody-here"], "there is no such user"),
         (["demo", "--output", "s3://bucket"], "expected a local path, received s3://bucket"),
         (["export", "bogus", "--output", "o"], "expected a run directory"),
         (["compare", "a", "b", "--margin", "inf"], "--margin inf: expected a difference"),
@@ -164,6 +166,22 @@ def test_datasets_may_be_uris(settings, tmp_path, monkeypatch, capsys):
     assert cli.run(["train", settings, "--dataset", uri, "--run", "r"]) == 2
     assert f"{uri}: no manifest.json" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_home_directory_is_found_where_no_shell_has_seen_it(settings, tmp_path, capsys):
+    """As in --output=~/ds, which shells leave as it is."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "catalog.csv").write_text("image_path,label,confidence\nnone.jpg,cat,1\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.chdir(elsewhere)
+        given = ["--output=~/ds", "--catalog=~/catalog.csv", "--set=preprocessing.executor=inline"]
+        assert cli.run(["preprocess", settings, *given]) == 2
+    assert "no image is left to train on (1 missing file)" in capsys.readouterr().err
+    assert (home / "ds" / "plan").is_dir()
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_paths_are_printed_as_they_are(tmp_path, capsys):
