@@ -20,7 +20,7 @@ from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fetch import fetch, file_digest
 from manylabel.preprocessing.images import examine
 from manylabel.preprocessing.progress import Stage
-from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.preprocessing.rejections import RETRYABLE, ImageRejectedError, RejectReason
 from manylabel.preprocessing.running import here
 from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.image_policy import ImageConfig
@@ -47,6 +47,7 @@ BATCH_IMAGES = 32
 """A tenth of a second: the way to a worker and back costs less than a hundredth of it."""
 
 _IMAGE_ROOT = b"image_root"
+_RETRYABLE = pa.array(map(str, RETRYABLE), pa.string())
 
 
 class Facts(NamedTuple):
@@ -65,7 +66,7 @@ class CheckJob:
 
     Attributes:
         root: Of the dataset.
-        retry: Images that were rejected are looked at again.
+        retry: Images that were missing or broken are looked at again.
     """
 
     image_root: UPath
@@ -142,7 +143,7 @@ class _Part:
         if known is None:
             asked = pa.repeat(True, len(image_ids))
         elif job.retry:
-            asked = known.column("reason").combine_chunks().is_valid()
+            asked = pc.is_in(known.column("reason").combine_chunks(), _RETRYABLE)
         else:
             asked = pa.repeat(False, len(image_ids))
         done = len(asked) - (pc.sum(asked).as_py() or 0)

@@ -66,7 +66,7 @@ class PreprocessingReport:
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
         retried: Rejected images of an earlier run that were looked at again.
-        retryable: Rejected images that may do when they are looked at again.
+        retryable: Rejected images whose files were missing or broken.
         left_out: Files and folders that a folder catalog does not list, by name.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
@@ -123,7 +123,7 @@ def preprocess(
         overwrite: Delete a dataset of other settings or another catalog that is there.
         verify: Read every byte of the shards that are there, and write damaged ones again; else
             sizes are compared.
-        retry_rejected: Look again at images whose files could not be used.
+        retry_rejected: Look again at images whose files were missing or broken.
         progress: Called while the job runs, from another thread.
 
     Raises:

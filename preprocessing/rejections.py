@@ -33,17 +33,13 @@ RETRYABLE = frozenset(
         RejectReason.MISSING_FILE,
         RejectReason.UNREADABLE_FILE,
         RejectReason.EMPTY_FILE,
-        RejectReason.TOO_MANY_BYTES,
         RejectReason.NOT_AN_IMAGE,
-        RejectReason.TOO_MANY_PIXELS,
-        RejectReason.TOO_SMALL,
-        RejectReason.TOO_LONG,
         RejectReason.UNDECODABLE,
         RejectReason.ENDED_PROCESS,
     }
 )
-"""Reasons that come from looking at a file, so that looking again may find another one there. The
-others follow from the catalog alone."""
+"""Reasons of files that are missing or broken, and may be there and whole when they are looked at
+again. The others follow from the catalog, or are of pictures that arrived as they are."""
 
 
 @dataclass(frozen=True, order=True)

@@ -26,12 +26,13 @@ def small_parts(monkeypatch):
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory, picture, write_csv):
-    """Pictures with one that is broken, one that is missing, and one that has no label."""
+    """Pictures of which one is broken, one missing, one too small, and one has no label."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(IMAGES):
         (folder / f"{number:02d}.png").write_bytes(picture(number))
     (folder / "05.png").write_bytes(b"no picture")
     (folder / "17.png").unlink()
+    (folder / "20.png").write_bytes(picture(20, size=(4, 4)))
     rows = [(f"{number:02d}.png", f"label {number % 3}", 1) for number in range(IMAGES)]
     return write_csv(folder / "labels.csv", [*rows, ("none.png", "", 1)])
 
@@ -118,7 +119,7 @@ def test_parts_that_cannot_be_used_are_made_again(tmp_path, catalog, looked_at, 
     looked_at.clear()
     report = preprocess(config_of(catalog), str(root))
     assert len(looked_at) == IMAGES - PART
-    assert report.counts.written == IMAGES - 2
+    assert report.counts.written == IMAGES - 3
 
 
 def test_parts_are_of_one_place(tmp_path, catalog, looked_at, monkeypatch):
@@ -154,7 +155,7 @@ def test_rejected_images_are_tried_again_when_asked_for(
     looked_at.clear()
     second = preprocess(config_of(catalog), str(root), retry_rejected=True)
     assert looked_at == ["05.png", "17.png"]
-    assert (second.retryable, second.counts.written) == (0, IMAGES)
+    assert (second.retryable, second.counts.written) == (0, IMAGES - 1)
     preprocess(config_of(catalog), str(tmp_path / "fresh"))
     assert dataset_bytes(root) == dataset_bytes(tmp_path / "fresh")
     again = preprocess(config_of(catalog), str(root), retry_rejected=True)
@@ -180,7 +181,7 @@ def test_an_interrupted_retry_keeps_what_it_found(tmp_path, own_catalog, picture
             preprocess(config_of(catalog), str(root), retry_rejected=True)
     assert not (root / "manifest.json").exists()
     report = preprocess(config_of(catalog), str(root))
-    assert (report.counts.written, report.retryable) == (IMAGES - 1, 1)
+    assert (report.counts.written, report.retryable) == (IMAGES - 2, 1)
 
 
 class TestFinished:
