@@ -1,6 +1,7 @@
 """What one run learnt from: how frequent labels are, how many an image has, what was rejected."""
 
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from upath import UPath
 
 from manylabel.deploy.dashboard.charts.counts import frequency_chart, histogram, reasons_chart
 from manylabel.deploy.dashboard.charts.svg import Chart
@@ -20,7 +22,7 @@ from manylabel.storage.errors import TableError
 from manylabel.storage.locations import Location, is_local
 from manylabel.storage.manifest import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME, Manifest
 from manylabel.storage.schema import LABELS_SCHEMA, SplitName
-from manylabel.storage.tables import opened_table, read_table
+from manylabel.storage.tables import count_values, read_table, table_parts
 
 _T = TypeVar("_T")
 
@@ -55,14 +57,15 @@ def dataset_section(store: Store, run: str, problems: Problems) -> DatasetSectio
     if dataset is None:
         return DatasetSection(where, None, None, ())
     charts = []
-    counts = problems.attempt(lambda: _cached(store, dataset, LABELS_NAME, _train_counts), again)
+    labels_path = dataset.root / LABELS_NAME
+    counts = problems.attempt(lambda: _cached(store, labels_path, _train_counts), again)
     if counts is not None and len(counts):
         charts.append(frequency_chart(counts))
     labels = problems.attempt(lambda: _labels_an_image(store, dataset), again)
     if labels is not None and len(labels):
         title = "Labels of each held-out image"
         charts.append(histogram("labels-an-image", title, labels, "labels"))
-    reasons = problems.attempt(lambda: _cached(store, dataset, REJECTED_NAME, _reasons), again)
+    reasons = problems.attempt(lambda: _reasons(store, dataset), again)
     if reasons:
         charts.append(reasons_chart(reasons[:_MOST_REASONS]))
     return DatasetSection(where, dataset.manifest, reasons, tuple(charts))
@@ -76,9 +79,8 @@ def _where(store: Store, run: str, problems: Problems) -> str | None:
     return None if description is None else description.dataset
 
 
-def _cached(store: Store, dataset: Dataset, name: str, read: Callable[[Location], _T]) -> _T:
-    """What a file of a dataset says, kept while the file is the same if it is on this machine."""
-    path = dataset.root / name
+def _cached(store: Store, path: UPath, read: Callable[[Location], _T]) -> _T:
+    """What a file says, kept while the file is the same if it is on this machine."""
     if not is_local(path):
         return read(path)
     if not path.is_file():
@@ -91,11 +93,16 @@ def _train_counts(path: Location) -> NDArray[np.int64]:
     return counts
 
 
-def _reasons(path: Location) -> tuple[tuple[str, int], ...]:
-    with opened_table(path) as file:
-        reasons = file.read(columns=["reason"], use_threads=False).column("reason")
-    counted = pc.value_counts(reasons).to_pylist()
-    return tuple(sorted(((each["values"], each["counts"]) for each in counted), key=_by_count))
+def _reasons(store: Store, dataset: Dataset) -> tuple[tuple[str, int], ...]:
+    """Of a table in one file, or in parts where it is large."""
+    counted: Counter[str] = Counter()
+    for part in table_parts(dataset.root / REJECTED_NAME):
+        counted.update(_cached(store, part, _count_reasons))
+    return tuple(sorted(counted.items(), key=_by_count))
+
+
+def _count_reasons(path: Location) -> Counter[str]:
+    return count_values(path, "reason")
 
 
 def _by_count(reason: tuple[str, int]) -> tuple[int, str]:
@@ -114,4 +121,4 @@ def _labels_an_image(store: Store, dataset: Dataset) -> NDArray[np.int64]:
             counts.append(pc.list_value_length(lists).to_numpy())
         return np.concatenate(counts)
 
-    return _cached(store, dataset, MANIFEST_NAME, read)
+    return _cached(store, dataset.root / MANIFEST_NAME, read)

@@ -7,9 +7,11 @@ import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
+import pyarrow.parquet as pq
 import pytest
 
 from manylabel.eval.store.names import EvaluationName
+from manylabel.storage.tables import part_path
 
 MINUS = "−"
 BYTES, NODES = 60_000, 2_000
@@ -217,6 +219,24 @@ def test_other_settings_are_one_click_away(client, filled):
     data = client().get("/runs/run-a.json?settings=uniform-aaaaaaaaaaaa").json()
     assert data["settings"] == "uniform-aaaaaaaaaaaa"
     assert client().get("/runs.json?settings=nothing").json()["runs"][0]["value"] is None
+
+
+def test_rejected_images_are_counted_over_the_parts_of_a_large_table(client, filled):
+    """And again when one part is another file."""
+    whole = filled.root.parent / "dataset" / "rejected.parquet"
+    table = pq.read_table(whole)
+    whole.unlink()
+    for number, rows in enumerate((table, table.slice(0, 3))):
+        part = part_path(whole, number)
+        part.parent.mkdir(exist_ok=True)
+        pq.write_table(rows, part)
+    browser = client()
+    counted = [("unreadable", 6), ("label: unknown", 5)]
+    assert list(browser.get("/runs/run-a.json").json()["dataset"]["rejected"].items()) == counted
+    pq.write_table(table.slice(0, 2), part)
+    data = browser.get("/runs/run-a.json").json()
+    assert data["dataset"]["rejected"] == {"unreadable": 5, "label: unknown": 5}
+    assert data["problems"] == []
 
 
 @pytest.mark.parametrize("address", ["/?form=blue", "/runs/run-a?form=", "/runs/run-a?sort=%00"])
