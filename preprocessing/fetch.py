@@ -8,7 +8,11 @@ import errno
 import hashlib
 import os
 import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from upath import UPath
 
@@ -17,8 +21,11 @@ from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 # By type, because remote storage raises these without a number; and by number where Python has no
 # type for it.
 _MISSING = (FileNotFoundError, NotADirectoryError)
-_MISSING_NUMBERS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)  # No file can have this name.
+_NO_NAME_OF_A_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNREADABLE = (PermissionError, IsADirectoryError)
+
+_LONGEST_PATH = 4096
+"""Bytes, with the NUL behind it, that Linux opens; to look for links in a longer one takes long."""
 
 _SHOWN = 200
 """Characters of a path in a message; catalogs may hold whole pictures as `data:` URLs."""
@@ -59,52 +66,83 @@ def shown(path: str) -> str:
 
 def _fetch_local(root: str, image_id: str, max_bytes: int) -> bytes:
     path = os.path.join(root, image_id)
+    if len(path) >= _LONGEST_PATH:
+        raise ImageRejectedError(RejectReason.MISSING_FILE, shown(path))
     try:
         target = os.path.realpath(path)
-        if os.path.commonpath([target, root]) != root:
-            detail = f"{shown(path)} is a link to {shown(target)}"
-            raise ImageRejectedError(RejectReason.BAD_PATH, detail)
-        status = os.stat(target)
     except ValueError as error:  # A NUL, or what no file system can encode.
         raise ImageRejectedError(RejectReason.BAD_PATH, f"{shown(path)!r}: {error}") from error
-    except OSError as error:
-        if error.errno in _MISSING_NUMBERS:
-            raise ImageRejectedError(RejectReason.MISSING_FILE, shown(path)) from error
-        raise _sorted_out(error, path) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageRejectedError(RejectReason.UNREADABLE_FILE, f"{shown(path)} is not a file")
-    _check_size(status.st_size, max_bytes)
-    try:
+    if os.path.commonpath([target, root]) != root:
+        detail = f"{shown(path)} is a link to {shown(target)}"
+        raise ImageRejectedError(RejectReason.BAD_PATH, detail)
+    with _told_apart(path, _there_instead):
+        try:
+            status = os.stat(target)
+        except OSError as error:
+            if error.errno in _NO_NAME_OF_A_FILE:
+                raise FileNotFoundError from error
+            raise
+        _check_kind(is_file=stat.S_ISREG(status.st_mode), path=path)
+        _check_size(status.st_size, max_bytes)
         with open(target, "rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise _sorted_out(error, path) from error
-    return _whole(data, max_bytes, path)
+            data = file.read()
+    return _checked(data, max_bytes, path)
 
 
 def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
-    path = f"{root.path.rstrip('/')}/{image_id}"
-    try:
+    # Not joined by UPath, which would take a name for a URL; but over HTTP a path is one.
+    name = quote(image_id) if root.protocol in ("http", "https") else image_id
+    path = f"{root.path.rstrip('/')}/{name}"
+    with _told_apart(path):
         info = root.fs.info(path)
-        if info["type"] != "file":
-            raise ImageRejectedError(RejectReason.UNREADABLE_FILE, f"{shown(path)} is not a file")
-        _check_size(info["size"] or 0, max_bytes)
+        _check_kind(is_file=info["type"] == "file", path=path)
+        _check_size(info["size"] or 0, max_bytes)  # A server need not say.
         with root.fs.open(path, "rb") as file:
-            data = file.read(max_bytes + 1)
+            data = file.read()
+    return _checked(data, max_bytes, path)
+
+
+@contextmanager
+def _told_apart(path: str, there_instead: Callable[[str], str] = lambda _: "") -> Iterator[None]:
+    """Whether an error is the image's fault or the storage's; the latter's names the file."""
+    try:
+        yield
+    except ImageRejectedError:
+        raise
+    except _MISSING as error:
+        detail = shown(path) + there_instead(path)
+        raise ImageRejectedError(RejectReason.MISSING_FILE, detail) from error
     except OSError as error:
-        raise _sorted_out(error, path) from error
-    return _whole(data, max_bytes, path)
+        reason = error.strerror or str(error) or type(error).__name__
+        if isinstance(error, _UNREADABLE) or error.errno == errno.ELOOP:
+            detail = f"{shown(path)}: {reason}"
+            raise ImageRejectedError(RejectReason.UNREADABLE_FILE, detail) from error
+        raise OSError(error.errno or errno.EIO, reason, path) from error
+    except Exception as error:  # Remote storage has its own kinds.
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", path) from error
 
 
-def _sorted_out(error: OSError, path: str) -> ImageRejectedError | OSError:
-    """Whether it is the image's fault or the storage's; the latter's error names the file."""
-    if isinstance(error, _MISSING):
-        return ImageRejectedError(RejectReason.MISSING_FILE, shown(path))
-    if isinstance(error, _UNREADABLE) or error.errno == errno.ELOOP:
-        return ImageRejectedError(
-            RejectReason.UNREADABLE_FILE, f"{shown(path)}: {error.strerror or error}"
-        )
-    return OSError(error.errno or errno.EIO, error.strerror or str(error), path)
+def _there_instead(path: str) -> str:
+    """What may be wrong with all paths of a catalog, if there is a file that says so."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(path)
+    for remark, other in (
+        ("with / for \\", path.replace("\\", "/")),
+        ("without spaces around its name", os.path.join(folder, name.strip())),
+        ("with its suffix in the other case", stem + suffix.swapcase()),
+        ("that ends in .jpg", f"{path}.jpg"),
+        ("without the escapes of a URL", unquote(path)),
+        ("in the Unicode form NFC", unicodedata.normalize("NFC", path)),
+        ("in the Unicode form NFD", unicodedata.normalize("NFD", path)),
+    ):
+        if other != path and os.path.isfile(other):
+            return f"; there is one {remark}"
+    return ""
+
+
+def _check_kind(*, is_file: bool, path: str) -> None:
+    if not is_file:
+        raise ImageRejectedError(RejectReason.UNREADABLE_FILE, f"{shown(path)} is not a file")
 
 
 def _check_size(size: int, max_bytes: int) -> None:
@@ -113,8 +151,8 @@ def _check_size(size: int, max_bytes: int) -> None:
         raise ImageRejectedError(RejectReason.TOO_MANY_BYTES, detail)
 
 
-def _whole(data: bytes, max_bytes: int, path: str) -> bytes:
+def _checked(data: bytes, max_bytes: int, path: str) -> bytes:
     if not data:
         raise ImageRejectedError(RejectReason.EMPTY_FILE, shown(path))
-    _check_size(len(data), max_bytes)  # It may have grown.
+    _check_size(len(data), max_bytes)  # It may have grown, or its size was not known.
     return data

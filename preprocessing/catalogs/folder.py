@@ -90,27 +90,25 @@ def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folde
     listed as a file. Memory: the names of the largest folder.
     """
     root = os.path.realpath(catalog_path(config).path)
-    waiting: list[tuple[tuple[str, ...], tuple[str, ...]]] = [((), (root,))]
+    # Each with the folders above it and their real paths, of which links keep those they leave: a
+    # tree may have millions of folders. The root is like a link from nowhere.
+    waiting: list[tuple[tuple[str, ...], tuple[str, ...], str, str]] = [((), (), "", root)]
     while waiting:
-        parts, real = waiting.pop()
-        names, folders, links = _scan(os.path.join(root, *parts), left_out)
-        below = [(name, (*real[:-1], os.path.join(real[-1], name))) for name in folders]
-        for name in links:
-            target = os.path.realpath(os.path.join(real[-1], name))
-            if any(_is_below(folder, target) for folder in real):
-                left_out[_spelled(name)] += 1
-            else:
-                below.append((name, (*real, target)))
+        above, real, name, target = waiting.pop()
+        parts = (*above, name) if name else ()
+        real = (*real, target) if target else (*real[:-1], os.path.join(real[-1], name))
+        names, below = _scan(os.path.join(root, *parts), real, left_out)
         if names:
             yield Folder(parts, names, not _is_below(real[-1], root))
-        waiting.extend(((*parts, name), real) for name, real in sorted(below, reverse=True))
+        waiting.extend((parts, real, name, target) for name, target in reversed(below))
 
 
-def _scan(path: str, left_out: Counter[str]) -> tuple[list[str], list[str], list[str]]:
-    """Sorted files, and folders and links to folders, of those that are not left out."""
+def _scan(
+    path: str, real: tuple[str, ...], left_out: Counter[str]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Files, and folders with where they lead if they are links; both sorted."""
     names: list[str] = []
-    folders: list[str] = []
-    links: list[str] = []
+    folders: list[tuple[str, str]] = []
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
@@ -118,16 +116,23 @@ def _scan(path: str, left_out: Counter[str]) -> tuple[list[str], list[str], list
                 left_out[HIDDEN] += 1
             elif name.lower() in MACHINE_NAMES:
                 left_out[name] += 1
-            elif entry.is_symlink():
-                (links if _leads_to_folder(entry) else names).append(name)
+            elif not _is_folder(entry):
+                names.append(name)
             else:
-                (folders if entry.is_dir() else names).append(name)
-    return sorted(names), folders, links
+                target = os.path.realpath(entry.path) if entry.is_symlink() else ""
+                if target and any(_is_below(folder, target) for folder in real):
+                    left_out[_spelled(name)] += 1
+                else:
+                    folders.append((name, target))
+    names.sort()
+    folders.sort()
+    return names, folders
 
 
-def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one."""
     try:
-        return link.is_dir()
+        return entry.is_dir()
     except OSError as error:
         if error.errno in _NOT_TO_BE_FOLLOWED:
             return False

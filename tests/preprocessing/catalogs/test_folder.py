@@ -106,9 +106,9 @@ class TestLinks:
         assert not refused(root, ["cats/x.jpg", "dogs/x.jpg"])
 
     def test_images_outside_of_the_root_are_listed_and_refused(self, root, pairs, refused):
-        make(root.parent, "elsewhere/deep/x.jpg")
+        make(root.parent, "roo/deep/x.jpg")  # Not a folder around "root".
         make(root, "cats/y.jpg")
-        (root / "dogs").symlink_to("../elsewhere")
+        (root / "dogs").symlink_to("../roo")
         images = [image for image, _ in pairs(root)]
         assert images == ["cats/y.jpg", "dogs/deep/x.jpg", "dogs/deep/x.jpg"]
         assert refused(root, images) == {"dogs/deep/x.jpg": RejectReason.BAD_PATH}
