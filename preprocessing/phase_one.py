@@ -153,7 +153,7 @@ def Check(images: PCollection, job: CheckJob) -> PCollection:
     total = (
         images
         | "Rows" >> beam.MapTuple(lambda _, table: table.num_rows).with_output_types(int)
-        | "Total" >> Collect(sum)
+        | "Total" >> Collect(sum).with_output_types(int)
     )
     return images | "Look" >> beam.FlatMap(check, AsSingleton(total), job).with_output_types(
         Table, rejected=Table
@@ -185,7 +185,8 @@ def KeepFrequent(images: PCollection, minimum: int) -> PCollection:
     frequent = (
         images
         | "Count" >> beam.MapTuple(lambda _, table: count_labels(table)).with_output_types(Table)
-        | "Frequent" >> Collect(partial(frequent_labels, minimum=minimum))
+        | "Frequent"
+        >> Collect(partial(frequent_labels, minimum=minimum)).with_output_types(np.ndarray)
     )
     return images | "Drop" >> beam.FlatMap(
         keep_frequent, AsSingleton(frequent), minimum
@@ -219,12 +220,12 @@ def Split(images: PCollection, config: HeldoutConfig, buckets: int) -> PCollecti
     cut_place = (
         groups
         | "Sizes" >> beam.Map(qualifying_sizes, config).with_output_types(Table)
-        | "Cut" >> Collect(partial(find_cut, size=config.size))
+        | "Cut" >> Collect(partial(find_cut, size=config.size)).with_output_types(int)
     )
     seen = (
         groups
         | "Above" >> beam.Map(surely_seen, AsSingleton(cut_place), config).with_output_types(Table)
-        | "Seen" >> Collect(unite_keys)
+        | "Seen" >> Collect(unite_keys).with_output_types(np.ndarray)
     )
     return groups | "Decide" >> beam.Map(
         decide_sides, AsSingleton(cut_place), AsSingleton(seen), config
@@ -283,16 +284,16 @@ def WritePlan(
     classes = (
         sided
         | "CountLabels" >> beam.Map(count_labels).with_output_types(Table)
-        | "Counted" >> Collect(list)
+        | "Counted" >> Collect(list).with_output_types(list[pa.Table])
         | "Classes" >> beam.Map(build_classes, AsList(names)).with_output_types(Table)
     )
     totals = (
         sided
         | "CountSides" >> beam.Map(count_sides, config.heldout)
-        | "Totals" >> Collect(sum_totals)
+        | "Totals" >> Collect(sum_totals).with_output_types(Totals)
     )
     shards = totals | "Shards" >> beam.Map(shards_of, config.shards)
-    listed_images = listed | "Listed" >> Collect(sum)
+    listed_images = listed | "Listed" >> Collect(sum).with_output_types(int)
     classes | "WriteClasses" >> beam.Map(dataset_plan.write_planned_classes, root)
     totals | "WriteTotals" >> beam.Map(
         dataset_plan.write_totals, AsSingleton(shards), AsSingleton(listed_images), root
@@ -320,7 +321,7 @@ def WriteSorted(tables: PCollection, root: UPath, name: str, buckets: int) -> PC
     rows = (
         tables
         | "Rows" >> beam.Map(lambda table: table.num_rows).with_output_types(int)
-        | "Sum" >> Collect(sum)
+        | "Sum" >> Collect(sum).with_output_types(int)
     )
     few = tables | "Few" >> beam.FlatMap(
         lambda table, rows: [table] if rows <= dataset_plan.FEW_ROWS else [], AsSingleton(rows)
@@ -328,7 +329,7 @@ def WriteSorted(tables: PCollection, root: UPath, name: str, buckets: int) -> PC
     many = tables | "Many" >> beam.FlatMap(
         lambda table, rows: [table] if rows > dataset_plan.FEW_ROWS else [], AsSingleton(rows)
     ).with_output_types(Table)
-    whole = few | "Whole" >> Collect(list)
+    whole = few | "Whole" >> Collect(list).with_output_types(list[pa.Table])
     whole | "WriteWhole" >> beam.Map(dataset_plan.write_whole, AsSingleton(rows), root, name)
     return (
         many
