@@ -32,6 +32,7 @@ class Processes:
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
     ) -> Iterator[Any]:
+        self._workers.check_open()
         if not self._at_work.acquire(blocking=False):
             raise RuntimeError("expected the end of one map before the next")
         try:

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
@@ -26,7 +27,6 @@ earlier one takes long."""
 _SECONDS_BETWEEN_COUNTS = 5.0  # of CPUs: nodes come and go
 _SECONDS_TO_LISTEN = 0.2  # what another thread that closes the executor waits at most
 _STORE_BYTES = 128 * 2**20  # of a cluster that is started here: what travels are names and facts
-_CRASHES = (WorkerCrashedError, OutOfMemoryError)
 
 
 @contextmanager
@@ -55,11 +55,14 @@ class RayTasks:
     def __init__(self) -> None:
         self._talking = threading.Lock()
         self._closed = False
+        self._maps: weakref.WeakSet[_Map] = weakref.WeakSet()
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
     ) -> Iterator[Any]:
-        return _Map(self, function, batches(items, batch)).results()
+        work = _Map(self, function, batches(items, batch))
+        self._maps.add(work)
+        return work.results()
 
     @contextmanager
     def cluster(self) -> Iterator[None]:
@@ -77,14 +80,14 @@ class RayTasks:
             try:
                 yield
             except RayError as error:
-                raise PreprocessingError(
-                    f"the Ray cluster failed: {_first_line(error)}; run the same command again"
-                ) from error
+                raise PreprocessingError(_describe(error)) from error
 
     def close(self) -> None:
-        """A map that is under way fails."""
-        with self._talking:
+        """From whichever thread; a map that is under way ends and fails."""
+        with suppress(PreprocessingError), self.cluster():
             self._closed = True
+            for work in list(self._maps):
+                work.cancel()
 
 
 @dataclass
@@ -130,7 +133,8 @@ class _Map:
                         raise outcome.error
                     yield outcome if isinstance(outcome, Lost) else outcome.result
         finally:
-            self._cancel()
+            with suppress(PreprocessingError), self._executor.cluster():  # it may have failed
+                self.cancel()
 
     def _read_ahead(self) -> None:
         if time.monotonic() > self._counted + _SECONDS_BETWEEN_COUNTS:
@@ -156,18 +160,18 @@ class _Map:
                     continue
                 try:
                     answers = ray.get(batch.answers)
-                except _CRASHES as crash:
-                    if len(batch.items) > 1:
-                        return None
-                    return [Lost(f"its process ended three times ({_first_line(crash)})")]
+                except (WorkerCrashedError, OutOfMemoryError) as crash:
+                    memory = isinstance(crash, OutOfMemoryError)
+                    end = ", the last time for want of memory" if memory else ""
+                    lost = Lost(f"its process ended three times{end}")
+                    return [lost] if len(batch.items) == 1 else None
                 return map(pickle.loads, answers)
 
-    def _cancel(self) -> None:
-        # The first to fail does so because the cluster is no longer there.
-        with suppress(PreprocessingError), self._executor.cluster():
-            for batch in self._window:
-                if batch.answers is not None:
-                    ray.cancel(batch.answers, force=True)
+    def cancel(self) -> None:
+        """Ends what is under way at once."""
+        for batch in list(self._window):
+            if batch.answers is not None:
+                ray.cancel(batch.answers, force=True)
 
 
 def _run(function: Callable[[Any], Any], items: list[Any]) -> list[bytes]:
@@ -175,6 +179,11 @@ def _run(function: Callable[[Any], Any], items: list[Any]) -> list[bytes]:
     return [attempt(function, item) for item in items]
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _describe(error: RayError) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, RayTaskError):  # of the way to our task, which raises nothing itself
+        return (
+            f"a node of the Ray cluster cannot run the task: {lines[-1]}; install this version of "
+            "manylabel on every node"
+        )
+    return f"the Ray cluster failed: {lines[0]}; run the same command again"

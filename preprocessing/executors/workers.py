@@ -31,7 +31,7 @@ class Workers:
     def start(self) -> WorkerProcess:
         """Raises PreprocessingError if it cannot be started, or all have been told to end."""
         with self._lock:
-            self._check_open()
+            self.check_open()
             try:
                 worker = WorkerProcess()
             except OSError as error:
@@ -61,12 +61,12 @@ class Workers:
         Raises:
             PreprocessingError: all have been told to end.
         """
-        self._check_open()
+        self.check_open()
         ready = [key.data for key, _ in self._selector.select(None if block else 0)]
-        self._check_open()
+        self.check_open()
         return ready
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self.closed:
             raise PreprocessingError("the worker processes were told to end")
 

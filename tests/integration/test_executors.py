@@ -1,0 +1,148 @@
+"""Executors of preprocessing that listen or start processes: worker processes, and tasks on Ray.
+
+What they do is code for `eval`, since a process that is started cannot import this module.
+"""
+
+import importlib
+import itertools
+import os
+import signal
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import ray
+
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost, open_executor
+from manylabel.preprocessing.executors.executor import batches
+from manylabel.preprocessing.executors.processes import Processes
+from manylabel.preprocessing.executors.ray_tasks import _AHEAD, RayTasks, _Map
+
+pytestmark = pytest.mark.integration
+
+CPUS = len(os.sched_getaffinity(0))
+PROCESS = "__import__('os').getpid()"
+KILLS_ITSELF = "__import__('os').kill(__import__('os').getpid(), 9)"
+
+
+def slow(seconds, result=PROCESS):
+    return f"(__import__('time').sleep({seconds}), {result})[1]"
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """On a cluster that runs as long as these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            patch.delenv(name, raising=False)
+        config = {"catalog": {"path": "labels.csv"}, "executor": "ray"}
+        with open_executor(PreprocessingConfig.model_validate(config)) as executor:
+            yield executor
+
+
+def test_worker_processes_listen_nowhere(listeners, hostile_folder):
+    before = listeners()
+    with closing(Processes(2)) as executor:
+        assert list(executor.map(eval, [slow(0.1, 1)] * 4, 1)) == [1] * 4
+        assert listeners() == before
+
+
+def test_tasks_listen_at_the_loopback_interface_alone(executor, listeners):
+    assert set(executor.map(eval, [slow(0.2, 1)] * 4 * CPUS, 1)) == {1}
+    found = listeners()
+    assert any("ray::" in listener.command for listener in found)
+    assert [listener for listener in found if not listener.address.is_loopback] == []
+
+
+def test_results_come_in_the_order_of_the_items(executor):
+    for batch in (1, 7, 1000):
+        assert list(executor.map(str, range(100), batch)) == [str(item) for item in range(100)]
+
+
+def test_items_are_read_a_few_batches_ahead(executor):
+    read = itertools.count()
+    results = executor.map(str, read, 10)
+    for fetched in range(100):
+        assert next(results) == str(fetched)
+    assert next(read) <= 100 + _AHEAD * CPUS * 10
+    results.close()
+
+
+def test_an_exception_comes_at_its_turn_with_its_type(executor):
+    results = executor.map(os.listdir, ["/", "/nowhere", "/"], 3)
+    assert next(results) == os.listdir("/")
+    with pytest.raises(FileNotFoundError) as raised:
+        next(results)
+    assert raised.value.filename == "/nowhere"
+
+
+def test_a_node_without_our_modules_is_told_in_a_line(executor, tmp_path, monkeypatch):
+    """As one with another version: this module is found by the driver alone."""
+    (tmp_path / "only_here.py").write_text("def double(item):\n    return 2 * item\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("only_here").double
+    with pytest.raises(PreprocessingError, match=r"No module named 'only_here'; install .* node$"):
+        list(executor.map(double, [1], 1))
+
+
+def test_a_task_has_the_name_of_its_function(executor):
+    name = "__import__('ray').get_runtime_context().get_task_name()"
+    assert list(executor.map(eval, [name], 1)) == ["eval"]
+
+
+def test_an_item_that_kills_its_process_is_lost_and_no_other(executor, capfd):
+    items = ["0", KILLS_ITSELF, "2", "3"]
+    expected = [0, Lost("its process ended three times"), 2, 3]
+    assert list(executor.map(eval, items, 3)) == expected
+    assert capfd.readouterr() == ("", ""), "Ray would print a page for each"
+
+
+def test_a_killed_worker_is_replaced(executor):
+    results = executor.map(eval, [slow(0.05)] * 40, 4)
+    victim = next(results)
+    os.kill(victim, signal.SIGKILL)
+    assert len(list(results)) == 39
+    assert not Path(f"/proc/{victim}").exists()
+
+
+def test_closing_a_map_ends_what_is_under_way(executor):
+    results = executor.map(eval, [PROCESS, *[slow(60)] * 9], 1)
+    next(results)
+    results.close()
+    assert len(set(executor.map(eval, [slow(0.2)] * 4 * CPUS, 1))) == CPUS, "there is room again"
+
+
+def test_a_map_in_another_thread_asks_no_cluster_that_was_left(executor):
+    """Asked for anything after ray.shutdown, Ray starts a cluster with open doors."""
+    failures = []
+    closed = RayTasks()
+
+    def work():
+        try:
+            list(closed.map(eval, [slow(60)] * 4, 1))
+        except PreprocessingError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    closed.close()
+    thread.join(5)
+    assert failures == ["the Ray cluster was left before the work was done"]
+    with pytest.raises(PreprocessingError, match="was left"):
+        next(closed.map(str, [1], 1))
+    assert next(executor.map(str, [1], 1)) == "1", "there is room for others"
+
+
+def test_what_ray_fails_with_is_told_in_a_line(executor):
+    """As when a node or the head is lost, which takes Ray a minute to find."""
+    work = _Map(executor, eval, batches([slow(0.05, 1)] * 40, 1))
+    results = work.results()
+    assert next(results) == 1
+    ray.cancel(work._window[-1].answers, force=True)
+    with pytest.raises(PreprocessingError, match=r"^the Ray cluster failed: .*; run the same .*$"):
+        list(results)
