@@ -43,7 +43,7 @@ from benchmarks import _earlier_code
 from benchmarks._made_up_catalog import Shape, write_csv, write_parquet
 from benchmarks._made_up_pictures import facts_of
 from benchmarks._measured import Measured, measure, median, tell, told
-from manylabel.preprocessing.dataset_plan import DUPLICATES_NAME
+from manylabel.preprocessing.planning.dataset_plan import DUPLICATES_NAME
 from manylabel.storage.manifest import REJECTED_NAME
 from manylabel.storage.tables import count_rows, table_parts
 
@@ -109,12 +109,12 @@ class Outcome:
 
 def plan(catalog: Path, root: Path, case: Case) -> None:
     """Phase one of today's code, in this process, with made-up facts."""
-    from manylabel.preprocessing import checking
     from manylabel.preprocessing.catalogs import catalog_digest
     from manylabel.preprocessing.catalogs import count_rows as catalog_rows
     from manylabel.preprocessing.config import PreprocessingConfig
     from manylabel.preprocessing.fingerprint import compute_fingerprint
-    from manylabel.preprocessing.make_plan import make_plan
+    from manylabel.preprocessing.pictures import checking
+    from manylabel.preprocessing.planning.make_plan import make_plan
 
     def check_bucket(bucket: int, image_ids: pa.Array, job: checking.CheckJob) -> pa.Table:
         facts = facts_of(image_ids, case.one_band)

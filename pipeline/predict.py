@@ -34,8 +34,8 @@ from manylabel.pipeline.champion import meant_checkpoint
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import OnEvent, PredictionProgressed, long_work
 from manylabel.pipeline.quiet import quiet_imports
-from manylabel.preprocessing.fetch import fetch
-from manylabel.preprocessing.images import FORMATS, store
+from manylabel.preprocessing.pictures.fetch import fetch
+from manylabel.preprocessing.pictures.images import FORMATS, store
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 from manylabel.trainer.runs.directory import DESCRIPTION, is_described

@@ -228,7 +228,7 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
 
 
 def _rejected_table(report: "PreprocessingReport") -> str:
-    from manylabel.preprocessing.dataset_plan import FEW_ROWS
+    from manylabel.preprocessing.planning.dataset_plan import FEW_ROWS
 
     few = sum(report.rejected.values()) <= FEW_ROWS
     return REJECTED_NAME if few else f"{REJECTED_NAME.removesuffix('.parquet')}/"

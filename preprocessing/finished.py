@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.dataset_plan import (
+from manylabel.preprocessing.planning.dataset_plan import (
     DUPLICATES_NAME,
     PLAN_DIRECTORY,
     PLAN_NAME,

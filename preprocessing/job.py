@@ -19,23 +19,23 @@ from manylabel.preprocessing.catalogs import (
     detect_format,
     image_root,
 )
-from manylabel.preprocessing.checking import CheckJob
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
-from manylabel.preprocessing.dataset_plan import (
-    DUPLICATES_NAME,
-    DatasetPlan,
-    read_totals,
-)
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, note_files
-from manylabel.preprocessing.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
-from manylabel.preprocessing.phase_two import find_shards, write_shards
+from manylabel.preprocessing.pictures.checking import CheckJob
+from manylabel.preprocessing.planning.dataset_plan import (
+    DUPLICATES_NAME,
+    DatasetPlan,
+    read_totals,
+)
+from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
 from manylabel.preprocessing.running import here, running
+from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import (

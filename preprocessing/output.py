@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 from upath import UPath
 
-from manylabel.preprocessing.checking import CHECKED_DIRECTORY
-from manylabel.preprocessing.dataset_plan import PLAN_DIRECTORY, TABLES, remove_plan
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.finished import FILES_NAME
+from manylabel.preprocessing.pictures.checking import CHECKED_DIRECTORY
+from manylabel.preprocessing.planning.dataset_plan import PLAN_DIRECTORY, TABLES, remove_plan
 from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
 from manylabel.storage.locations import is_local

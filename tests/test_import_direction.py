@@ -15,15 +15,38 @@ ROOT = Path(__file__).resolve().parent.parent
 # Part -> the parts of ours that its modules may import. A module belongs to the longest name that
 # it begins with, and may always import its own part.
 _TRAINER = ("trainer", "trainer.networks", "trainer.records", "trainer.plane", "trainer.runs")
+_PREPROCESSING = (
+    "preprocessing",
+    "preprocessing.executors",
+    "preprocessing.catalogs",
+    "preprocessing.decisions",
+    "preprocessing.transport",
+    "preprocessing.pictures",
+    "preprocessing.planning",
+    "preprocessing.writing",
+)
 _EVAL = ("eval", "eval.ranking", "eval.statistics", "eval.store", "eval.review", "eval.schedule")
 _DEPLOY = ("deploy", "deploy.dashboard")
-_WHOLE = ("storage", "preprocessing", *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
+_WHOLE = ("storage", *_PREPROCESSING, *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
 MAY_IMPORT = {
     "storage": (),
     "cluster": ("storage",),
-    # Its settings and errors below its rooms, the job above them.
-    "preprocessing": ("storage", "preprocessing.executors"),
+    # Its settings, errors and progress below its rooms, the job above them.
+    "preprocessing": ("storage", *_PREPROCESSING),
     "preprocessing.executors": ("cluster", "preprocessing"),
+    "preprocessing.catalogs": ("storage", "preprocessing"),
+    "preprocessing.decisions": ("storage", "preprocessing"),
+    "preprocessing.transport": ("storage", "preprocessing", "preprocessing.decisions"),
+    "preprocessing.pictures": ("storage", "preprocessing", "preprocessing.executors"),
+    "preprocessing.planning": ("storage", *_PREPROCESSING[:6]),
+    "preprocessing.writing": (
+        "storage",
+        "preprocessing",
+        "preprocessing.executors",
+        "preprocessing.transport",
+        "preprocessing.pictures",
+        "preprocessing.planning",
+    ),
     # Its settings and its commands, above the five rooms.
     "trainer": ("storage", *_TRAINER, "trainer.program"),
     "trainer.records": ("storage", "trainer"),
@@ -46,7 +69,7 @@ MAY_IMPORT = {
 
 # Library -> what may import it, at module level or inside a function.
 LIBRARIES = {
-    "apache_beam": ("preprocessing",),
+    "apache_beam": ("preprocessing.transport",),
     "ray": ("cluster", "preprocessing.executors", "trainer.program"),
     "tensorflow": (
         "trainer.networks",
@@ -169,9 +192,9 @@ def test_the_trainer_is_small_at_its_top():
     [
         ("storage.tables", "from manylabel.preprocessing.errors import PreprocessingError"),
         ("preprocessing.job", "from manylabel.trainer.config import TrainerConfig"),
-        ("preprocessing.images", "import tensorflow as tf"),
-        ("preprocessing.images", "import storage.tables"),
-        ("trainer.records.batches", "from manylabel.preprocessing.images import decode"),
+        ("preprocessing.pictures.images", "import tensorflow as tf"),
+        ("preprocessing.pictures.images", "import storage.tables"),
+        ("trainer.records.batches", "from manylabel.preprocessing.pictures.images import decode"),
         ("trainer.records.batches", "from manylabel.trainer.plane import layout"),
         ("trainer.plane.coordinator", "from manylabel.trainer.runs.writer import CheckpointWriter"),
         ("trainer.plane.shard", "import tensorflow as tf"),
@@ -196,7 +219,10 @@ def test_a_forbidden_import_is_found(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("preprocessing.job", "import apache_beam\nfrom manylabel.preprocessing import images"),
+        (
+            "preprocessing.job",
+            "import manylabel.storage.tables\nfrom manylabel.preprocessing import errors",
+        ),
         ("trainer.records.batches", "import tensorflow\nimport manylabel.storage.dataset"),
         ("trainer.program.topology", "import ray\nfrom manylabel.trainer.runs import writer"),
         ("deploy.export", "import keras\nfrom manylabel.trainer.runs.checkpoint import verify"),

@@ -16,7 +16,9 @@ from manylabel.preprocessing.decisions.columns import numbers, run_starts
 from manylabel.preprocessing.decisions.components import EDGES
 from manylabel.preprocessing.decisions.hashing import mix
 from manylabel.preprocessing.decisions.union_find import COMPARE_ALL, find_roots, join_small_runs
-from manylabel.preprocessing.images import HASH_BITS
+
+HASH_BITS = 64
+"""Of a perceptual hash, see `images.examine`."""
 
 MIN_SET_BITS = 8
 """A look with fewer bits set is of a nearly blank page and says little: it counts as near to an

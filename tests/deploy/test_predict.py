@@ -14,7 +14,7 @@ from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.store.promotions import PromotedCheckpoint, Promotion, record_promotion
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.predict import predict_labels
-from manylabel.preprocessing.images import store
+from manylabel.preprocessing.pictures.images import store
 from manylabel.trainer.predict import (
     Predictor,
     load_checkpoint,

@@ -6,15 +6,15 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing import dataset_plan
-from manylabel.preprocessing.dataset_plan import (
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
+from manylabel.preprocessing.planning import dataset_plan
+from manylabel.preprocessing.planning.dataset_plan import (
     PLAN_NAME,
     TABLES,
     DatasetPlan,
     plan_path,
     write_planned,
 )
-from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.storage.manifest import table_digest
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
 from manylabel.storage.tables import part_path, read_table, write_table

@@ -15,7 +15,7 @@ from upath import UPath
 
 from manylabel.preprocessing.catalogs import image_root
 from manylabel.preprocessing.config import CatalogConfig
-from manylabel.preprocessing.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 LOOK_LIKE_SOMETHING_ELSE = [

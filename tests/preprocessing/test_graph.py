@@ -21,10 +21,10 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from upath import UPath
 
 from manylabel import preprocessing
-from manylabel.preprocessing.checking import CheckJob
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.phase_one import plan_dataset
+from manylabel.preprocessing.pictures.checking import CheckJob
+from manylabel.preprocessing.planning.phase_one import plan_dataset
 from manylabel.preprocessing.transport.coder import TableCoder
 from manylabel.preprocessing.transport.runner import parse_options
 from manylabel.preprocessing.transport.shuffle import Bucketed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from manylabel.preprocessing.images import examine, store
+from manylabel.preprocessing.pictures.images import examine, store
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import ImageConfig
 

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from manylabel.preprocessing import dataset_plan, make_plan, phase_two, shards
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset_plan import plan_path, write_planned
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.planning import dataset_plan, make_plan
+from manylabel.preprocessing.planning.dataset_plan import plan_path, write_planned
 from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.writing import phase_two, shards
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import DatasetError
 from manylabel.storage.schema import SplitName

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from manylabel.preprocessing import checking, shards
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.pictures import checking
 from manylabel.preprocessing.rejections import RejectReason
+from manylabel.preprocessing.writing import shards
 from manylabel.storage.errors import UnreachableTableError
 
 IMAGES = 24

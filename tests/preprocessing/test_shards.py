@@ -8,12 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing import shards
-from manylabel.preprocessing.dataset_plan import write_planned
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA
-from manylabel.preprocessing.fetch import file_digest
-from manylabel.preprocessing.images import store
-from manylabel.preprocessing.shards import find_shard, index_path, tfrecord_path, write_shard
+from manylabel.preprocessing.pictures.fetch import file_digest
+from manylabel.preprocessing.pictures.images import store
+from manylabel.preprocessing.planning.dataset_plan import write_planned
+from manylabel.preprocessing.writing import shards
+from manylabel.preprocessing.writing.shards import (
+    find_shard,
+    index_path,
+    tfrecord_path,
+    write_shard,
+)
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import LabelledImage, decode_example

@@ -20,7 +20,6 @@ from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
-HASH_BITS = 64
 _HASH_SIZE = (9, 8)  # Columns, rows: eight differences in each of eight rows.
 _HASH_DRAFT_SIDE = 64
 """Pixels. JPEGs are decoded at this size or more for the hash: eight samples behind each value."""

@@ -7,20 +7,25 @@ from typing import ClassVar, Literal
 from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset_plan import (
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.planning.dataset_plan import (
     OUTCOMES_NAME,
     PLAN_DIRECTORY,
     DatasetPlan,
     planned_images,
 )
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.running import here
-from manylabel.preprocessing.shards import find_shard, index_path, tfrecord_path, write_shard
 from manylabel.preprocessing.transport.beam import beam
 from manylabel.preprocessing.transport.runner import run_pipeline
 from manylabel.preprocessing.transport.shuffle import Collect
+from manylabel.preprocessing.writing.shards import (
+    find_shard,
+    index_path,
+    tfrecord_path,
+    write_shard,
+)
 from manylabel.storage.documents import Document
 from manylabel.storage.manifest import MANIFEST_NAME, RecordShard
 

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from manylabel.preprocessing.executors import Lost
-from manylabel.preprocessing.fetch import fetch, file_digest
-from manylabel.preprocessing.images import examine
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.images import examine
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import RETRYABLE, ImageRejectedError, RejectReason
 from manylabel.preprocessing.running import here

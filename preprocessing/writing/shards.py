@@ -5,9 +5,9 @@ import hashlib
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.dataset_plan import PlannedImage, plan_path, read_planned
-from manylabel.preprocessing.fetch import fetch, file_digest
-from manylabel.preprocessing.images import store
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.images import store
+from manylabel.preprocessing.planning.dataset_plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError, UnreachableTableError

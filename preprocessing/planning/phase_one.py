@@ -17,11 +17,8 @@ import numpy as np
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing import checking, dataset_plan
 from manylabel.preprocessing.catalogs import catalog_pieces, read_piece
-from manylabel.preprocessing.checking import CheckJob
 from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig
-from manylabel.preprocessing.dataset_plan import DUPLICATES_NAME
 from manylabel.preprocessing.decisions.columns import column, numbers
 from manylabel.preprocessing.decisions.components import group_edges
 from manylabel.preprocessing.decisions.facts import apply_facts
@@ -55,6 +52,10 @@ from manylabel.preprocessing.decisions.work_items import (
     sum_totals,
     work_items,
 )
+from manylabel.preprocessing.pictures import checking
+from manylabel.preprocessing.pictures.checking import CheckJob
+from manylabel.preprocessing.planning import dataset_plan
+from manylabel.preprocessing.planning.dataset_plan import DUPLICATES_NAME
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.running import here
 from manylabel.preprocessing.transport.beam import beam

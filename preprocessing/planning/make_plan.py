@@ -8,9 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.preprocessing.checking import BATCH_IMAGES, CheckJob
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.dataset_plan import (
+from manylabel.preprocessing.decisions.columns import column, concat
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.planning.dataset_plan import (
     PLAN_DIRECTORY,
     PLAN_NAME,
     DatasetPlan,
@@ -21,12 +26,7 @@ from manylabel.preprocessing.dataset_plan import (
     remove_plan,
     write_missing_work_items,
 )
-from manylabel.preprocessing.decisions.columns import column, concat
-from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import Lost
-from manylabel.preprocessing.fetch import fetch, file_digest
-from manylabel.preprocessing.phase_one import bucket_count, plan_dataset
+from manylabel.preprocessing.planning.phase_one import bucket_count, plan_dataset
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.preprocessing.running import here

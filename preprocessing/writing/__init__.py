@@ -1,0 +1,1 @@
+"""Shards: which are there, and how the others are written."""
