@@ -9,64 +9,40 @@ exact.
 Nothing depends on the order in which Beam delivers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from upath import UPath
 
 from manylabel.preprocessing.catalogs import catalog_pieces, read_piece
-from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig
-from manylabel.preprocessing.decisions.columns import column, numbers
-from manylabel.preprocessing.decisions.components import group_edges
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.facts import apply_facts
-from manylabel.preprocessing.decisions.hashing import hash_texts, mix
+from manylabel.preprocessing.decisions.hashing import hash_texts
 from manylabel.preprocessing.decisions.listing import merge_equal_files, merge_rows
-from manylabel.preprocessing.decisions.looks import band_bucket, banded, look_edges
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.decisions.split import (
-    decide_sides,
-    find_cut,
-    place_components,
-    qualifying_sizes,
-    sort_by_place,
-    surely_seen,
-    unite_keys,
-    with_place,
     with_token,
 )
 from manylabel.preprocessing.decisions.vocabulary import (
-    build_classes,
     count_labels,
     drop_rare_labels,
     frequent_labels,
 )
-from manylabel.preprocessing.decisions.work_items import (
-    Shards,
-    Totals,
-    count_sides,
-    plan_images,
-    shards_of,
-    sum_totals,
-    work_items,
-)
 from manylabel.preprocessing.pictures import checking
 from manylabel.preprocessing.pictures.checking import CheckJob
-from manylabel.preprocessing.planning import dataset_plan
 from manylabel.preprocessing.planning.dataset_plan import DUPLICATES_NAME
+from manylabel.preprocessing.planning.results import WritePlan, WriteSorted
+from manylabel.preprocessing.planning.sides import Split, token_hash
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.running import here
 from manylabel.preprocessing.transport.beam import beam
-from manylabel.preprocessing.transport.shuffle import Bucketed, Collect, PCollection, Shuffle, cut
+from manylabel.preprocessing.transport.shuffle import Bucketed, Collect, PCollection, Shuffle
 from manylabel.storage.manifest import REJECTED_NAME
 
-AsSingleton, AsMultiMap, AsList = (
-    beam.pvalue.AsSingleton,
-    beam.pvalue.AsMultiMap,
-    beam.pvalue.AsList,
-)
+AsSingleton = beam.pvalue.AsSingleton
 REJECTED, DUPLICATES, NAMES, LISTED = "rejected", "duplicates", "names", "listed"
 Table = pa.Table
 
@@ -203,142 +179,6 @@ def keep_frequent(bucketed: Bucketed, frequent: np.ndarray, minimum: int) -> Ite
         yield bucket, images
 
 
-@beam.ptransform_fn
-def Split(images: PCollection, config: HeldoutConfig, buckets: int) -> PCollection:
-    """Tables with a column `heldout`.
-
-    A group is held out when its place is below the cut and each of its images has enough labels
-    that training has seen. "Seen" is judged once, by what training has without any group below
-    the cut; groups that fall short go back to training, which adds to what it has seen and so
-    leaves all the others good.
-    """
-    groups = (
-        images
-        | "Place" >> Place(config, buckets)
-        | "ByPlace" >> Shuffle(place_hash, buckets)
-        | "Sort" >> beam.MapTuple(lambda _, table: sort_by_place(table)).with_output_types(Table)
-    )
-    cut_place = (
-        groups
-        | "Sizes" >> beam.Map(qualifying_sizes, config).with_output_types(Table)
-        | "Cut" >> Collect(partial(find_cut, size=config.size)).with_output_types(int)
-    )
-    seen = (
-        groups
-        | "Above" >> beam.Map(surely_seen, AsSingleton(cut_place), config).with_output_types(Table)
-        | "Seen" >> Collect(unite_keys).with_output_types(np.ndarray)
-    )
-    return groups | "Decide" >> beam.Map(
-        decide_sides, AsSingleton(cut_place), AsSingleton(seen), config
-    ).with_output_types(Table)
-
-
-@beam.ptransform_fn
-def Place(images: PCollection, config: HeldoutConfig, buckets: int) -> PCollection:
-    """Tables with a column `place`: the hash of what may not be parted from an image."""
-    tables = images | "Tables" >> beam.Values().with_output_types(Table)
-    edges = [tables | "GroupEdges" >> beam.Map(group_edges).with_output_types(Table)]
-    if config.duplicate_distance:  # Images of equal looks have the same token without an edge.
-        edges.append(tables | "LookEdges" >> LookEdges(config.duplicate_distance, buckets))
-    roots = (
-        edges
-        | "Edges" >> beam.Flatten()
-        | "Components"
-        >> Collect(partial(place_components, salt=config.salt)).with_output_types(Table)
-        | "RootsByToken" >> beam.FlatMap(cut, token_hash, buckets).with_output_types(Bucketed)
-    )
-    return images | "Join" >> beam.Map(place_bucket, AsMultiMap(roots), config).with_output_types(
-        Table
-    )
-
-
-def place_bucket(
-    bucketed: Bucketed, roots: Mapping[int, Iterable[pa.Table]], config: HeldoutConfig
-) -> pa.Table:
-    """A step of `Place`."""
-    bucket, images = bucketed
-    return with_place(images, list(roots[bucket]), config)
-
-
-@beam.ptransform_fn
-def LookEdges(tables: PCollection, distance: int, buckets: int) -> PCollection:
-    """Edges between looks that are near to each other."""
-    return (
-        tables
-        | "Bands" >> beam.Map(banded, distance).with_output_types(Table)
-        | "ByBand" >> Shuffle(partial(band_bucket, distance=distance), buckets)
-        | "Near"
-        >> beam.MapTuple(lambda _, table: look_edges(table, distance)).with_output_types(Table)
-    )
-
-
-@beam.ptransform_fn
-def WritePlan(
-    sided: PCollection,
-    listed: PCollection,
-    names: PCollection,
-    config: PreprocessingConfig,
-    root: UPath,
-    buckets: int,
-) -> PCollection:
-    """Writes the classes, the totals and the work item of each shard that has an image."""
-    classes = (
-        sided
-        | "CountLabels" >> beam.Map(count_labels).with_output_types(Table)
-        | "Counted" >> Collect(list).with_output_types(list[pa.Table])
-        | "Classes" >> beam.Map(build_classes, AsList(names)).with_output_types(Table)
-    )
-    totals = (
-        sided
-        | "CountSides" >> beam.Map(count_sides, config.heldout)
-        | "Totals" >> Collect(sum_totals).with_output_types(Totals)
-    )
-    shards = totals | "Shards" >> beam.Map(shards_of, config.shards)
-    listed_images = listed | "Listed" >> Collect(sum).with_output_types(int)
-    classes | "WriteClasses" >> beam.Map(dataset_plan.write_planned_classes, root)
-    totals | "WriteTotals" >> beam.Map(
-        dataset_plan.write_totals, AsSingleton(shards), AsSingleton(listed_images), root
-    )
-    return (
-        sided
-        | "Plan"
-        >> beam.Map(plan_images, AsSingleton(classes), AsSingleton(shards)).with_output_types(Table)
-        | "ByShard" >> Shuffle(shard_number, buckets)
-        | "WriteItems" >> beam.Map(write_items, AsSingleton(shards), AsSingleton(totals), root)
-    )
-
-
-def write_items(bucketed: Bucketed, shards: Shards, totals: Totals, root: UPath) -> None:
-    """Writes the work items of a bucket."""
-    _, planned = bucketed
-    for shard, records in work_items(planned, shards):
-        dataset_plan.write_planned(root, shard, records)
-        here().meter.advance(Stage.PLAN_SHARDS, records.num_rows, totals.images)
-
-
-@beam.ptransform_fn
-def WriteSorted(tables: PCollection, root: UPath, name: str, buckets: int) -> PCollection:
-    """One sorted Parquet file, also of no rows; many where one would be too large to sort."""
-    rows = (
-        tables
-        | "Rows" >> beam.Map(lambda table: table.num_rows).with_output_types(int)
-        | "Sum" >> Collect(sum).with_output_types(int)
-    )
-    few = tables | "Few" >> beam.FlatMap(
-        lambda table, rows: [table] if rows <= dataset_plan.FEW_ROWS else [], AsSingleton(rows)
-    ).with_output_types(Table)
-    many = tables | "Many" >> beam.FlatMap(
-        lambda table, rows: [table] if rows > dataset_plan.FEW_ROWS else [], AsSingleton(rows)
-    ).with_output_types(Table)
-    whole = few | "Whole" >> Collect(list).with_output_types(list[pa.Table])
-    whole | "WriteWhole" >> beam.Map(dataset_plan.write_whole, AsSingleton(rows), root, name)
-    return (
-        many
-        | "ByRow" >> Shuffle(first_text_hash, buckets)
-        | "WriteParts" >> beam.MapTuple(partial(dataset_plan.write_part, root=root, name=name))
-    )
-
-
 def tagged(tag: str, table: pa.Table) -> Iterator[beam.pvalue.TaggedOutput]:
     """Under its tag, a table that has rows."""
     if table.num_rows:
@@ -348,23 +188,3 @@ def tagged(tag: str, table: pa.Table) -> Iterator[beam.pvalue.TaggedOutput]:
 def image_hash(table: pa.Table) -> np.ndarray:
     """Key of a shuffle by image."""
     return hash_texts(column(table, "image"), "bucket")
-
-
-def first_text_hash(table: pa.Table) -> np.ndarray:
-    """Key of a shuffle by the first column."""
-    return hash_texts(column(table, table.column_names[0]), "bucket")
-
-
-def token_hash(table: pa.Table) -> np.ndarray:
-    """Key of a shuffle by token."""
-    return mix(numbers(table, "token"))
-
-
-def place_hash(table: pa.Table) -> np.ndarray:
-    """Key of a shuffle by group."""
-    return mix(numbers(table, "place"))
-
-
-def shard_number(table: pa.Table) -> np.ndarray:
-    """Key of a shuffle by shard."""
-    return numbers(table, "shard")
