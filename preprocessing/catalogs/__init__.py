@@ -10,15 +10,13 @@ from manylabel.preprocessing.catalogs.read import (
     Piece,
     catalog_pieces,
     count_rows,
-    read_catalog,
     read_piece,
 )
-from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, CatalogRow
+from manylabel.preprocessing.catalogs.rows import BATCH_ROWS
 
 __all__ = [
     "BATCH_ROWS",
     "CatalogDigest",
-    "CatalogRow",
     "Piece",
     "catalog_digest",
     "catalog_path",
@@ -26,6 +24,5 @@ __all__ = [
     "count_rows",
     "detect_format",
     "image_root",
-    "read_catalog",
     "read_piece",
 ]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from upath import UPath
@@ -88,7 +88,9 @@ def _open_location(text: str, setting: str) -> UPath:
     try:
         path = UPath(os.path.expanduser(text))
         if not is_local(path):
-            path.exists()
+            storage = path.fs
+            with suppress(FileNotFoundError):
+                storage.info(path.path)  # exists() is False as well where no one answers.
     except Exception as error:  # Each kind of storage has its own, also for a missing package.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PreprocessingError(

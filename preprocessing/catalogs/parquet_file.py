@@ -11,7 +11,7 @@ from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, raw_
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
-READ_ROWS = 1 << 14
+READ_ROWS = 1 << 12
 """Rows that are decoded together. Long texts that repeat are short in the file, but not here."""
 
 BUFFER_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.folder import read_folder
 from manylabel.preprocessing.catalogs.location import detect_format
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
-from manylabel.preprocessing.catalogs.rows import CatalogRow, gather
+from manylabel.preprocessing.catalogs.rows import gather
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -73,13 +73,3 @@ def count_rows(config: CatalogConfig, on_rows: Callable[[int], None] = lambda _:
             f"{config.path}: the catalog is empty; expected at least one image with a label"
         )
     return rows
-
-
-def read_catalog(config: CatalogConfig) -> Iterator[CatalogRow]:
-    """The rows one by one, in the catalog's own order."""
-    for piece in catalog_pieces(config):
-        for table in read_piece(piece, config):
-            for row in table.to_pylist():
-                yield CatalogRow(
-                    **row | {"confidence": "" if row["confidence"] is None else row["confidence"]}
-                )

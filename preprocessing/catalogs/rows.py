@@ -1,7 +1,6 @@
 """The columns that all catalogs have in common, as tables of many rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,21 +17,6 @@ BATCH_BYTES = 64 << 20
 
 MAX_SHOWN = 1000
 """Characters of a header in an error; a file of another kind may have a line of megabytes."""
-
-
-@dataclass(frozen=True)
-class CatalogRow:
-    """One pair of image and label, as the catalog spells it.
-
-    `confidence` is text when a CSV gave it; whether it is a number in [0, 1] is decided later,
-    where a bad one can be counted. `label` is None for an image that is listed without one, and
-    `group` for an image without a group.
-    """
-
-    image: str
-    label: str | None
-    confidence: str | float
-    group: str | None
 
 
 class Columns(NamedTuple):

@@ -115,6 +115,11 @@ def test_broken_files(write, rows_of, content, message):
     assert message in message_of(rows_of, write(content))
 
 
+def test_a_file_of_another_kind_is_not_shown_whole(write, rows_of):
+    header = b",".join([b"\0" * 10] * 50_000)
+    assert len(message_of(rows_of, write(header + b"\n"))) < 2000
+
+
 def test_other_columns_may_repeat(write, rows_of):
     path = write(b"x,image_path,label,x,,\n1,a.jpg,cat,2,,\n")
     assert rows_of(path, confidence_column=None) == [("a.jpg", "cat", 1.0, None)]

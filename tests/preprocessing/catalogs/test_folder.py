@@ -8,7 +8,7 @@ import pytest
 from manylabel.preprocessing.catalogs import catalog_digest, image_root
 from manylabel.preprocessing.catalogs.folder import read_folder, walk_folder
 from manylabel.preprocessing.config import CatalogConfig
-from manylabel.preprocessing.fetch import fetch
+from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 
@@ -229,6 +229,19 @@ class TestDigest:
             (root / old).rename(root / new)
             digests.append(self.digest(root))
         assert len(set(digests)) == len(digests)
+
+    def test_names_do_not_run_into_each_other(self, root):
+        make(
+            root,
+            "one/a/x",
+            "one/bb/y",
+            "two/a/xb",
+            "two/b/y",
+            "three/a/x",
+            "three/a/bb",
+            "four/a/x",
+        )
+        assert len({self.digest(folder) for folder in root.iterdir()}) == 4
 
     def test_it_depends_on_nothing_else(self, root):
         make(root, "a/x.jpg", "b/y.jpg")

@@ -2,7 +2,9 @@
 
 import os
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from manylabel.preprocessing.catalogs import detect_format, image_root
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
@@ -87,6 +89,20 @@ def test_what_cannot_be_opened_is_one_line(tmp_path, monkeypatch, text, setting)
     config = CatalogConfig(**{"path": str(tmp_path / "c.csv")} | {setting: text})
     with pytest.raises(PreprocessingError, match=rf"preprocessing\.catalog\.{setting}") as error:
         detect_format(config) if setting == "path" else image_root(config)
+    assert "\n" not in str(error.value)
+
+
+class _Unreachable(MemoryFileSystem):
+    protocol = "unreachable"
+
+    def info(self, path, **options):
+        raise RuntimeError("no answer:\n<html>...")
+
+
+def test_a_storage_that_does_not_answer_is_one_line():
+    fsspec.register_implementation("unreachable", _Unreachable, clobber=True)
+    with pytest.raises(PreprocessingError, match=r"RuntimeError: no answer: <html>") as error:
+        detect_format(CatalogConfig(path="unreachable://c.csv"))
     assert "\n" not in str(error.value)
 
 

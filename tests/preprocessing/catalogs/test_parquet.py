@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.preprocessing.catalogs import BATCH_ROWS, catalog_pieces, count_rows, read_piece
+from manylabel.preprocessing.catalogs.parquet_file import read_parquet
+from manylabel.preprocessing.catalogs.rows import BATCH_BYTES
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -141,11 +143,15 @@ def test_a_damaged_file(write, rows_of):
 
 
 def test_a_flipped_bit_is_found_by_the_page_s_checksum(write):
+    """Pages of columns that nobody asks for are not read at all."""
     names = [f"{number:04d}.jpg" for number in range(1000)]
+    others = [f"{number:04d}.txt" for number in range(1000)]
     options = {"write_page_checksum": True, "compression": "none", "use_dictionary": False}
-    path = write(options, image_path=names, label=names)
-    path.write_bytes(path.read_bytes().replace(b"0500.jpg", b"0500.jpf", 1))
+    path = write(options, image_path=names, label=names, other=others)
     config = CatalogConfig(path=str(path), confidence_column=None)
+    path.write_bytes(path.read_bytes().replace(b"0500.txt", b"0500.txu", 1))
+    assert count_rows(config) == 1000
+    path.write_bytes(path.read_bytes().replace(b"0500.jpg", b"0500.jpf", 1))
     with pytest.raises(PreprocessingError, match=r"expected Parquet: .*checksum"):
         count_rows(config)
 
@@ -158,9 +164,14 @@ def test_text_that_is_not_utf8(write, not_utf8, dictionary):
         count_rows(CatalogConfig(path=str(path)))
 
 
-def test_cells_of_columns_that_nobody_asks_for_cost_nothing(write, not_utf8):
-    path = write(image_path=["a"], label=["x"], confidence=[1.0], other=not_utf8)
-    assert count_rows(CatalogConfig(path=str(path))) == 1
+def test_a_long_text_that_repeats_is_not_decoded_all_at_once(write):
+    rows = 20_000
+    path = write(image_path=["a.jpg"] * rows, label=["x" * 10_000] * rows)
+    assert path.stat().st_size < 100_000
+    config = CatalogConfig(path=str(path), confidence_column=None)
+    (piece,) = catalog_pieces(config)
+    tables = read_parquet(config, piece.row_groups)
+    assert max(table.nbytes for table in tables) <= BATCH_BYTES
 
 
 def test_pieces_are_parts_of_a_useful_size(write, rows_of):
