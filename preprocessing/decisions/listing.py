@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from manylabel.preprocessing.decisions.columns import (
     column,
+    concat,
     encode,
     flatten,
     numbers,
@@ -172,6 +173,13 @@ def merge_equal_files(images: pa.Table) -> tuple[pa.Table, pa.Table]:
     digests, file = encode(column(images, "digest"))
     if len(digests) == images.num_rows:
         return images, DUPLICATES_SCHEMA.empty_table()
+    equal = np.bincount(file)[file] > 1
+    merged, duplicates = _merge(images.filter(pa.array(equal)), file[equal])
+    return concat([images.filter(pa.array(~equal)), merged]), duplicates
+
+
+def _merge(images: pa.Table, file: np.ndarray) -> tuple[pa.Table, pa.Table]:
+    """As `merge_equal_files`, of images whose `file` is equal."""
     order = pc.sort_indices(
         images.append_column("file", pa.array(file)),
         [("file", "ascending"), ("image_id", "ascending")],

@@ -184,8 +184,7 @@ def decide_sides(images: pa.Table, cut: int, seen: np.ndarray, config: HeldoutCo
         images: Whole groups, sorted by place.
         seen: Keys of the labels that training has seen, sorted.
     """
-    labels = Labels.of(images).present()
-    labels = labels.filter(found_in(labels.key, seen)[0])
+    labels = Labels.of(images).present().among(seen)
     groups = _Groups.of(images)
     heldout = groups.all_have(config.minimum_labels, labels)
     heldout &= (groups.places < np.uint64(cut)) & (groups.sizes <= config.largest_group)

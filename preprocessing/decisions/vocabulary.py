@@ -8,6 +8,7 @@ import pyarrow as pa
 from manylabel.preprocessing.decisions.columns import (
     column,
     concat,
+    encode,
     found_in,
     numbers,
     replace_column,
@@ -24,7 +25,7 @@ CLASSES = pa.schema([*COUNTS, ("name", pa.string())])
 def count_labels(images: pa.Table) -> pa.Table:
     """Images that have each label (COUNTS); before the split all count as training images."""
     labels = Labels.of(images).present()
-    keys, key = np.unique(labels.key, return_inverse=True)
+    keys, key = encode(pa.array(labels.key))
     if "heldout" in images.column_names:
         heldout = numbers(images, "heldout")[labels.image]
     else:
@@ -52,8 +53,7 @@ def drop_rare_labels(
     images: pa.Table, frequent: np.ndarray, minimum: int
 ) -> tuple[pa.Table, pa.Table]:
     """The images with their frequent labels, and a rejection for each that has none left."""
-    labels = Labels.of(images)
-    labels = labels.filter(found_in(labels.key, frequent)[0])
+    labels = Labels.of(images).among(frequent)
     left = labels.present().per_image(images.num_rows) > 0
     detail = f"none of its labels is on {minimum} images (labels.minimum_count)"
     rejected = rejections(images, ~left, RejectReason.NO_LABEL_LEFT, detail)

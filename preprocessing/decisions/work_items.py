@@ -12,7 +12,6 @@ from manylabel.preprocessing.config import HeldoutConfig, ShardConfig
 from manylabel.preprocessing.decisions.columns import (
     column,
     digest_bytes,
-    found_in,
     hex_texts,
     numbers,
     run_starts,
@@ -137,12 +136,11 @@ def plan_images(images: pa.Table, classes: pa.Table, shards: Shards) -> pa.Table
 
 def _numbered(labels: Labels, classes: pa.Table) -> tuple[Labels, np.ndarray]:
     """The labels that are classes, and their class ids, by image and then by id."""
-    keys = numbers(classes, "key")
-    order = np.argsort(keys)
-    known, at = found_in(labels.key, keys[order])
-    labels, number = labels.filter(known), order[at[known]]
-    sequence = np.lexsort((number, labels.image))
-    return labels.filter(sequence), number[sequence]
+    number = labels.rows_in(numbers(classes, "key"))
+    known = number >= 0
+    labels, number = labels.filter(known), number[known]
+    order = np.argsort(labels.image.astype(np.int64) * classes.num_rows + number)
+    return labels.filter(order), number[order]
 
 
 def work_items(planned: pa.Table, shards: Shards) -> Iterator[tuple[str, pa.Table]]:

@@ -217,8 +217,8 @@ def _groups(images: list[Image], config: HeldoutConfig) -> list[list[Image]]:
     names |= {node: node for edge in edges for node in edge}
     while True:  # The smallest name of a group spreads along its edges.
         before = dict(names)
-        for one, other in edges:
-            names[one] = names[other] = min(names[one], names[other])
+        for node, tied in edges:
+            names[node] = names[tied] = min(names[node], names[tied])
         if names == before:
             break
     groups = defaultdict(list)
