@@ -28,6 +28,7 @@ SECTIONS = {
     "dataset/*/*.index.parquet": "Shards and their indexes",
     "dataset/*/*.tfrecord": "Shards and their indexes",
     "dataset/plan/*": "plan/",
+    "dataset/plan/checked/*": "plan/",
     "runs/first/run.json": "run.json",
     "runs/first/config.yaml": "Run",
     "runs/first/labels.parquet": "labels.parquet",

@@ -1,7 +1,11 @@
 """Settings that contradict themselves are errors that name the setting."""
 
+import re
+from pathlib import Path
+
 import pytest
-from pydantic import ValidationError
+import yaml
+from pydantic import BaseModel, ValidationError
 
 from manylabel.preprocessing.config import PreprocessingConfig
 
@@ -25,6 +29,16 @@ from manylabel.preprocessing.config import PreprocessingConfig
         ({"images": {"jpeg_quality": 100}}, "less than or equal to 95"),
         ({"images": {"max_pixels": 200_000_000}}, "less than or equal to 178956970"),
         ({"runner": {"processes": 0}}, "greater than or equal to 1"),
+        ({"heldout": {"largest_group": 0}}, "greater than or equal to 1"),
+        ({"shards": {"bytes_per_shard": 0}}, "greater than or equal to 1"),
+        ({"executor": "beam"}, "'inline', 'processes' or 'ray'"),
+        (
+            {"executor": "ray", "runner": {"processes": 2}},
+            "runner.processes is given, which is for the executor processes, but executor is ray: "
+            "set executor to processes, or remove runner.processes",
+        ),
+        ({"runner": {"address": "auto"}}, "set executor to ray, or remove runner.address"),
+        ({"runner": {"options": ["--streaming"]}}, "set executor to inline, or remove runner.opt"),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -46,3 +60,41 @@ def test_settings_are_frozen():
     config = PreprocessingConfig.model_validate({"catalog": {"path": "labels.csv"}})
     with pytest.raises(ValidationError, match="frozen"):
         config.catalog.path = "other.csv"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("executor", "runner"),
+    [
+        ("inline", {"options": ["--runner=FlinkRunner"], "scratch": "/tmp"}),
+        ("processes", {"processes": 3}),
+        ("ray", {"address": "auto"}),
+        ("ray", {}),
+    ],
+)
+def test_runners_that_fit_their_executor(executor, runner):
+    settings = {"catalog": {"path": "labels.csv"}, "executor": executor, "runner": runner}
+    config = PreprocessingConfig.model_validate(settings)
+    assert config.runner.model_dump(exclude_unset=True) == {
+        name: tuple(value) if name == "options" else value for name, value in runner.items()
+    }
+
+
+def fields_of(model, prefix=""):
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def test_the_page_has_every_setting_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "preprocessing.md").read_text("utf-8")
+    section = re.split("^## ", page, flags=re.MULTILINE)
+    (table,) = (text for text in section if text.startswith("Settings"))
+    told = dict(re.findall(r"^\| `([a-z_.]+)` \| (?:`(.+?)` )?\|", table, flags=re.MULTILINE))
+    fields = dict(fields_of(PreprocessingConfig))
+    assert list(told) == list(fields)
+    for name, default in told.items():
+        expected = None if fields[name].is_required() else fields[name].default
+        received = yaml.safe_load(default) if default else None
+        assert (tuple(received) if isinstance(received, list) else received) == expected, name
