@@ -90,6 +90,19 @@ def test_every_executor_writes_the_same_bytes_and_opens_no_door(
     assert bool(found) is (settings["executor"] == "ray")
 
 
+def test_beams_own_worker_processes_write_the_same_bytes(catalog, report, tmp_path, monkeypatch):
+    """By Beam's options the graph leaves this process, as it does on a cluster's runner: whatever
+    it moves and calls is found there, and nothing is expected in memory."""
+    monkeypatch.chdir(tmp_path)  # Beam's workers import what is in the current folder.
+    options = (
+        f"--runner={FnApiRunner.__module__}.FnApiRunner",
+        "--direct_num_workers=2",
+        "--direct_running_mode=multi_processing",
+    )
+    other = run(catalog, tmp_path / "dataset", executor="inline", runner={"options": options})
+    assert dataset_and_plan(other.dataset) == dataset_and_plan(report.dataset)
+
+
 def test_every_image_is_accounted_for(report):
     assert report.counts.model_dump() == {
         "listed": 27,
