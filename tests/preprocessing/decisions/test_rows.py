@@ -1,0 +1,156 @@
+"""Each row by what it says itself: names, confidences, paths."""
+
+import random
+
+import pyarrow as pa
+import pytest
+
+from manylabel.preprocessing.decisions.rows import (
+    ROWS,
+    are_refused,
+    clean_rows,
+    image_id_of,
+    image_key,
+    normalise_label,
+    parse_confidence,
+)
+from manylabel.preprocessing.rejections import (
+    LABEL_REASONS,
+    RETRYABLE,
+    ImageRejectedError,
+    RejectReason,
+)
+
+
+def raw_rows(*rows, confidence=None):
+    """Rows (image, label, confidence, group); confidences are texts unless said otherwise."""
+    columns = list(zip(*rows, strict=True))
+    types = (pa.string(), pa.string(), confidence or pa.string(), pa.string())
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
+    return pa.table(arrays, ["image", "label", "confidence", "group"])
+
+
+def test_names_are_composed_and_trimmed():
+    assert normalise_label(" \u00a0cafe\u0301\n") == "caf\u00e9"
+    assert normalise_label("Big  Cat") == "Big  Cat"
+    assert normalise_label("\t ") == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [("0", 0), ("1.0", 1), (" .5 ", 0.5), (0.25, 0.25), ("1e-3", 0.001), ("1.0001", None)]
+    + [(text, None) for text in ("", "nan", "-1e-9", "inf", "1,0", "yes")],
+)
+def test_confidences(raw, value):
+    assert parse_confidence(raw) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "image_id"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("a/./b//c.jpg", "a/b/c.jpg"),
+        ("a/../b.jpg", "b.jpg"),
+        ("..a/b.jpg", "..a/b.jpg"),
+        (" a b.jpg", " a b.jpg"),
+        # Not URLs, but folders that are named so.
+        ("season:/1.jpg", "season:/1.jpg"),
+        ("s3:/a.jpg", "s3:/a.jpg"),
+        ("data:image/png;base64,AAAA", "data:image/png;base64,AAAA"),
+        ("1a://b.jpg", "1a:/b.jpg"),
+        ("./https://b.jpg", "https:/b.jpg"),
+    ],
+)
+def test_paths_are_normalised(raw, image_id):
+    assert image_id_of(raw) == image_key(raw) == image_id
+
+
+@pytest.mark.parametrize("raw", ["", ".", "..", "../a.jpg", "a/../../b.jpg", "/etc/passwd", "a\0b"])
+def test_paths_that_leave_the_root_are_refused(raw):
+    assert image_key(raw) == raw
+    with pytest.raises(ImageRejectedError) as error:
+        image_id_of(raw)
+    assert error.value.reason is RejectReason.BAD_PATH
+    assert error.value.detail == f"expected a path below the image root, received {raw!r}"
+
+
+@pytest.mark.parametrize(
+    "raw", ["https://example.org/a.jpg", "s3://bucket/a.jpg", "file:///a.jpg", "git+ssh://a/../b"]
+)
+def test_an_url_is_refused_and_told_what_to_do(raw):
+    assert image_key(raw) == raw
+    with pytest.raises(ImageRejectedError) as error:
+        image_id_of(raw)
+    assert error.value.reason is RejectReason.BAD_PATH
+    assert f"the URL {raw!r}" in error.value.detail
+    assert "download them first" in error.value.detail
+
+
+def test_columns_of_paths_become_what_each_path_becomes():
+    rng = random.Random(0)
+    parts = [".", "..", "/", "a", "b.c", "\0", "\n", ":", "s3:", " ", "é", "\\", "..."]
+    paths = {"".join(rng.choices(parts, k=rng.randrange(7))) for _ in range(4000)}
+    cleaned, _ = clean_rows(raw_rows(*((path, "cat", "1", None) for path in paths)))
+    keys = cleaned.column("image").combine_chunks()
+    refused = are_refused(keys)
+    for path, row, is_refused in zip(paths, cleaned.to_pylist(), refused, strict=True):
+        assert row["image"] == image_key(path)
+        assert row["spelling"] == (None if path == row["image"] else path)
+        try:
+            image_id_of(path)
+        except ImageRejectedError:
+            assert is_refused, path
+        else:
+            assert not is_refused, path
+    assert 400 < sum(refused) < len(paths) - 400
+
+
+def test_what_can_be_used_of_a_row():
+    rows = [
+        ("a.jpg", " cafe\u0301 ", ".25", "ann"),
+        ("./a.jpg", "dog", "0", None),
+        ("a.jpg", None, "", None),
+        ("b.jpg", "\t ", "1", "bob"),
+        ("x//b.jpg", "dog", "2", None),
+        ("../c.jpg", "dog", None, None),
+        ("d.jpg", " ", "nan", None),
+    ]
+    cleaned, rejected = clean_rows(raw_rows(*rows))
+    assert cleaned.schema == ROWS
+    assert [tuple(row.values()) for row in cleaned.to_pylist()] == [
+        ("a.jpg", None, "café", 0.25, "ann"),
+        ("a.jpg", "./a.jpg", "dog", 0.0, None),
+        ("a.jpg", None, None, None, None),
+        ("b.jpg", None, None, 1.0, "bob"),
+        ("x/b.jpg", "x//b.jpg", None, None, None),
+        ("../c.jpg", None, None, None, None),
+        ("d.jpg", None, None, None, None),
+    ]
+    assert [tuple(row.values()) for row in rejected.to_pylist()] == [
+        ("b.jpg", RejectReason.EMPTY_LABEL, "received '\\t '"),
+        ("d.jpg", RejectReason.EMPTY_LABEL, "received ' '"),
+        ("x/b.jpg", RejectReason.BAD_CONFIDENCE, "label 'dog': received '2'"),
+        ("../c.jpg", RejectReason.BAD_CONFIDENCE, "label 'dog': received ''"),
+    ]
+
+
+def test_confidences_that_are_numbers_already():
+    values = [0.0, 0.5, 1.0, 1.01, -0.1, float("nan"), float("inf"), None]
+    rows = [("a.jpg", "cat", value, None) for value in values]
+    cleaned, rejected = clean_rows(raw_rows(*rows, confidence=pa.float64()))
+    assert cleaned.column("confidence").to_pylist() == [0.0, 0.5, 1.0, *[None] * 5]
+    assert cleaned.column("label").to_pylist() == ["cat"] * 3 + [None] * 5
+    received = ("1.01", "-0.1", "nan", "inf", "''")
+    assert rejected.column("detail").to_pylist() == [f"label 'cat': received {r}" for r in received]
+
+
+@pytest.mark.parametrize("label", ['a, "b"', "🐢", "x" * 10_000, "Big cat", "don't", "a\nb", "0"])
+def test_odd_labels_survive(label):
+    cleaned, rejected = clean_rows(raw_rows(("a.jpg", label, "1", None)))
+    assert cleaned.column("label").to_pylist() == [label]
+    assert not rejected.num_rows
+
+
+def test_a_reason_to_look_again_is_never_of_the_catalog():
+    of_the_catalog = {RejectReason.BAD_PATH, RejectReason.NO_LABEL, RejectReason.NO_LABEL_LEFT}
+    assert not RETRYABLE & (of_the_catalog | LABEL_REASONS)
