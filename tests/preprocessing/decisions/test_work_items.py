@@ -153,7 +153,6 @@ def test_shards_are_filled_evenly_and_shuffled():
 
 
 def test_work_items_are_named_and_in_order_whatever_the_order_of_rows():
-    record = [("", [], [], [], 0)]
     rows = [
         # (image_id, shard, order); shards 0 to 2 are of training.
         ("b.jpg", 2, 5),
@@ -172,7 +171,9 @@ def test_work_items_are_named_and_in_order_whatever_the_order_of_rows():
     }
     for seed in range(5):
         mixed = random.Random(seed).sample(rows, len(rows))
-        columns = zip(*((i, *record[0], shard, order) for i, shard, order in mixed), strict=True)
+        columns = zip(
+            *((i, "", [], [], [], 0, shard, order) for i, shard, order in mixed), strict=True
+        )
         arrays = [pa.array(v, t) for v, t in zip(columns, PLANNED.types, strict=True)]
         items = dict(work_items(pa.table(arrays, schema=PLANNED), {TRAIN: 3, HELDOUT: 10}))
         assert {name: t.column("image_id").to_pylist() for name, t in items.items()} == expected
