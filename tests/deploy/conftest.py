@@ -15,8 +15,8 @@ from PIL import Image
 from manylabel.deploy.batch import network_inputs
 from manylabel.deploy.export import export
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.pictures.images import store
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.pictures.images import store
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.image_policy import ImageConfig

@@ -66,7 +66,8 @@ def test_a_count_so_far_takes_the_place_of_the_one_before(clock):
 
 
 def test_a_listener_hears_of_every_stage_of_a_job_that_takes_no_time():
-    meter, told = Meter(), []
+    meter = Meter()
+    told: list[Progress] = []
     with reporting(meter, told.append):
         for stage in Stage:
             meter.advance(stage, 7)
