@@ -44,13 +44,11 @@ class Processes:
             for worker in [worker for worker in self._workers if worker.batches]:
                 self._workers.end(worker)
             self._at_work.release()
-            if self._workers.closed:
-                self.close()
 
     def close(self) -> None:
         """Ends the workers, from whichever thread; a map that is under way fails."""
         self._workers.kill()
-        if self._at_work.acquire(blocking=False):  # else it is done when that map fails
+        if self._at_work.acquire(blocking=False):  # else a map may wait at them still
             self._workers.release()
 
 
@@ -70,10 +68,7 @@ class _Map:
         self._losses = Losses()
 
     def results(self) -> Iterator[Any]:
-        for worker in [worker for worker in self._workers if worker.has_ended()]:
-            self._workers.end(worker)
         for worker in self._workers:
-            worker.loaded = False
             if worker.started:
                 worker.send(self._load)
         while True:
@@ -82,7 +77,7 @@ class _Map:
                 return
             head = self._window[0]
             self._serve(block=not head.outcomes)
-            if head.outcomes:
+            while head.outcomes:
                 outcome = head.outcomes.popleft()
                 if head.is_fetched():
                     self._window.popleft()
@@ -119,15 +114,18 @@ class _Map:
         suspect = next((batch for batch in self._waiting if batch.is_suspect()), None)
         if suspect is not None:
             # It is tried once more beside no other, whose memory it might have been.
-            worker = next((worker for worker in self._workers if worker.loaded), None)
+            worker = next(filter(self._is_ready, self._workers), None)
             if not busy and worker is not None:
                 self._waiting.remove(suspect)
                 self._give(worker, suspect)
             return
         for at_hand in range(_AT_HAND):
-            for worker in self._workers:
-                if self._waiting and worker.loaded and len(worker.batches) == at_hand:
+            for worker in filter(self._is_ready, self._workers):
+                if self._waiting and len(worker.batches) == at_hand:
                     self._give(worker, self._waiting.popleft())
+
+    def _is_ready(self, worker: WorkerProcess) -> bool:
+        return worker.loaded == self._load.number
 
     def _give(self, worker: WorkerProcess, batch: Batch) -> None:
         worker.batches.append(batch)
@@ -138,12 +136,11 @@ class _Map:
             worker.started = True
             worker.send(self._load)
         elif isinstance(answer, Loaded):
-            if answer.number != self._load.number:
-                return  # of an earlier map, in which it had nothing to do
-            if answer.error is not None:
+            if answer.error is None:
+                worker.loaded = answer.number
+                self._failed_starts = 0
+            elif answer.number == self._load.number:  # else it is of a map that is over
                 raise answer.error
-            worker.loaded = True
-            self._failed_starts = 0
         else:
             self._settle(worker, answer)
 
@@ -151,7 +148,7 @@ class _Map:
         """Puts what a worker had back in front, and holds its end against the item it was at."""
         code = self._workers.end(worker)
         how = describe_end(code)
-        if not worker.loaded:
+        if worker.loaded == 0:
             self._failed_starts += 1
             if code >= 0 or self._failed_starts == ATTEMPTS:
                 raise PreprocessingError(

@@ -29,13 +29,14 @@ class WorkerProcess:
 
     Attributes:
         batches: given to it and not done; it works on the first.
-        started: it listens. loaded: it has the function of this map.
+        started: it listens.
+        loaded: number of the map whose function it has, 0 before the first.
     """
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.started = False
-        self.loaded = False
+        self.loaded = 0
         self.connection, theirs = Pipe()
         their_lifeline, self._lifeline = Pipe(duplex=False)
         with theirs, their_lifeline:
@@ -46,9 +47,6 @@ class WorkerProcess:
         payload = pickle.dumps(message)
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(payload)
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
 
     def kill(self) -> None:
         """Ends it at once, and waits until it is gone; what it answered can still be read."""

@@ -1,0 +1,71 @@
+"""What executors have in common, and the one without processes."""
+
+import pickle
+
+import pytest
+
+from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Inline, Lost, open_executor
+from manylabel.preprocessing.executors.executor import Losses, batches
+from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt
+
+
+def open_with(**settings):
+    catalog = {"path": "labels.csv"}
+    return open_executor(PreprocessingConfig.model_validate({"catalog": catalog, **settings}))
+
+
+def test_inline_works_in_this_process():
+    with open_with(executor="inline") as executor:
+        assert isinstance(executor, Inline)
+        seen: list[int] = []
+        next(executor.map(seen.append, [1, 2], 10))
+        assert seen == [1], "not before it is asked for"
+
+
+def test_as_many_processes_as_are_set():
+    code = "(__import__('time').sleep(0.05), __import__('os').getpid())[1]"
+    with open_with(executor="processes", runner={"processes": 3}) as executor:
+        assert len(set(executor.map(eval, [code] * 60, 1))) == 3
+
+
+def test_batches_are_read_as_they_are_asked_for():
+    items = iter(range(5))
+    cut = batches(items, 2)
+    assert next(cut) == [0, 1]
+    assert next(items) == 2
+    assert list(cut) == [[3, 4]]
+
+
+class NeedsMore(Exception):
+    """Pickled, it knows its text alone, and that is not enough to make it again."""
+
+    def __init__(self, text, *, more):
+        super().__init__(text)
+        self.more = more
+
+
+def fail(item):
+    raise NeedsMore("of no", more="use")
+
+
+def test_an_exception_that_cannot_be_made_again_arrives_as_its_text():
+    outcome = pickle.loads(attempt(fail, 1))
+    assert isinstance(outcome, Raised)
+    assert type(outcome.error) is PreprocessingError
+    assert str(outcome.error) == "NeedsMore: of no"
+
+
+def test_losses_in_a_row_end_a_job():
+    losses, lost = Losses(), Lost("its process ended three times")
+    for number in range(9):
+        losses.note(f"bad-{number}.jpg", lost)
+    losses.note("good.jpg", Done(1))
+    for number in range(9):
+        losses.note(f"bad-{number}.jpg", lost)
+    losses.note("broken.jpg", Raised(ValueError()))
+    for number in range(9):
+        losses.note(f"bad-{number}.jpg", lost)
+    with pytest.raises(PreprocessingError, match=r"10 items in a row .* 'last.jpg': its process"):
+        losses.note("last.jpg", lost)
