@@ -236,6 +236,23 @@ class TestFinished:
         assert (report.shards_written, report.verified) == (1, True)
         assert dataset_bytes(root) == before
 
+    def test_what_a_worker_left_that_was_killed_in_this_job_is_swept(
+        self, root, catalog, monkeypatch
+    ):
+        shard = sorted(root.glob("train/*.tfrecord"))[0]
+        left = shard.with_name(f"{shard.name}.{32 * '0'}.tmp")
+        real = shards.encode_example
+
+        def leave_something(image):
+            left.touch()
+            return real(image)
+
+        shard.unlink()
+        monkeypatch.setattr(shards, "encode_example", leave_something)
+        preprocess(config_of(catalog), str(root))
+        assert shard.is_file()
+        assert not left.exists()
+
     def test_what_killed_writers_left_is_swept(self, root, catalog):
         shard = sorted(root.glob("train/*.tfrecord"))[0]
         left = shard.with_name(f"{shard.name}.{32 * '0'}.tmp")

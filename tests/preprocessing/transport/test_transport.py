@@ -190,7 +190,7 @@ class TestErrors:
             run_step(lambda number: number / 0, tmp_path)
 
     def test_scratch_that_is_no_directory(self, tmp_path):
-        with pytest.raises(OSError, match="nowhere"):
+        with pytest.raises(PreprocessingError, match=r"runner\.scratch: .* received .*/nowhere"):
             run_step(print, tmp_path / "nowhere")
 
     def test_an_option_that_beam_does_not_know(self):
