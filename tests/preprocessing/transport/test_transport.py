@@ -122,6 +122,9 @@ class TestShuffle:
             2: [7, 12, 7],
             3: [3],
         }
+        many = np.random.default_rng(0).integers(0, 1000, 5000)
+        for bucket, piece in cut(table_of(many.tolist()), by_number, 3):
+            assert by_number(piece).tolist() == many[many % 3 == bucket].tolist()
 
     def test_equal_keys_meet_in_one_table(self, tmp_path):
         """Through a real graph; the results are files, as those of the job are."""
