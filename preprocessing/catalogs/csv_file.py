@@ -23,6 +23,9 @@ MAX_FIELD_BYTES = 1 << 20
 MAX_LINE_BYTES = 16 << 20
 """Past it a file of another kind is likelier than a CSV."""
 
+_STRICT_ROWS = 10_000
+"""Python's lists of cells that are held at a time; they take ten times the file's bytes."""
+
 _BYTE_ORDER_MARK = "\ufeff".encode()
 
 _OTHER_DELIMITERS = frozenset(";\t|")
@@ -32,7 +35,7 @@ _IS_EDGE[list(b",\r\n")] = True
 
 
 def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Iterator[pa.Table]:
-    """Tables of `rows.raw_table`, one for each block of lines that has a row.
+    """Tables of `rows.raw_table`, about one for each block of lines.
 
     Args:
         config: Which file and columns.
@@ -47,10 +50,10 @@ def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Itera
         reader = _Reader(config, cut_at_line_ends(file, config.path, block_bytes))
         for block in reader.blocks:
             table = reader.read_fast(block)
-            if table is None:
-                table = reader.read_strictly(block)
             if table is not None:
                 yield table
+            else:
+                yield from reader.read_strictly(block)
         if reader.header is None:
             find_columns(config, [])
 
@@ -59,14 +62,12 @@ def cut_at_line_ends(file: BinaryIO, path: str, block_bytes: int) -> Iterator[by
     """The bytes of a file in blocks that end where a line ends, without a byte order mark.
 
     A block is longer than `block_bytes` only when it is a single line. A line ends, as Python has
-    it, after `\\n`, `\\r` or `\\r\\n`; whether it does so inside of quotes is not looked at.
+    it, after `\\n`, `\\r` or `\\r\\n`; one that ends outside of quotes is preferred.
     """
     waiting = file.read(max(block_bytes, len(_BYTE_ORDER_MARK)))
     waiting = waiting.removeprefix(_BYTE_ORDER_MARK)
     while True:
-        # A \r that comes last may be half of an end.
-        end = waiting.rfind(b"\n") + 1 or waiting.rfind(b"\r", 0, -1) + 1
-        if end:
+        if end := _last_line_end(waiting):
             yield waiting[:end]
             waiting = waiting[end:]
         if len(waiting) > MAX_LINE_BYTES:
@@ -80,6 +81,21 @@ def cut_at_line_ends(file: BinaryIO, path: str, block_bytes: int) -> Iterator[by
         waiting += more
     if waiting:
         yield waiting
+
+
+def _last_line_end(data: bytes) -> int:
+    """0 for none. Outside of quotes if they are plain (`_plainly_quoted`) and there is such an end.
+
+    A block that begins or ends inside of a quoted cell has to be read strictly.
+    """
+    last = end = data.rfind(b"\n") + 1
+    outside = data.count(b'"', 0, end) % 2 == 0
+    while end and not outside:
+        before = data.rfind(b"\n", 0, end - 1) + 1
+        outside = data.count(b'"', before, end) % 2 == 1
+        end = before
+    # A \r that comes last may be half of an end.
+    return end or last or data.rfind(b"\r", 0, -1) + 1
 
 
 class _Reader:
@@ -120,7 +136,7 @@ class _Reader:
         self.lines += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
         return self._table(lambda at: cells.column(str(at)).combine_chunks())
 
-    def read_strictly(self, block: bytes) -> pa.Table | None:
+    def read_strictly(self, block: bytes) -> Iterator[pa.Table]:
         """The block's rows, and those of the following blocks as long as a quoted cell is open."""
         between_rows = True
 
@@ -136,10 +152,13 @@ class _Reader:
 
         csv.field_size_limit(MAX_FIELD_BYTES)
         reader = csv.reader(lines(), strict=True)
-        rows = []
+        rows: list[list[str]] = []
         try:
             for cells in reader:
                 between_rows = True
+                if len(rows) == _STRICT_ROWS:
+                    yield self._table_of(rows)
+                    rows = []
                 if not cells:
                     continue
                 if self.header is None:
@@ -161,9 +180,8 @@ class _Reader:
         except csv.Error as error:
             raise self._error(reader.line_num, f"expected CSV, received {error}") from error
         self.lines += reader.line_num
-        if not rows:
-            return None
-        return self._table(lambda at: pa.array([row[at] for row in rows], pa.string()))
+        if rows:
+            yield self._table_of(rows)
 
     def _take_header(self, cells: list[str], line: int) -> None:
         if len(cells) == 1 and _OTHER_DELIMITERS & set(cells[0]):
@@ -172,6 +190,9 @@ class _Reader:
             )
         self._columns = find_columns(self._config, cells)
         self.header = cells
+
+    def _table_of(self, rows: list[list[str]]) -> pa.Table:
+        return self._table(lambda at: pa.array([row[at] for row in rows], pa.string()))
 
     def _table(self, cells: Callable[[int], pa.Array]) -> pa.Table:
         assert self._columns is not None
