@@ -52,8 +52,6 @@ def main(connection: int, lifeline: int) -> NoReturn:
         connection: file descriptor of a socket to the parent.
         lifeline: reading end of a pipe whose other end the parent has; nothing is ever written.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches us too, it decides
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with(lifeline)
     parent = Connection(connection)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -74,7 +74,7 @@ def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     environment: Mapping[str, str] = {**_ONE_THREAD, **os.environ}
     main = "from manylabel.preprocessing.executors.worker import main"
     command = [sys.executable, "-P", "-c", f"{main}; main({connection}, {lifeline})"]
-    # Inherited, so that no Ctrl-C meets the worker before it ignores them.
+    # The worker inherits it and never hears of Ctrl-C, which is for the parent to decide upon.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return subprocess.Popen(

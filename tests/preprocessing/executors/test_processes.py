@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from manylabel.preprocessing import executors
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.executors.processes import _AHEAD, Processes
@@ -122,7 +123,9 @@ def test_a_function_that_workers_cannot_import_is_an_error(executor, tmp_path, m
     only_here = importlib.import_module("only_here")
     list(executor.map(eval, [slow(0.1)] * 10, 1))  # both are there
     with pytest.raises(ModuleNotFoundError, match="only_here"):
-        list(executor.map(only_here.double, range(10), 1))
+        list(executor.map(only_here.double, [f"open({str(tmp_path / 'made')!r}, 'w')"] * 10, 1))
+    time.sleep(0.1)
+    assert not (tmp_path / "made").exists(), "these were not for the function before"
     assert list(executor.map(str, [1, 2], 1)) == ["1", "2"], "the other's error is no longer told"
 
 
@@ -150,6 +153,12 @@ def test_an_item_may_end_its_process_twice(executor, tmp_path):
     assert list(executor.map(eval, items, 2)) == [0, 1]
 
 
+def test_losses_in_a_row_end_the_map(executor, monkeypatch):
+    monkeypatch.setattr(executors.executor, "_HOPELESS", 2)
+    with pytest.raises(PreprocessingError, match=r"2 items in a row .* signal 9 \(SIGKILL\); if"):
+        list(executor.map(eval, [KILLS_ITSELF] * 4, 1))
+
+
 def test_how_the_process_ended_is_told(executor):
     (lost,) = executor.map(os._exit, [3], 1)
     assert lost == Lost("its process ended three times, the last time with exit code 3")
@@ -163,7 +172,10 @@ def test_items_are_tried_a_last_time_beside_no_other(executor, tmp_path):
     mine = f"{folder}.joinpath(str({PROCESS}))"
     other = f"({mine}.touch(), {slow(0.4)}, {mine}.unlink())[2]"
     victim = f"({slow(0.05)}, {KILLS_ITSELF} if [*{folder}.iterdir()] else 'done')[1]"
+    list(executor.map(eval, [slow(0.1)] * 10, 1))  # both are there
+    before = children()
     assert list(executor.map(eval, [victim, *[other] * 7], 1)) == ["done", *[None] * 7]
+    assert len(before & children()) == 1, "it was not alone at first"
 
 
 @pytest.mark.parametrize("moment", [1, 20])
@@ -179,23 +191,24 @@ def test_a_killed_worker_is_replaced(executor, moment):
 @pytest.fixture
 def strike():
     """strike(number, *ordinals): a signal to those processes that come, counted from now, as
-    soon as they are there."""
+    soon as they are there; the list of those that came."""
     over = threading.Event()
     threads = []
 
     def strike(number, *ordinals):
-        seen = sorted(children())
+        before = children()
+        came: list[int] = []
 
         def watch():
             while not over.wait(0.001):
-                for process in children().difference(seen):
-                    seen.append(process)
-                    if len(seen) - before in ordinals:
+                for process in children().difference(before, came):
+                    came.append(process)
+                    if len(came) - 1 in ordinals:
                         os.kill(process, number)
 
-        before = len(seen) + 1
         threads.append(threading.Thread(target=watch))
         threads[-1].start()
+        return came
 
     yield strike
     over.set()
@@ -211,10 +224,9 @@ def test_workers_killed_as_they_start_are_replaced(strike):
 
 
 def test_workers_interrupted_as_they_start_take_no_notice(executor, strike, capfd):
-    strike(signal.SIGINT, 0, 1)
-    before = children()
-    results = set(executor.map(eval, [slow(0.1)] * 10, 1))
-    assert results == children() - before
+    came = strike(signal.SIGINT, 0, 1)
+    assert set(executor.map(eval, [slow(0.1)] * 10, 1)) == {*came}
+    assert len(came) == PROCESSES
     assert capfd.readouterr() == ("", "")
 
 
