@@ -36,8 +36,7 @@ CHECKED = pa.schema(
         ("stored_bytes", pa.int64()),
     ]
 )
-"""`digest`: of the file's bytes (`fetch.file_digest`); `look`: `images.difference_hash`;
-`stored_bytes`: what a record will about take."""
+"""With what the files say, see `pictures.checking.FACTS_SCHEMA`."""
 
 LABEL_NAMES = pa.schema([("key", pa.uint64()), ("name", pa.string())])
 

@@ -33,6 +33,7 @@ def raw_rows(*rows, confidence=None):
 def test_names_are_composed_and_trimmed():
     assert normalise_label(" \u00a0cafe\u0301\n") == "caf\u00e9"
     assert normalise_label("Big  Cat") == "Big  Cat"
+    assert normalise_label("\ufb01sh \u00bd") == "\ufb01sh \u00bd"
     assert normalise_label("\t ") == ""
 
 
@@ -142,6 +143,18 @@ def test_confidences_that_are_numbers_already():
     assert cleaned.column("label").to_pylist() == ["cat"] * 3 + [None] * 5
     received = ("1.01", "-0.1", "nan", "inf", "''")
     assert rejected.column("detail").to_pylist() == [f"label 'cat': received {r}" for r in received]
+
+
+def test_columns_of_texts_become_what_each_text_becomes():
+    rng = random.Random(0)
+    texts = [repr(rng.random() * 1.1) for _ in range(1000)]
+    texts += [f"{rng.choice('01')}.{rng.getrandbits(80)}" for _ in range(1000)]
+    texts += ["".join(rng.choices("01.5 -e_", k=rng.randrange(5))) for _ in range(3000)]
+    rows = [(f"{number}.jpg", "cat", text, None) for number, text in enumerate(texts)]
+    cleaned, rejected = clean_rows(raw_rows(*rows))
+    values = [parse_confidence(text) for text in texts]
+    assert cleaned.column("confidence").to_pylist() == values
+    assert rejected.num_rows == values.count(None) > 1000
 
 
 @pytest.mark.parametrize("label", ['a, "b"', "🐢", "x" * 10_000, "Big cat", "don't", "a\nb", "0"])
