@@ -60,7 +60,7 @@ class Victim(StrEnum):
 
 
 class Phase(StrEnum):
-    """When. The first two are phase one, without and with the facts of all pictures."""
+    """When: until the facts of all pictures are kept, until the first shard is begun, and then."""
 
     CHECKING = "checking"
     PLANNING = "planning"
@@ -72,7 +72,7 @@ class Phase(StrEnum):
         """As the files of a dataset say, of fewer pictures than checking keeps at a time."""
         for path, phase in (
             ("manifest.json", cls.OVER),
-            ("plan/plan.json", cls.WRITING),
+            ("train", cls.WRITING),
             ("plan/checked", cls.PLANNING),
         ):
             if (output / path).exists():

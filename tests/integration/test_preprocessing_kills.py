@@ -21,10 +21,10 @@ def test_a_job_whose_processes_are_killed_and_that_is_killed_ends_with_the_same_
     job = Job(tmp_path, "processes", images_per_shard=16)
     undisturbed = Undisturbed.run(job, tmp_path / "undisturbed")
     kills = [
-        Kill(Victim.WORKER, Phase.CHECKING, 0.2),
-        Kill(Victim.JOB, Phase.CHECKING, 0.5),
-        Kill(Victim.WORKER, Phase.WRITING, 0.2),
-        Kill(Victim.JOB, Phase.WRITING, 0.5),
+        Kill(Victim.WORKER, Phase.CHECKING, 0.6),
+        Kill(Victim.JOB, Phase.CHECKING, 0.8),
+        Kill(Victim.WORKER, Phase.WRITING, 0.3),
+        Kill(Victim.JOB, Phase.WRITING, 0.4),
     ]
     told = list(disturb(job, tmp_path / "disturbed", kills, undisturbed))
     met = [kill for kill in told if "late" not in kill]
