@@ -5,6 +5,9 @@ from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_wor
 from manylabel.pipeline.stopping import told_to_stop
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import PreprocessingReport, preprocess
+from manylabel.preprocessing.progress import Progress, Stage
+
+_BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
 
 
 def preprocess_with(
@@ -21,6 +24,13 @@ def preprocess_with(
     Raises:
         Interrupted: it was told to stop; what was done is kept.
     """
+    begun = False
+
+    def tell(progress: Progress) -> None:
+        nonlocal begun
+        begun = begun or progress.stage not in _BEFORE_ANYTHING_CHANGES
+        on_event(PreprocessingProgressed(progress))
+
     try:
         with told_to_stop(), long_work("preprocess", on_event):
             return preprocess(
@@ -29,8 +39,10 @@ def preprocess_with(
                 overwrite=overwrite,
                 verify=verify,
                 retry_rejected=retry_rejected,
-                progress=lambda progress: on_event(PreprocessingProgressed(progress)),
+                progress=tell,
             )
     except KeyboardInterrupt as stop:
+        if overwrite and not begun:
+            raise Interrupted("stopped, before anything was overwritten") from stop
         again = ", without --overwrite," if overwrite else ""
         raise Interrupted(f"stopped; the same command{again} goes on where it was") from stop

@@ -237,8 +237,11 @@ def _rejected_table(report: "PreprocessingReport") -> str:
 def _what_was_done(report: "PreprocessingReport") -> list[str]:
     took = f"in {report.seconds:.0f} s"
     if report.retried:
-        usable = max(0, report.retried - report.retryable)
-        again = f"looked again at {report.retried:,} rejected images: {usable:,} can be used now"
+        mended = max(0, report.retried - report.retryable)
+        again = (
+            f"looked again at {report.retried:,} rejected images: {mended:,} are no longer missing "
+            "or broken"
+        )
         return [
             again,
             f"wrote {report.shards_written:,} shards, kept {report.shards_kept:,}, {took}",

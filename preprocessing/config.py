@@ -179,6 +179,11 @@ class PreprocessingConfig(_Section):
 
     @model_validator(mode="after")
     def _runner_fits_executor(self) -> Self:
+        if self.runner.scratch and self.runner.options:
+            raise ValueError(
+                "runner.scratch is for the job's own process, but runner.options name another "
+                "runner: remove one of them"
+            )
         for setting, kind in (
             ("processes", ExecutorKind.PROCESSES),
             ("address", ExecutorKind.RAY),

@@ -10,9 +10,11 @@ import pyarrow as pa
 from upath import UPath
 
 from manylabel.preprocessing.planning.dataset_plan import (
+    CLASSES_NAME,
     DUPLICATES_NAME,
     PLAN_DIRECTORY,
     PLAN_NAME,
+    TOTALS_NAME,
     DatasetPlan,
 )
 from manylabel.storage.atomic import TEMPORARY_PATTERN
@@ -66,7 +68,8 @@ def note_files(root: UPath, plan: DatasetPlan) -> None:
 
 def _present_files(root: UPath, plan: DatasetPlan) -> pa.Table:
     shards = set(plan.names)
-    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME, PLAN_NAME}
+    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME}
+    tables |= {PLAN_NAME, TOTALS_NAME, CLASSES_NAME}
     # Of large tables, and of shards.
     parts = {str(part_path(name, 0).parent) for name in (REJECTED_NAME, DUPLICATES_NAME)}
     rows = sorted(
@@ -87,6 +90,8 @@ def _sizes(root: UPath, directory: str) -> Iterator[tuple[str, int]]:
     """Relative paths and sizes of the files in a directory, by listing it: on object storage,
     asking for each file would take as many journeys."""
     listed_at = root / directory
+    # Other processes have written there since it was listed here.
+    listed_at.fs.invalidate_cache(listed_at.path)
     try:
         listed = listed_at.fs.ls(listed_at.path, detail=True)
     except FileNotFoundError:

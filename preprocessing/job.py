@@ -6,7 +6,7 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +35,7 @@ from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
 from manylabel.preprocessing.running import here, running
+from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import is_local
@@ -71,6 +72,7 @@ class PreprocessingReport:
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
         num_classes: Rows of `labels.parquet`.
+        nothing_to_do: The dataset was there, finished and whole.
         shards_written: By this run.
         shards_kept: Found complete.
         verified: Every byte of the shards that were kept was read.
@@ -88,20 +90,19 @@ class PreprocessingReport:
     large_group_images: int
     images: dict[SplitName, int]
     num_classes: int
+    nothing_to_do: bool
     shards_written: int
     shards_kept: int
     verified: bool
     seconds: float
 
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether the dataset was there already, complete."""
-        return self.shards_written == 0
-
 
 @dataclass(frozen=True)
 class _Result:
+    """As the report's; `found` is its `nothing_to_do`."""
+
     manifest: Manifest
+    found: bool
     written: int
     kept: int
 
@@ -116,6 +117,8 @@ def preprocess(
     progress: ProgressListener | None = None,
 ) -> PreprocessingReport:
     """Makes the dataset of `config` at `output`, or as much of it as is missing there.
+
+    One at a time in a process; others may run in other processes.
 
     Args:
         config: All settings.
@@ -133,6 +136,7 @@ def preprocess(
     started = time.monotonic()
     meter = Meter()
     with reporting(meter, progress or _ignore), _storage_named(output):
+        check_runner(config.runner)
         root = UPath(output)
         images = image_root(config.catalog)
         _check_output_outside(config, root)
@@ -153,7 +157,7 @@ def preprocess(
             finished = find_finished(root, owner.fingerprint, images)
             if finished is not None and not verify and not retried:
                 kept = sum(len(split.shards) for split in finished.splits.values())
-                result = _Result(finished, written=0, kept=kept)
+                result = _Result(finished, found=True, written=0, kept=kept)
             else:
                 with open_executor(config) as executor, running(executor, meter):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
@@ -172,6 +176,7 @@ def preprocess(
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},
         num_classes=manifest.num_classes,
+        nothing_to_do=result.found,
         shards_written=result.written,
         shards_kept=result.kept,
         verified=verify,
@@ -190,6 +195,7 @@ def _work(
 ) -> _Result:
     """Everything that may take long."""
     root = job.root
+    before = _manifest(root)
     plan = None if retry else DatasetPlan.find(root)
     if plan is None or plan.fingerprint != owner.fingerprint:
         rows = rows if rows is not None else _count_rows(config.catalog, here().meter)
@@ -202,7 +208,8 @@ def _work(
     written = write_shards(missing, config, job.image_root, root) if missing else {}
     remove_leftovers(root)
     manifest = _finish(plan, kept | written, owner.settings, root)
-    return _Result(manifest, written=len(written), kept=len(kept))
+    found = before is not None and before.content_digest == manifest.content_digest
+    return _Result(manifest, found and not written, written=len(written), kept=len(kept))
 
 
 def _finish(
@@ -237,12 +244,19 @@ def _finish(
         num_classes=labels.num_rows,
     )
     note_files(root, plan)
-    with suppress(FileNotFoundError, DocumentError):
-        present = Manifest.read(root / MANIFEST_NAME)
-        if present.model_copy(update={"code_version": manifest.code_version}) == manifest:
-            return present  # What it says of who finished the dataset stays true.
+    present = _manifest(root)
+    if present and present.model_copy(update={"code_version": manifest.code_version}) == manifest:
+        return present  # What it says of who finished the dataset stays true.
     manifest.write(root / MANIFEST_NAME)
     return manifest
+
+
+def _manifest(root: UPath) -> Manifest | None:
+    """The one that is there, if it can be read."""
+    try:
+        return Manifest.read(root / MANIFEST_NAME)
+    except (FileNotFoundError, DocumentError):
+        return None
 
 
 def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:

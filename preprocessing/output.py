@@ -6,6 +6,7 @@ plan/lock           locked while a job writes
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,15 +15,28 @@ from upath import UPath
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.finished import FILES_NAME
 from manylabel.preprocessing.pictures.checking import CHECKED_DIRECTORY
-from manylabel.preprocessing.planning.dataset_plan import PLAN_DIRECTORY, TABLES, remove_plan
+from manylabel.preprocessing.planning.dataset_plan import (
+    DUPLICATES_NAME,
+    PLAN_DIRECTORY,
+    PLAN_NAME,
+    remove_plan,
+)
 from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
 from manylabel.storage.locations import is_local
 from manylabel.storage.locks import sole_holder
-from manylabel.storage.manifest import MANIFEST_NAME, Manifest
+from manylabel.storage.manifest import (
+    HELDOUT_IMAGES_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Manifest,
+)
 from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import part_path
 
-OWNER_NAME = f"{PLAN_DIRECTORY}/owner.json"
+OWNER_FILE = "owner.json"
+OWNER_NAME = f"{PLAN_DIRECTORY}/{OWNER_FILE}"
 LOCK_NAME = f"{PLAN_DIRECTORY}/lock"
 
 
@@ -59,9 +73,9 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
 
 def remove_leftovers(root: UPath) -> None:
     """Deletes what processes that were killed had begun to write."""
-    plan = root / PLAN_DIRECTORY
+    parts = (part_path(root / name, 0).parent for name in (REJECTED_NAME, DUPLICATES_NAME))
     splits = (root / split for split in SplitName)
-    for directory in (root, plan, root / CHECKED_DIRECTORY, *splits):
+    for directory in (root, root / PLAN_DIRECTORY, root / CHECKED_DIRECTORY, *parts, *splits):
         for leftover in directory.glob(TEMPORARY_PATTERN):
             leftover.unlink(missing_ok=True)
 
@@ -76,8 +90,12 @@ def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:
             f"{root}: holds a dataset without its {PLAN_DIRECTORY}/, so how it was made cannot be "
             "said; choose another output directory, or --overwrite to delete it"
         )
-    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)  # A job may have died between lock and owner.
-    if not root.is_dir() or any(path not in ours for path in root.rglob("*")):
+    # A job may have died between lock and owner, or while it wrote the latter.
+    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)
+    if not root.is_dir() or any(
+        path not in ours and not fnmatch(path.name, f"{OWNER_FILE}{TEMPORARY_PATTERN[1:]}")
+        for path in root.rglob("*")
+    ):
         raise PreprocessingError(
             f"{root}: expected a new or empty directory, or one that preprocessing wrote, "
             "received other files; choose another output directory"
@@ -114,14 +132,19 @@ def _locked(root: UPath) -> Iterator[None]:
 
 
 def remove_dataset(root: UPath) -> None:
-    """Deletes what preprocessing writes, the manifest first, and nothing else."""
-    for name in (MANIFEST_NAME, *TABLES):
-        (root / name).unlink(missing_ok=True)
-    remove_other_shards(root, ())
-    remove_plan(root)
-    (root / FILES_NAME).unlink(missing_ok=True)
+    """Deletes what preprocessing writes, and nothing else.
+
+    First what would vouch for the rest: were this stopped in the middle, the next job would neither
+    open the dataset nor believe what was once found in the pictures.
+    """
+    (root / MANIFEST_NAME).unlink(missing_ok=True)
+    (root / PLAN_NAME).unlink(missing_ok=True)
     for part in (root / CHECKED_DIRECTORY).glob("*.parquet"):
         part.unlink()
+    remove_plan(root)
+    remove_other_shards(root, ())
+    for name in (LABELS_NAME, HELDOUT_IMAGES_NAME, FILES_NAME):
+        (root / name).unlink(missing_ok=True)
 
 
 def remove_other_shards(root: UPath, names: Collection[str]) -> None:

@@ -4,10 +4,12 @@ Beam pickles the steps of a graph, also within one process, so they find these h
 machine there is nothing to be found: a step then works by itself and tells no one.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Executor, Inline
 from manylabel.preprocessing.progress import Meter
 
@@ -21,6 +23,7 @@ class Running:
 
 
 _running: Running | None = None
+_lock = threading.Lock()
 
 
 def here() -> Running:
@@ -30,9 +33,16 @@ def here() -> Running:
 
 @contextmanager
 def running(executor: Executor, meter: Meter) -> Iterator[None]:
-    """Steps find these two during the block."""
+    """Steps find these two during the block.
+
+    Raises:
+        PreprocessingError: another job runs in this process.
+    """
     global _running
-    _running = Running(executor, meter)
+    with _lock:
+        if _running is not None:
+            raise PreprocessingError("expected one preprocessing job at a time in a process")
+        _running = Running(executor, meter)
     try:
         yield
     finally:

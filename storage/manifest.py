@@ -57,7 +57,7 @@ class Manifest(Document):
         fingerprint: What it was made from, see `preprocessing.fingerprint`; equal ones need not
             mean equal pictures.
         code_version: Of the code that finished it.
-        settings: Those of preprocessing but for the runner's.
+        settings: Those of preprocessing but for the executor's and the runner's.
         counts: Images.
         splits: By name.
         num_classes: Rows of `labels.parquet`.

@@ -1,10 +1,8 @@
-"""Reading and writing small Parquet files."""
+"""Reading and writing Parquet files, whole or in part, and tables of one file or of many."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,10 +55,17 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
         raise TableError(f"{path}: no such file; make again what it belongs to") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
-        # Arrow finds damage with plain OSErrors; those of storage have a kind or a number.
-        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+        if is_of_storage(error):
             raise UnreachableTableError(f"{path}: cannot be read now: {reason}") from error
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Whether it comes from where a file lies, and says nothing about what is in it.
+
+    Arrow finds damage with plain OSErrors; those of storage have a kind or a number.
+    """
+    return isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
 
 
 def read_rows_of(path: Location, schema: pa.Schema, column: str, value: int) -> pa.Table:
@@ -98,11 +103,6 @@ def write_table(path: Location, table: pa.Table, row_group_size: int | None = No
     """
     with replacing(path) as file:
         pq.write_table(table, file, row_group_size=row_group_size, write_page_checksum=True)
-
-
-def write_rows(path: Location, rows: Iterable[Any], schema: pa.Schema) -> None:
-    """Dataclasses, a column for each field of the schema's name."""
-    write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema))
 
 
 def table_parts(path: Location) -> list[UPath]:

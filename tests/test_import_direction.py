@@ -30,7 +30,7 @@ _DEPLOY = ("deploy", "deploy.dashboard")
 _WHOLE = ("storage", *_PREPROCESSING, *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
 MAY_IMPORT = {
     "storage": (),
-    "cluster": ("storage",),
+    "cluster": (),
     # Its settings, errors and progress below its rooms, the job above them.
     "preprocessing": ("storage", *_PREPROCESSING),
     "preprocessing.executors": ("cluster", "preprocessing"),

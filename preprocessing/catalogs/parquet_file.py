@@ -10,6 +10,7 @@ from manylabel.preprocessing.catalogs.location import open_catalog
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.tables import is_of_storage
 
 READ_ROWS = 1 << 12
 """Rows that are decoded together. Long texts that repeat are short in the file, but not here."""
@@ -67,8 +68,8 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, list[str | No
             _check_types(config, table.schema_arrow, names)
             yield table, names
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # The storage failed; that says nothing about the file.
+        if is_of_storage(error):
+            raise
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 

@@ -1,6 +1,6 @@
 """The labels of many images as three columns.
 
-A label travels as a 64-bit hash of its name (its key); the names follow once a bucket, and two
+A label travels as a 63-bit hash of its name (its key); the names follow once a bucket, and two
 names of one key are an error (`vocabulary.name_labels`).
 """
 

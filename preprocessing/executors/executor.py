@@ -1,7 +1,7 @@
 """What an executor is."""
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -12,8 +12,9 @@ ATTEMPTS = 3
 """How often an item may end its process before it is given up. A process also ends for want of
 memory or by an operator's hand, so once proves nothing."""
 
-
 _HOPELESS = 10
+"""Items in a row. At three processes each it takes half a minute to find out; that ten pictures
+after each other are deadly, and all between them, would be a wonder."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Losses:
 class Executor(Protocol):
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
-    ) -> Iterator[Any | Lost]:
+    ) -> Generator[Any | Lost, None, None]:
         """Applies a function to each item, in this process or in others.
 
         One map at a time, from whichever thread. Ending it early ends what is under way at once.

@@ -1,6 +1,6 @@
 """Work in this process, one item after the other."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 
@@ -9,5 +9,5 @@ class Inline:
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
-    ) -> Iterator[Any]:
-        return map(function, items)
+    ) -> Generator[Any, None, None]:
+        yield from map(function, items)

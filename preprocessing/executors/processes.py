@@ -3,7 +3,7 @@
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from manylabel.preprocessing.errors import PreprocessingError
@@ -31,7 +31,7 @@ class Processes:
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         self._workers.check_open()
         if not self._at_work.acquire(blocking=False):
             raise RuntimeError("expected the end of one map before the next")

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,7 @@ class RayTasks:
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         work = _Map(self, function, batches(items, batch))
         self._maps.add(work)
         return work.results()
@@ -114,7 +114,7 @@ class _Map:
         with executor.cluster():
             self._function = ray.put(function)
 
-    def results(self) -> Iterator[Any]:
+    def results(self) -> Generator[Any, None, None]:
         losses = Losses()
         try:
             while True:

@@ -6,7 +6,8 @@ reason, does not fetch and decode them again:
     plan/checked/00003-000008192.parquet    FACTS_SCHEMA: bucket 3 of the catalog, from image 8,192
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -106,18 +107,21 @@ def check_bucket(bucket: int, image_ids: pa.Array, job: CheckJob) -> pa.Table:
     ]
     wanted = (image_id for part in parts for image_id in part.wanted.to_pylist())
     found = _check(wanted, job)
-    return pa.concat_tables([FACTS_SCHEMA.empty_table(), *(part.complete(found) for part in parts)])
+    with closing(found):
+        completed = [part.complete(found) for part in parts]
+    return pa.concat_tables([FACTS_SCHEMA.empty_table(), *completed])
 
 
-def _check(image_ids: Iterator[str], job: CheckJob) -> Iterator[Facts]:
+def _check(image_ids: Iterator[str], job: CheckJob) -> Generator[Facts, None, None]:
     running = here()
     check = partial(check_image, image_root=job.image_root, policy=job.policy)
-    for facts in running.executor.map(check, image_ids, BATCH_IMAGES):
-        running.meter.advance(Stage.CHECK_IMAGES, 1)
-        if isinstance(facts, Lost):
-            yield _rejected(RejectReason.ENDED_PROCESS, facts.reason)
-        else:
-            yield facts
+    with closing(running.executor.map(check, image_ids, BATCH_IMAGES)) as found:
+        for facts in found:
+            running.meter.advance(Stage.CHECK_IMAGES, 1)
+            if isinstance(facts, Lost):
+                yield _rejected(RejectReason.ENDED_PROCESS, facts.reason)
+            else:
+                yield facts
 
 
 @dataclass(frozen=True)

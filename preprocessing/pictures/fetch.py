@@ -43,12 +43,6 @@ def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
         ImageRejectedError: the image cannot be used.
         OSError: the storage failed; that says nothing about the image, so the job stops.
     """
-    if "://" in image_id:
-        raise ImageRejectedError(
-            RejectReason.BAD_PATH,
-            f"expected a path below the image root, received the URL {shown(image_id)}; download "
-            "the images first, and list the files",
-        )
     if isinstance(root, Path):
         return _fetch_local(str(root), image_id, max_bytes)
     return _fetch_remote(root, image_id, max_bytes)
@@ -107,7 +101,7 @@ def _told_apart(path: str, there_instead: Callable[[str], str] = lambda _: "") -
     """Whether an error is the image's fault or the storage's; the latter's names the file."""
     try:
         yield
-    except ImageRejectedError:
+    except (ImageRejectedError, MemoryError):
         raise
     except _MISSING as error:
         detail = shown(path) + there_instead(path)

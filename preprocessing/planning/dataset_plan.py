@@ -151,12 +151,14 @@ class DatasetPlan(Document):
             labels, heldout_images = (
                 read_table(root / name) for name in (LABELS_NAME, HELDOUT_IMAGES_NAME)
             )
+            read_planned_classes(root)
+            read_totals(root)
             for name in (REJECTED_NAME, DUPLICATES_NAME):
                 for part in table_parts(root / name):
                     read_table(part)
         except UnreachableTableError:
             raise
-        except TableError:
+        except (TableError, DocumentError, FileNotFoundError):
             return None  # It is made again, which costs time but no images.
         found = table_digest(labels), table_digest(heldout_images)
         return plan if found == (plan.labels_digest, plan.heldout_images_digest) else None

@@ -47,14 +47,19 @@ REJECTED, DUPLICATES, NAMES, LISTED = "rejected", "duplicates", "names", "listed
 Table = pa.Table
 
 ROWS_PER_BUCKET = 400_000
-MAX_BUCKETS = 256
+MANY_BUCKETS = 256
 """A shuffle makes the square of their number of pieces: at 3 million rows, 64 buckets take a third
-longer than 16."""
+longer than 16. So buckets grow when there are many of them."""
+
+MOST_ROWS_PER_BUCKET = 4_000_000
+"""A column of texts has at most 2 GiB in Arrow: paths of 500 bytes, and 200 MB of memory for a
+column of usual ones."""
 
 
 def bucket_count(rows: int) -> int:
     """Buckets for a catalog of so many rows."""
-    return min(MAX_BUCKETS, 1 + rows // ROWS_PER_BUCKET)
+    few = min(MANY_BUCKETS, 1 + rows // ROWS_PER_BUCKET)
+    return max(few, 1 + rows // MOST_ROWS_PER_BUCKET)
 
 
 def plan_dataset(

@@ -45,6 +45,8 @@ def run_pipeline(
             with beam.Pipeline(runner=runner, options=options) as pipeline:
                 build(pipeline)
         except Exception as error:
+            if isinstance(error.__cause__, OSError):  # Beam wraps what comes of decoding.
+                raise error.__cause__ from error
             if error.__context__ is not None and _PLACE_IN_GRAPH.search(str(error)):
                 raise error.__context__ from error  # Raised in this process, and in its words.
             if not isinstance(error, RuntimeError):
@@ -56,16 +58,25 @@ def run_pipeline(
             ) from error
 
 
+def check_runner(config: RunnerConfig) -> None:
+    """Before anything is changed.
+
+    Raises:
+        PreprocessingError: Beam does not know an option, or there is no such directory.
+    """
+    parse_options(config.options)
+    if config.scratch is not None and not os.path.isdir(os.path.expanduser(config.scratch)):
+        raise PreprocessingError(
+            f"preprocessing.runner.scratch: expected a directory, received {config.scratch}; make "
+            "it, or name another one"
+        )
+
+
 def _scratch_directory(config: RunnerConfig, beside: UPath) -> str:
     """Near the results where these are local, since there has to be room anyway: the system's
     directory for temporary files is often kept in memory."""
     if config.scratch is not None:
-        directory = os.path.expanduser(config.scratch)
-        if not os.path.isdir(directory):
-            raise PreprocessingError(
-                f"preprocessing.runner.scratch: expected a directory, received {config.scratch}"
-            )
-        return directory
+        return os.path.expanduser(config.scratch)
     if not is_local(beside):
         return tempfile.gettempdir()
     beside.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Phase two: finds which shards are there, and writes the others."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -34,14 +35,21 @@ _BATCH_SHARDS = 16
 
 
 class _Outcomes(Document):
-    """What `write_shard` returned for the shards: what it wrote, and why it could not."""
+    """What became of the shards.
+
+    Attributes:
+        written: What `write_shard` wrote.
+        changed: Pictures that are not those that were checked.
+        given_up: Shards whose process ended again and again.
+    """
 
     NOUN: ClassVar[str] = "an account of written shards"
     REMEDY: ClassVar[str] = "run preprocessing again"
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     written: tuple[RecordShard, ...]
-    problems: tuple[str, ...]
+    changed: tuple[str, ...]
+    given_up: tuple[str, ...]
 
 
 def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, RecordShard]:
@@ -49,6 +57,10 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
 
     Args:
         verify: Every byte of them is read.
+
+    Raises:
+        PreprocessingError: a shard cannot be looked at; that says nothing about it.
+        OSError, UnreachableTableError: likewise, because the storage failed.
     """
     running = here()
     stage = Stage.VERIFY_SHARDS if verify else Stage.FIND_SHARDS
@@ -59,7 +71,12 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
     kept = {}
     for name, shard in zip(plan.names, found, strict=True):
         running.meter.advance(stage, 1)
-        if isinstance(shard, RecordShard):
+        if isinstance(shard, Lost):
+            raise PreprocessingError(
+                f"{root / tfrecord_path(name)}: cannot be looked at: {shard.reason}; run again, "
+                "with fewer processes if memory is short"
+            )
+        if shard is not None:
             kept[name] = shard
     return kept
 
@@ -70,8 +87,8 @@ def write_shards(
     """Writes the shards of these names.
 
     Raises:
-        PreprocessingError: a picture is no longer the one that was checked; other shards are
-            written all the same.
+        PreprocessingError: a picture is no longer the one that was checked, or a shard's process
+            ended again and again; other shards are written all the same.
         OSError: the storage failed.
     """
     (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
@@ -95,10 +112,15 @@ def write_shards(
     run_pipeline(build, config.runner, root / PLAN_DIRECTORY)
     outcomes = _Outcomes.read(root / OUTCOMES_NAME)
     (root / OUTCOMES_NAME).unlink()
-    if outcomes.problems:
+    problems = outcomes.changed or outcomes.given_up
+    if problems:
+        advice = (
+            "leave the images alone and run again with --overwrite"
+            if outcomes.changed
+            else "run again, with fewer processes if memory is short; finished work is kept"
+        )
         raise PreprocessingError(
-            f"{outcomes.problems[0]} ({len(outcomes.problems)} of {len(names)} shards were "
-            "not written); leave the images alone and run again with --overwrite"
+            f"{problems[0]} ({len(problems)} of {len(names)} shards were not written); {advice}"
         )
     by_path = {shard.path: shard for shard in outcomes.written}
     return {name: by_path[tfrecord_path(name)] for name in names}
@@ -106,22 +128,26 @@ def write_shards(
 
 def write_each(
     names: Sequence[str], write: Callable[[str], RecordShard | str]
-) -> Iterator[RecordShard | str]:
+) -> Iterator[RecordShard | str | Lost]:
     """A step of the graph: what became of each shard."""
     running = here()
-    for name, outcome in zip(names, running.executor.map(write, names, 1), strict=True):
-        if isinstance(outcome, Lost):
-            outcome = f"{name}: {outcome.reason}"
-        elif isinstance(outcome, RecordShard):
-            running.meter.advance(Stage.WRITE_SHARDS, outcome.records)
-        yield outcome
+    with closing(running.executor.map(write, names, 1)) as outcomes:
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, Lost):
+                yield Lost(f"{name}: {outcome.reason}")
+                continue
+            if isinstance(outcome, RecordShard):
+                running.meter.advance(Stage.WRITE_SHARDS, outcome.records)
+            yield outcome
 
 
-def _write_outcomes(outcomes: Sequence[RecordShard | str], root: UPath) -> None:
+def _write_outcomes(outcomes: Sequence[RecordShard | str | Lost], root: UPath) -> None:
     """In an order that does not depend on which process was first."""
     written = [outcome for outcome in outcomes if isinstance(outcome, RecordShard)]
-    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    changed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    given_up = [outcome.reason for outcome in outcomes if isinstance(outcome, Lost)]
     _Outcomes(
         written=tuple(sorted(written, key=lambda shard: shard.path)),
-        problems=tuple(sorted(problems)),
+        changed=tuple(sorted(changed)),
+        given_up=tuple(sorted(given_up)),
     ).write(root / OUTCOMES_NAME)

@@ -56,7 +56,8 @@ def test_options_reach_the_job(command, catalog, tmp_path, capsys):
 
     picture.write_bytes(content)
     assert cli.run([*command, "--retry-rejected"]) == 0
-    assert "looked again at 1 rejected images: 1 can be used now" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "looked again at 1 rejected images: 1 are no longer missing or broken" in told
     assert Dataset.open(tmp_path / "ds").manifest.counts.written == IMAGES
 
 

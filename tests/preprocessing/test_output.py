@@ -6,7 +6,7 @@ import pytest
 from upath import UPath
 
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.output import LOCK_NAME, OWNER_NAME, Owner, claim
+from manylabel.preprocessing.output import LOCK_NAME, OWNER_NAME, Owner, claim, remove_dataset
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
 from manylabel.storage.manifest import ImageCounts, Manifest, SplitShards, content_digest
 from manylabel.storage.schema import SplitName
@@ -51,6 +51,36 @@ def test_a_job_that_died_before_it_named_itself_is_no_obstacle(root):
     (root / LOCK_NAME).touch()
     claimed(root, MINE)
     assert Owner.model_validate_json((root / OWNER_NAME).read_bytes()) == MINE
+
+
+def test_a_job_that_died_while_it_named_itself_is_no_obstacle(root):
+    (root / LOCK_NAME).parent.mkdir(parents=True)
+    (root / LOCK_NAME).touch()
+    (root / f"{OWNER_NAME}.{32 * '0'}.tmp").touch()
+    claimed(root, MINE)
+    assert [path.name for path in (root / "plan").iterdir()] == ["lock", "owner.json"]
+
+
+def test_what_vouches_for_a_dataset_is_deleted_before_it(root, monkeypatch):
+    """So wherever the deleting is stopped, nothing that is left is believed."""
+    claimed(root, MINE)
+    first = ["manifest.json", "plan/plan.json", "plan/checked/00000-000000000.parquet"]
+    others = ["labels.parquet", "train/train-00000-of-00001.tfrecord", "rejected.parquet"]
+    for name in first + others:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    deleted = []
+    real = type(root).unlink
+
+    def unlink(path, missing_ok=False):
+        if path.exists():
+            deleted.append(str(path.relative_to(root)))
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(type(root), "unlink", unlink)
+    remove_dataset(root)
+    assert deleted[: len(first)] == first
+    assert sorted(deleted[len(first) :]) == sorted(others)
 
 
 def test_object_storage_is_claimed_without_a_lock():

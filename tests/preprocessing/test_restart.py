@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.pictures import checking
+from manylabel.preprocessing.planning.dataset_plan import DatasetPlan
+from manylabel.preprocessing.progress import Meter
 from manylabel.preprocessing.rejections import RejectReason
+from manylabel.preprocessing.running import running
 from manylabel.preprocessing.writing import shards
+from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import UnreachableTableError
 
 IMAGES = 24
@@ -185,6 +191,57 @@ def test_an_interrupted_retry_keeps_what_it_found(tmp_path, own_catalog, picture
     assert (report.counts.written, report.retryable) == (IMAGES - 2, 1)
 
 
+class GivesUp:
+    """An executor on a machine that is short of memory."""
+
+    def map(self, function, items, batch):
+        yield from (Lost("its process ended three times") for _ in items)
+
+
+def test_what_cannot_be_looked_at_is_no_damage(root):
+    """The pictures may be gone by now: then the shards are all there is."""
+    plan = DatasetPlan.read_at(UPath(root))
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    with (
+        running(GivesUp(), Meter()),
+        pytest.raises(PreprocessingError, match=r"looked at: its process ended.*fewer processes"),
+    ):
+        find_shards(plan, UPath(root), verify=True)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_shards_that_are_given_up_cost_nothing_else(root, catalog):
+    """No advice to overwrite: that would delete what was found in the pictures."""
+    plan = DatasetPlan.read_at(UPath(root))
+    with (
+        running(GivesUp(), Meter()),
+        pytest.raises(
+            PreprocessingError,
+            match=r"train-0\S*: its process .*\(2 of 2 shards .* finished work is kept",
+        ),
+    ):
+        write_shards(plan.names[:2], config_of(catalog), UPath(catalog.parent), UPath(root))
+
+
+def test_one_job_at_a_time_in_a_process(tmp_path, catalog):
+    with (
+        running(GivesUp(), Meter()),
+        pytest.raises(PreprocessingError, match="one preprocessing job at a time"),
+    ):
+        preprocess(config_of(catalog), str(tmp_path / "dataset"))
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [{"scratch": "/nowhere/at/all"}, {"options": ("--runner=FlinkRunner", "--nonsense=1")}],
+)
+def test_a_wrong_setting_of_the_runner_costs_no_dataset(root, catalog, runner):
+    before = (root / "manifest.json").read_bytes()
+    with pytest.raises(PreprocessingError, match=r"preprocessing\.runner\."):
+        preprocess(config_of(catalog, runner=runner), str(root), retry_rejected=True)
+    assert (root / "manifest.json").read_bytes() == before
+
+
 class TestFinished:
     @pytest.mark.parametrize(
         ("name", "damage"),
@@ -200,6 +257,9 @@ class TestFinished:
             ("manifest.json", "cut"),
             ("manifest.json", "gone"),
             ("plan/plan.json", "gone"),
+            ("plan/totals.json", "gone"),
+            ("plan/totals.json", "cut"),
+            ("plan/classes.parquet", "gone"),
             ("plan/files.parquet", "cut"),
             ("plan/train-*.parquet", "gone"),
         ],
@@ -258,10 +318,14 @@ class TestFinished:
         left = shard.with_name(f"{shard.name}.{32 * '0'}.tmp")
         left.touch()
         part = root / "plan" / "checked" / f"00000-000000000.parquet.{32 * '0'}.tmp"
-        part.touch()
+        rejected = root / "rejected" / f"part-00000.parquet.{32 * '0'}.tmp"
+        rejected.parent.mkdir()
+        for path in (part, rejected):
+            path.touch()
         preprocess(config_of(catalog), str(root))
         assert not left.exists()
         assert not part.exists()
+        assert not rejected.exists()
 
 
 @pytest.fixture(scope="module")

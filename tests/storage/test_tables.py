@@ -1,28 +1,24 @@
 """Small Parquet files."""
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 import pytest
 from upath import UPath
 
 from manylabel.storage.errors import TableError
-from manylabel.storage.tables import read_rows_of, read_table, write_rows, write_table
+from manylabel.storage.tables import read_rows_of, read_table, write_table
 
 SCHEMA = pa.schema([pa.field("name", pa.string()), pa.field("count", pa.int64())])
 
 
-@dataclass(frozen=True)
-class Row:
-    name: str
-    count: int
+def table_of(*rows):
+    return pa.Table.from_pylist([{"name": name, "count": count} for name, count in rows], SCHEMA)
 
 
 def test_rows_come_back(tmp_path):
     path = UPath(tmp_path / "rows.parquet")
-    write_rows(path, [Row("b", 2), Row("a", 1)], SCHEMA)
+    write_table(path, table_of(("b", 2), ("a", 1)))
     assert read_table(path).to_pylist() == [{"name": "b", "count": 2}, {"name": "a", "count": 1}]
-    write_rows(path, [], SCHEMA)
+    write_table(path, table_of())
     assert read_table(path).schema == SCHEMA
 
 
