@@ -217,9 +217,9 @@ def failing():
 
 class _Failing(MemoryFileSystem):
     protocol = "failing"
-    store = {}  # noqa: RUF012
+    store: dict[str, object] = {}  # noqa: RUF012
     pseudo_dirs = [""]  # noqa: RUF012
-    error = None
+    error: Exception = OSError()
 
     def _open(self, path, mode="rb", **options):
         raise _Failing.error

@@ -201,6 +201,7 @@ class GivesUp:
 def test_what_cannot_be_looked_at_is_no_damage(root):
     """The pictures may be gone by now: then the shards are all there is."""
     plan = DatasetPlan.read_at(UPath(root))
+    assert plan is not None
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with (
         running(GivesUp(), Meter()),
@@ -213,6 +214,7 @@ def test_what_cannot_be_looked_at_is_no_damage(root):
 def test_shards_that_are_given_up_cost_nothing_else(root, catalog):
     """No advice to overwrite: that would delete what was found in the pictures."""
     plan = DatasetPlan.read_at(UPath(root))
+    assert plan is not None
     with (
         running(GivesUp(), Meter()),
         pytest.raises(

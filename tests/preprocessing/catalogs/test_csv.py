@@ -198,7 +198,7 @@ def test_rows_that_are_read_strictly_are_not_gathered_without_end(write):
 
 def as_python_reads(content):
     """The rows, or the error, of the reader that defines them, given the whole file."""
-    rows = []
+    rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
     try:
         for cells in filter(None, reader):

@@ -43,7 +43,7 @@ def test_tables_of_bounded_and_useful_sizes(config):
 
 
 def test_rows_are_counted_on_the_way(config):
-    told = []
+    told: list[int] = []
     assert count_rows(config, told.append) == ROWS
     assert told == sorted(set(told))
     assert len(told) > 1
@@ -51,7 +51,7 @@ def test_rows_are_counted_on_the_way(config):
 
 
 def test_bytes_are_digested_on_the_way(config):
-    told = []
+    told: list[int] = []
     digest = catalog_digest(config, told.append)
     with open(config.path, "rb") as file:
         content = file.read()
