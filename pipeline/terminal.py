@@ -21,7 +21,6 @@ from manylabel.pipeline.tables import (
     movers_table,
     runs_table,
 )
-from manylabel.storage.manifest import REJECTED_NAME
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
@@ -211,7 +210,7 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
     lines = []
     if report.rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items())
-        lines.append(f"{_rejected_table(report)}: {reasons}")
+        lines.append(f"{report.rejected_table}: {reasons}")
     if report.retryable:
         lines.append(f"--retry-rejected would look again at {report.retryable:,} of these images")
     if report.left_out:
@@ -225,13 +224,6 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
             "of more than preprocessing.heldout.largest_group"
         )
     return lines
-
-
-def _rejected_table(report: "PreprocessingReport") -> str:
-    from manylabel.preprocessing.planning.dataset_plan import FEW_ROWS
-
-    few = sum(report.rejected.values()) <= FEW_ROWS
-    return REJECTED_NAME if few else f"{REJECTED_NAME.removesuffix('.parquet')}/"
 
 
 def _what_was_done(report: "PreprocessingReport") -> list[str]:

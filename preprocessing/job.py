@@ -53,7 +53,7 @@ from manylabel.storage.manifest import (
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import LABELS_SCHEMA, SplitName
 from manylabel.storage.tables import count_rows as table_rows
-from manylabel.storage.tables import count_values, read_table, table_parts
+from manylabel.storage.tables import count_values, part_path, read_table, table_parts
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class PreprocessingReport:
         counts: Images, as in the manifest.
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
+        rejected_table: Where they are: that file, or a folder of parts.
         retried: Rejected images of an earlier run that were looked at again.
         retryable: Rejected images whose files were missing or broken.
         left_out: Files and folders that a folder catalog does not list, by name.
@@ -83,6 +84,7 @@ class PreprocessingReport:
     content_digest: str
     counts: ImageCounts
     rejected: dict[RejectReason, int]
+    rejected_table: str
     retried: int
     retryable: int
     left_out: Mapping[str, int]
@@ -132,6 +134,7 @@ def preprocess(
     Raises:
         PreprocessingError: wrong input, named in one line. Single images that cannot be used are
             no errors: they are in `rejected.parquet`.
+        StorageError: a file of the dataset is of another version, or cannot be read now.
     """
     started = time.monotonic()
     meter = Meter()
@@ -169,6 +172,7 @@ def preprocess(
         content_digest=manifest.content_digest,
         counts=manifest.counts,
         rejected=rejected,
+        rejected_table=_rejected_table(root),
         retried=retried,
         retryable=sum(rejected.get(reason, 0) for reason in RETRYABLE),
         left_out=digest.left_out,
@@ -195,6 +199,7 @@ def _work(
 ) -> _Result:
     """Everything that may take long."""
     root = job.root
+    here().meter.begin(Stage.FIND_PLAN)
     before = _manifest(root)
     plan = None if retry else DatasetPlan.find(root)
     if plan is None or plan.fingerprint != owner.fingerprint:
@@ -281,6 +286,12 @@ def _rejections(root: UPath) -> dict[RejectReason, int]:
     """Rows of `rejected.parquet` by reason, the most frequent first."""
     counts = count_values(root / REJECTED_NAME, "reason")
     return {RejectReason(reason): count for reason, count in counts.most_common()}
+
+
+def _rejected_table(root: UPath) -> str:
+    if (root / REJECTED_NAME).is_file():
+        return REJECTED_NAME
+    return f"{part_path(root / REJECTED_NAME, 0).parent.name}/"
 
 
 def _retryable(root: UPath) -> int:

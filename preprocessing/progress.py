@@ -22,6 +22,7 @@ class Stage(StrEnum):
     CHECK_IMAGES = "checking images"
     FIND_DUPLICATES = "finding duplicates"
     PLAN_SHARDS = "planning shards"
+    FIND_PLAN = "looking for the plan"
     FIND_SHARDS = "looking for shards"
     VERIFY_SHARDS = "verifying shards"
     WRITE_SHARDS = "writing shards"

@@ -12,10 +12,8 @@ from manylabel.preprocessing.catalogs.read import (
     count_rows,
     read_piece,
 )
-from manylabel.preprocessing.catalogs.rows import BATCH_ROWS
 
 __all__ = [
-    "BATCH_ROWS",
     "CatalogDigest",
     "Piece",
     "catalog_digest",

@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
+from manylabel.preprocessing.catalogs import catalog_digest
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.decisions.columns import column, concat
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.planning.dataset_plan import (
@@ -51,7 +53,8 @@ def make_plan(
         rows: Of the catalog.
 
     Raises:
-        PreprocessingError: nothing is left to train on, or the files are not what was written.
+        PreprocessingError: nothing is left to train on, or the catalog or the files are not what
+            they were.
         OSError: the storage failed.
     """
     root = job.root
@@ -64,6 +67,11 @@ def make_plan(
         config.runner,
         root / PLAN_DIRECTORY,
     )
+    if compute_fingerprint(config, catalog_digest(config.catalog)) != fingerprint:
+        raise PreprocessingError(
+            f"{config.catalog.path}: the catalog changed while it was read; when it is as it shall "
+            "be, run again with --overwrite"
+        )
     classes = read_planned_classes(root)
     if not classes.num_rows:
         rejected = count_values(root / REJECTED_NAME, "reason").most_common()

@@ -30,13 +30,7 @@ Table = pa.Table
 
 @beam.ptransform_fn
 def Split(images: PCollection, config: HeldoutConfig, buckets: int) -> PCollection:
-    """Tables with a column `heldout`.
-
-    A group is held out when its place is below the cut and each of its images has enough labels
-    that training has seen. "Seen" is judged once, by what training has without any group below
-    the cut; groups that fall short go back to training, which adds to what it has seen and so
-    leaves all the others good.
-    """
+    """Tables with a column `heldout`, which `decisions.split` says how to fill."""
     groups = (
         images
         | "Place" >> Place(config, buckets)

@@ -80,6 +80,7 @@ def report(**values):
             "dataset": "demo-output/dataset",
             "counts": ImageCounts(listed=12, written=9, rejected=2, duplicates=1),
             "rejected": {RejectReason.TOO_SMALL: 2},
+            "rejected_table": "rejected.parquet",
             "retried": 0,
             "retryable": 0,
             "left_out": {},
@@ -111,7 +112,7 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
     ("values", "told"),
     [
         ({"retryable": 1234}, "--retry-rejected would look again at 1,234 of these images"),
-        ({"rejected": {RejectReason.TOO_SMALL: 2_000_000}}, "rejected/: too small 2,000,000"),
+        ({"rejected_table": "rejected/"}, "rejected/: too small 2"),
         ({"left_out": {"@eaDir": 12, "Thumbs.db": 3000}}, "left out: 3,000 Thumbs.db, 12 @eaDir"),
         (
             {"left_out": {str(number): 10 - number for number in range(9)}},

@@ -1,5 +1,6 @@
 """The whole job in one process: what comes out, and what a second run does."""
 
+import errno
 import io
 import json
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.pictures import checking
 from manylabel.preprocessing.planning import dataset_plan, make_plan
 from manylabel.preprocessing.planning.dataset_plan import plan_path, write_planned
 from manylabel.preprocessing.progress import Progress, Stage
@@ -175,7 +177,7 @@ def test_a_job_that_failed_between_shards_goes_on(
 
     def fail_in_the_third_shard(image):
         if len(list(broken.glob("*/*.index.parquet"))) == 2:
-            raise OSError("No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         return real(image)
 
     monkeypatch.setattr(shards, "encode_example", fail_in_the_third_shard)
@@ -208,7 +210,7 @@ def test_what_was_just_written_is_not_read_again(tmp_path, catalog, monkeypatch)
 
 def test_an_interrupted_repair_leaves_no_dataset_that_opens(output, catalog, monkeypatch):
     def fail(image):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     sorted((output / "train").glob("*.tfrecord"))[0].unlink()
     monkeypatch.setattr(shards, "encode_example", fail)
@@ -358,6 +360,7 @@ def test_many_rejections_and_duplicates_are_tables_in_parts(
     parted = preprocess(config_of(catalog), str(tmp_path / "parted"))
     assert (parted.counts, parted.rejected) == (whole.counts, whole.rejected)
     assert (parted.counts.rejected, parted.counts.duplicates) == (4, 3)
+    assert (whole.rejected_table, parted.rejected_table) == ("rejected.parquet", "rejected/")
     for name in ("rejected", "duplicates"):
         assert not (tmp_path / "parted" / f"{name}.parquet").exists()
         parts = sorted((tmp_path / "parted" / name).glob("part-*.parquet"))
@@ -375,3 +378,28 @@ def test_many_rejections_and_duplicates_are_tables_in_parts(
     again = preprocess(config_of(catalog), str(tmp_path / "parted"), overwrite=True)
     assert again.rejected == whole.rejected
     assert not list((tmp_path / "parted" / "rejected").glob("*"))
+
+
+def test_a_catalog_that_changes_while_it_is_read_is_noticed(
+    tmp_path, picture, write_csv, monkeypatch
+):
+    """Else a dataset would bear the fingerprint of another catalog."""
+    (tmp_path / "0.png").write_bytes(picture(0))
+    catalog = write_csv(tmp_path / "labels.csv", [("0.png", "a", 1)])
+    real = checking.check_image
+
+    def add_a_row(image_id, **job):
+        with catalog.open("a") as file:
+            file.write("0.png,b,1\n")
+        return real(image_id, **job)
+
+    monkeypatch.setattr(checking, "check_image", add_a_row)
+    with pytest.raises(
+        PreprocessingError, match=r"labels\.csv: the catalog changed .* --overwrite"
+    ):
+        preprocess(config_of(catalog), str(tmp_path / "out"))
+    monkeypatch.undo()
+    with pytest.raises(PreprocessingError, match="other input"):
+        preprocess(config_of(catalog), str(tmp_path / "out"))
+    report = preprocess(config_of(catalog), str(tmp_path / "out"), overwrite=True)
+    assert report.num_classes == 2
