@@ -3,8 +3,9 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Any
 
 import ray
@@ -66,32 +67,57 @@ def _started_here(
 
 
 def _init(where: str | None, **options: Any) -> None:
+    job_config = _InstalledCode()
     try:
-        with _sigterm_as_it_is():
-            ray.init(
-                **options,
-                job_config=_InstalledCode(),
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except Exception as error:  # Ray raises just that when a busy machine is slow to start it
-        raise ClusterError(_cannot_join(where, error)) from error
+        with _stop_signals_kept():
+            try:
+                ray.init(
+                    **options,
+                    job_config=job_config,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except Exception as error:  # what Ray raises when a busy machine is slow to start it
+                raise ClusterError(_cannot_join(where, error)) from error
+    except BaseException:
+        ray.shutdown()  # of what there is by then
+        raise
 
 
 @contextmanager
-def _sigterm_as_it_is() -> Iterator[None]:
-    """Keeps a handler of SIGTERM that is there: Ray sets its own, which ends the process with a
-    backtrace where the job would have ended with a line."""
-    before = signal.getsignal(signal.SIGTERM)
+def _stop_signals_kept() -> Iterator[None]:
+    """Handles Ctrl-C when the block is over, unless it comes twice, and SIGTERM as before it.
+
+    A Ray that is left half started crashes the interpreter when it ends, now and then. And it sets
+    a handler of SIGTERM of its own, which ends the process without a word, or with a backtrace.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    ours: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            ours[number] = handler
+    told: list[int] = []
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        signal.signal(number, ours[number])
+
+    if signal.SIGINT in ours:
+        signal.signal(signal.SIGINT, keep)
     try:
         yield
-    except SystemExit:
-        if callable(before):
-            before(signal.SIGTERM, None)  # which Ray's took in its place
-        raise
+    except SystemExit:  # raised by Ray's handler
+        told.append(signal.SIGTERM)
+        if signal.SIGTERM not in ours:
+            raise
     finally:
-        if callable(before) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        for kept, handler in ours.items():
+            signal.signal(kept, handler)
+    for kept in told:
+        ours[kept](kept, None)
 
 
 class _InstalledCode(JobConfig):

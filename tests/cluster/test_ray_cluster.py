@@ -1,0 +1,91 @@
+"""Ctrl-C and SIGTERM while Ray starts; Ray itself is not started here."""
+
+import os
+import signal
+import sys
+
+import pytest
+import ray
+
+from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.ray_cluster import ray_cluster
+
+
+class Told(Exception):
+    """What a job's own handler of a signal raises."""
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def number(request):
+    """A signal whose handler raises Told."""
+
+    def on_signal(number, frame):
+        raise Told
+
+    before = signal.signal(request.param, on_signal)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+def join():
+    with ray_cluster("nowhere:6379", cpus=1, object_store_bytes=1):
+        pass
+
+
+@pytest.fixture
+def seen():
+    """What happened, in order."""
+    return []
+
+
+@pytest.fixture
+def starting(monkeypatch, seen):
+    """starting(*steps): Ray sets its handler of SIGTERM when it starts; then these steps follow."""
+
+    def replace(*steps):
+        def init(**options):
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            for step in steps:
+                step()
+            seen.append("started")
+
+        monkeypatch.setattr(ray, "init", init)
+        monkeypatch.setattr(ray, "shutdown", lambda: seen.append("shut down"))
+
+    return replace
+
+
+def kill_with(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+def test_what_signals_mean_is_the_job_s_to_say(number, starting):
+    starting()
+    handler = signal.getsignal(number)
+    join()
+    assert signal.getsignal(number) is handler
+
+
+def test_a_signal_is_handled_and_nothing_is_left_half_started(number, starting, seen):
+    starting(kill_with(number))
+    with pytest.raises(Told):
+        join()
+    # SIGTERM is Ray's to handle meanwhile, and it does not wait.
+    assert seen == (["started", "shut down"] if number == signal.SIGINT else ["shut down"])
+
+
+def test_who_asks_twice_does_not_want_to_wait(starting, seen):
+    starting(kill_with(signal.SIGINT), kill_with(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        join()
+    assert seen == ["shut down"]
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_in_a_line(starting, seen):
+    def fail():
+        raise RuntimeError("timed out\nand a long story")
+
+    starting(fail)
+    with pytest.raises(ClusterError, match="nowhere:6379 could not be joined: timed out; check"):
+        join()
+    assert seen == ["shut down"]
