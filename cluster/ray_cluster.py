@@ -69,7 +69,7 @@ def _started_here(
 def _init(where: str | None, **options: Any) -> None:
     job_config = _InstalledCode()
     try:
-        with _stop_signals_kept():
+        with _stop_signals_kept(starts_here=where is None):
             try:
                 ray.init(
                     **options,
@@ -85,11 +85,12 @@ def _init(where: str | None, **options: Any) -> None:
 
 
 @contextmanager
-def _stop_signals_kept() -> Iterator[None]:
-    """Handles Ctrl-C when the block is over, unless it comes twice, and SIGTERM as before it.
+def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
+    """Handles SIGTERM as before the block, and Ctrl-C, unless it comes twice, when that is over.
 
-    A Ray that is left half started crashes the interpreter when it ends, now and then. And it sets
-    a handler of SIGTERM of its own, which ends the process without a word, or with a backtrace.
+    Ray sets a handler of SIGTERM of its own, which ends the process without a word, or with a
+    backtrace. And a cluster that is left half started crashes the interpreter at its end, now and
+    then; it takes seconds to start, while joining a cluster that is not there takes minutes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
@@ -105,7 +106,7 @@ def _stop_signals_kept() -> Iterator[None]:
         told.append(number)
         signal.signal(number, ours[number])
 
-    if signal.SIGINT in ours:
+    if starts_here and signal.SIGINT in ours:
         signal.signal(signal.SIGINT, keep)
     try:
         yield

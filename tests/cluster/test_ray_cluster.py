@@ -27,8 +27,8 @@ def number(request):
     signal.signal(request.param, before)
 
 
-def join():
-    with ray_cluster("nowhere:6379", cpus=1, object_store_bytes=1):
+def start(address=None):
+    with ray_cluster(address, cpus=1, object_store_bytes=1):
         pass
 
 
@@ -62,22 +62,30 @@ def kill_with(number):
 def test_what_signals_mean_is_the_job_s_to_say(number, starting):
     starting()
     handler = signal.getsignal(number)
-    join()
+    start()
     assert signal.getsignal(number) is handler
 
 
 def test_a_signal_is_handled_and_nothing_is_left_half_started(number, starting, seen):
     starting(kill_with(number))
     with pytest.raises(Told):
-        join()
+        start()
     # SIGTERM is Ray's to handle meanwhile, and it does not wait.
     assert seen == (["started", "shut down"] if number == signal.SIGINT else ["shut down"])
+
+
+def test_joining_waits_for_nobody(starting, seen):
+    """Ray looks for minutes for a cluster that is not there."""
+    starting(kill_with(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        start("nowhere:6379")
+    assert seen == ["shut down"]
 
 
 def test_who_asks_twice_does_not_want_to_wait(starting, seen):
     starting(kill_with(signal.SIGINT), kill_with(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        join()
+        start()
     assert seen == ["shut down"]
 
 
@@ -87,5 +95,5 @@ def test_a_cluster_that_cannot_be_joined_is_told_in_a_line(starting, seen):
 
     starting(fail)
     with pytest.raises(ClusterError, match="nowhere:6379 could not be joined: timed out; check"):
-        join()
+        start("nowhere:6379")
     assert seen == ["shut down"]
