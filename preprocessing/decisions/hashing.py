@@ -43,7 +43,8 @@ _ORDER = np.array(
         [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
         [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
-    ]
+    ],
+    np.uint64,
 )
 """RFC 7693, 2.7: SIGMA, the words of the message that each round takes."""
 
@@ -60,7 +61,8 @@ def hash_texts(texts: pa.Array, purpose: str) -> np.ndarray:
     _, offsets, data = texts.buffers()
     bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return _hash_all(content, bounds, np.frombuffer(purpose.encode() + b"\0", np.uint8))
+    digests = _hash_all(content, bounds, np.frombuffer(purpose.encode() + b"\0", np.uint8))
+    return digests.byteswap() % np.uint64(HASH_RANGE)
 
 
 def mix(numbers: np.ndarray) -> np.ndarray:
@@ -73,13 +75,15 @@ def mix(numbers: np.ndarray) -> np.ndarray:
 
 @compiled()
 def _hash_all(content, bounds, prefix):  # type: ignore[no-untyped-def]
-    """Of texts content[bounds[i]:bounds[i + 1]] behind `prefix`, bytes."""
+    """Of texts content[bounds[i]:bounds[i + 1]] behind `prefix`, bytes: the first of the eight
+    words of state, as the first eight bytes of BLAKE2b are its bytes in little endian."""
     hashes = np.empty(len(bounds) - 1, np.uint64)
-    block = np.zeros(_BLOCK, np.uint8)
+    block = np.empty(_BLOCK, np.uint8)
     words, state = block.view(np.uint64), np.empty(8, np.uint64)
     for row in range(len(hashes)):
         start, length = bounds[row] - len(prefix), bounds[row + 1] - bounds[row] + len(prefix)
-        state[:] = _START
+        for word in range(8):
+            state[word] = _START[word]
         state[0] ^= np.uint64(0x01010008)  # One lane, no key, eight bytes of digest.
         for done in range(0, length, _BLOCK):
             end = min(length, done + _BLOCK)
@@ -87,21 +91,25 @@ def _hash_all(content, bounds, prefix):  # type: ignore[no-untyped-def]
                 block[place - done] = prefix[place]
             for place in range(max(len(prefix), done), end):
                 block[place - done] = content[start + place]
-            block[end - done :] = 0
-            _compress(state, words, np.uint64(end), end == length)
-        hashes[row] = _reversed_bytes(state[0]) & np.uint64(0x7FFFFFFFFFFFFFFF)
+            for place in range(end - done, _BLOCK):
+                block[place] = 0
+            _compress(state, words, end, end == length)
+        hashes[row] = state[0]
     return hashes
 
 
 @compiled()
 def _compress(state, words, end, last):  # type: ignore[no-untyped-def]
     """RFC 7693, 3.2: F, of a block that ends at the message's byte `end`."""
-    a0, a1, a2, a3, b0, b1, b2, b3 = state
-    c0, c1, c2, c3, d0, d1, d2, d3 = _START
-    d0 ^= end
+    a0, a1, a2, a3 = state[0], state[1], state[2], state[3]
+    b0, b1, b2, b3 = state[4], state[5], state[6], state[7]
+    c0, c1, c2, c3 = _START[0], _START[1], _START[2], _START[3]
+    d0, d1, d2, d3 = _START[4], _START[5], _START[6], _START[7]
+    d0 ^= np.uint64(end)
     if last:
         d2 = ~d2
-    for order in _ORDER:
+    for turn in range(len(_ORDER)):
+        order = _ORDER[turn]
         a0, b0, c0, d0 = _mixed(a0, b0, c0, d0, words[order[0]], words[order[1]])
         a1, b1, c1, d1 = _mixed(a1, b1, c1, d1, words[order[2]], words[order[3]])
         a2, b2, c2, d2 = _mixed(a2, b2, c2, d2, words[order[4]], words[order[5]])
@@ -110,34 +118,29 @@ def _compress(state, words, end, last):  # type: ignore[no-untyped-def]
         a1, b2, c3, d0 = _mixed(a1, b2, c3, d0, words[order[10]], words[order[11]])
         a2, b3, c0, d1 = _mixed(a2, b3, c0, d1, words[order[12]], words[order[13]])
         a3, b0, c1, d2 = _mixed(a3, b0, c1, d2, words[order[14]], words[order[15]])
-    lows, highs = (a0, a1, a2, a3, b0, b1, b2, b3), (c0, c1, c2, c3, d0, d1, d2, d3)
-    for place in range(8):
-        state[place] ^= lows[place] ^ highs[place]
+    state[0] ^= a0 ^ c0
+    state[1] ^= a1 ^ c1
+    state[2] ^= a2 ^ c2
+    state[3] ^= a3 ^ c3
+    state[4] ^= b0 ^ d0
+    state[5] ^= b1 ^ d1
+    state[6] ^= b2 ^ d2
+    state[7] ^= b3 ^ d3
 
 
 @compiled()
 def _mixed(a, b, c, d, x, y):  # type: ignore[no-untyped-def]
-    """RFC 7693, 3.1: G."""
+    """RFC 7693, 3.1: G; the turns to the right are by 32, 24, 16 and 63 bits."""
     a += b + x
-    d = _turned(d ^ a, 32)
+    d ^= a
+    d = (d >> np.uint64(32)) | (d << np.uint64(32))
     c += d
-    b = _turned(b ^ c, 24)
+    b ^= c
+    b = (b >> np.uint64(24)) | (b << np.uint64(40))
     a += b + y
-    d = _turned(d ^ a, 16)
+    d ^= a
+    d = (d >> np.uint64(16)) | (d << np.uint64(48))
     c += d
-    b = _turned(b ^ c, 63)
+    b ^= c
+    b = (b >> np.uint64(63)) | (b << np.uint64(1))
     return a, b, c, d
-
-
-@compiled()
-def _turned(word, bits):  # type: ignore[no-untyped-def]
-    return (word >> np.uint64(bits)) | (word << np.uint64(64 - bits))
-
-
-@compiled()
-def _reversed_bytes(word):  # type: ignore[no-untyped-def]
-    turned = np.uint64(0)
-    for _ in range(8):
-        turned = (turned << np.uint64(8)) | (word & np.uint64(255))
-        word >>= np.uint64(8)
-    return turned

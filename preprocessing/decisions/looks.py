@@ -15,7 +15,13 @@ import pyarrow as pa
 from manylabel.preprocessing.decisions.columns import numbers, run_starts
 from manylabel.preprocessing.decisions.components import EDGES
 from manylabel.preprocessing.decisions.hashing import mix
-from manylabel.preprocessing.decisions.union_find import COMPARE_ALL, find_roots, join_small_runs
+from manylabel.preprocessing.decisions.union_find import (
+    COMPARE_ALL,
+    are_joined,
+    find_roots,
+    join_all,
+    join_small_runs,
+)
 
 HASH_BITS = 64
 """Of a perceptual hash, see `images.examine`."""
@@ -78,7 +84,12 @@ def _join_band(
     join_small_runs(turned, members, starts, distance, parents)
     for large in np.flatnonzero(np.diff(starts) > COMPARE_ALL):
         run = slice(starts[large], starts[large + 1])
+        if rest <= distance:  # All that they can differ in.
+            join_all(parents, members[run][1:], members[run][:-1])
+            continue
         for part in _band_edges(rest, distance):
+            if are_joined(parents, members[run]):
+                break
             _join_band(_cut_bits(turned[run], 0, rest), members[run], rest, part, distance, parents)
 
 

@@ -27,6 +27,15 @@ def find_roots(parents):  # type: ignore[no-untyped-def]
 
 
 @compiled()
+def are_joined(parents, nodes):  # type: ignore[no-untyped-def]
+    """Whether all nodes are in one component already."""
+    for place in range(1, len(nodes)):
+        if _root(parents, nodes[place]) != _root(parents, nodes[0]):
+            return False
+    return True
+
+
+@compiled()
 def join_small_runs(looks, members, starts, distance, parents):  # type: ignore[no-untyped-def]
     for run in range(len(starts) - 1):
         start, end = starts[run], starts[run + 1]
