@@ -16,7 +16,7 @@ from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 
 DEBUG = "--debug"
-_CLEAN_UP = {"ray", "apache_beam"}  # Libraries that end processes of theirs when this one ends.
+_CLEAN_UP = {"ray"}  # Libraries that end processes of theirs when this one ends.
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
 for command in (

@@ -39,6 +39,10 @@ from manylabel.preprocessing.config import PreprocessingConfig
         ),
         ({"runner": {"address": "auto"}}, "set executor to ray, or remove runner.address"),
         ({"runner": {"options": ["--streaming"]}}, "set executor to inline, or remove runner.opt"),
+        (
+            {"executor": "inline", "runner": {"options": ["--streaming"], "scratch": "/tmp"}},
+            "runner.scratch is for the job's own process, but runner.options name another runner",
+        ),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -65,7 +69,8 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(
     ("executor", "runner"),
     [
-        ("inline", {"options": ["--runner=FlinkRunner"], "scratch": "/tmp"}),
+        ("inline", {"options": ["--runner=FlinkRunner"]}),
+        ("inline", {"scratch": "/tmp"}),
         ("processes", {"processes": 3}),
         ("ray", {"address": "auto"}),
         ("ray", {}),
