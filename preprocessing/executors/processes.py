@@ -150,7 +150,7 @@ class _Map:
         how = describe_end(code)
         if worker.loaded == 0:
             self._failed_starts += 1
-            if code >= 0 or self._failed_starts == ATTEMPTS:
+            if code >= 0 or self._failed_starts == ATTEMPTS * self._processes:
                 raise PreprocessingError(
                     f"worker processes end {how} before they can work, perhaps for want of memory"
                 )
