@@ -10,7 +10,7 @@ It lies beside the shards, so that a shard can be written again without looking 
     plan/files.parquet                       beside the manifest, see finished.py
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -227,16 +227,23 @@ def read_totals(root: UPath) -> PlanTotals:
     return PlanTotals.read(root / TOTALS_NAME)
 
 
-def write_whole(tables: Sequence[pa.Table], rows: int, root: UPath, name: str) -> None:
-    """A table of at most FEW_ROWS, sorted; of more nothing is written here."""
-    if rows <= FEW_ROWS:
-        schema = _SORTED[name]
-        write_table(root / name, _sorted(pa.concat_tables([schema.empty_table(), *tables])))
-
-
 def write_part(bucket: int, table: pa.Table, root: UPath, name: str) -> None:
-    """A part of a larger table, sorted."""
+    """A part of a table of rejections or duplicates, sorted."""
     write_table(part_path(root / name, bucket), _sorted(table))
+
+
+def join_parts(root: UPath, name: str) -> None:
+    """Makes one sorted file of the parts of a table, unless they are too many rows to be sorted.
+
+    Without parts it is a file of no rows.
+    """
+    parts = [part for part in table_parts(root / name) if part != root / name]
+    if sum(count_rows(part) for part in parts) > FEW_ROWS:
+        return
+    rows = pa.concat_tables([_SORTED[name].empty_table(), *map(read_table, parts)])
+    write_table(root / name, _sorted(rows))
+    for part in parts:
+        part.unlink()
 
 
 def _sorted(table: pa.Table) -> pa.Table:

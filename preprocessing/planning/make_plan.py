@@ -18,9 +18,11 @@ from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.planning.dataset_plan import (
+    DUPLICATES_NAME,
     PLAN_DIRECTORY,
     PLAN_NAME,
     DatasetPlan,
+    join_parts,
     plan_path,
     planned_images,
     read_planned_classes,
@@ -72,6 +74,8 @@ def make_plan(
             f"{config.catalog.path}: the catalog changed while it was read; when it is as it shall "
             "be, run again with --overwrite"
         )
+    for name in (REJECTED_NAME, DUPLICATES_NAME):
+        join_parts(root, name)
     classes = read_planned_classes(root)
     if not classes.num_rows:
         rejected = count_values(root / REJECTED_NAME, "reason").most_common()

@@ -34,7 +34,7 @@ from manylabel.preprocessing.decisions.vocabulary import (
 from manylabel.preprocessing.pictures import checking
 from manylabel.preprocessing.pictures.checking import CheckJob
 from manylabel.preprocessing.planning.dataset_plan import DUPLICATES_NAME
-from manylabel.preprocessing.planning.results import WritePlan, WriteSorted
+from manylabel.preprocessing.planning.results import WriteParts, WritePlan
 from manylabel.preprocessing.planning.sides import Split, token_hash
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.running import here
@@ -102,7 +102,7 @@ def plan_dataset(
         (
             sources
             | f"All of {name}" >> beam.Flatten()
-            | f"Write {name}" >> WriteSorted(job.root, name, buckets)
+            | f"Write {name}" >> WriteParts(job.root, name, buckets)
         )
 
 

@@ -77,25 +77,12 @@ def write_items(bucketed: Bucketed, shards: Shards, totals: Totals, root: UPath)
 
 
 @beam.ptransform_fn
-def WriteSorted(tables: PCollection, root: UPath, name: str, buckets: int) -> PCollection:
-    """One sorted Parquet file, also of no rows; many where one would be too large to sort."""
-    rows = (
-        tables
-        | "Rows" >> beam.Map(lambda table: table.num_rows).with_output_types(int)
-        | "Sum" >> Collect(sum).with_output_types(int)
-    )
-    few = tables | "Few" >> beam.FlatMap(
-        lambda table, rows: [table] if rows <= dataset_plan.FEW_ROWS else [], AsSingleton(rows)
-    ).with_output_types(Table)
-    many = tables | "Many" >> beam.FlatMap(
-        lambda table, rows: [table] if rows > dataset_plan.FEW_ROWS else [], AsSingleton(rows)
-    ).with_output_types(Table)
-    whole = few | "Whole" >> Collect(list).with_output_types(list[pa.Table])
-    whole | "WriteWhole" >> beam.Map(dataset_plan.write_whole, AsSingleton(rows), root, name)
+def WriteParts(tables: PCollection, root: UPath, name: str, buckets: int) -> PCollection:
+    """Writes a table in sorted parts; see `dataset_plan.join_parts`."""
     return (
-        many
+        tables
         | "ByRow" >> Shuffle(first_text_hash, buckets)
-        | "WriteParts" >> beam.MapTuple(partial(dataset_plan.write_part, root=root, name=name))
+        | "Write" >> beam.MapTuple(partial(dataset_plan.write_part, root=root, name=name))
     )
 
 

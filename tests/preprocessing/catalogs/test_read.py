@@ -8,13 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.preprocessing.catalogs import (
-    BATCH_ROWS,
     catalog_digest,
     catalog_pieces,
     count_rows,
     read_piece,
 )
-from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, gather
+from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, BATCH_ROWS, gather
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
