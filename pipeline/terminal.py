@@ -218,6 +218,11 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
         names = ", ".join(f"{count:,} {name}" for name, count in shown[:_NAMES_LEFT_OUT])
         more = len(shown) - _NAMES_LEFT_OUT
         lines.append(f"left out: {names}" + (f", and {more:,} more names" if more > 0 else ""))
+    if report.heldout_size and not report.images[SplitName.HELDOUT]:
+        lines.append(
+            "nothing is held out, so nothing can be evaluated: choose another "
+            "preprocessing.heldout.size (not more than there is) or salt, or lower minimum_labels"
+        )
     if report.large_groups:
         lines.append(
             f"not held out: {report.large_group_images:,} images in {report.large_groups:,} groups "

@@ -3,9 +3,6 @@
 plan/files.parquet     FILES_SCHEMA, written just before the manifest
 """
 
-from collections.abc import Iterator
-from fnmatch import fnmatch
-
 import pyarrow as pa
 from upath import UPath
 
@@ -17,8 +14,8 @@ from manylabel.preprocessing.planning.dataset_plan import (
     TOTALS_NAME,
     DatasetPlan,
 )
-from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.errors import DamagedDocumentError, TableError, UnreachableTableError
+from manylabel.storage.listing import file_sizes
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -75,28 +72,9 @@ def _present_files(root: UPath, plan: DatasetPlan) -> pa.Table:
     rows = sorted(
         (path, size)
         for directory in ("", PLAN_DIRECTORY, *SplitName, *parts)
-        for path, size in _sizes(root, directory)
-        if path in tables or directory in parts or _file_stem(path) in shards
+        for name, size in file_sizes(root / directory).items()
+        for path in [f"{directory}/{name}".lstrip("/")]
+        if path in tables or directory in parts or name.partition(".")[0] in shards
     )
     paths, sizes = zip(*rows, strict=True) if rows else ((), ())
     return pa.table([paths, sizes], schema=FILES_SCHEMA)
-
-
-def _file_stem(path: str) -> str:
-    return path.rpartition("/")[2].partition(".")[0]
-
-
-def _sizes(root: UPath, directory: str) -> Iterator[tuple[str, int]]:
-    """Relative paths and sizes of the files in a directory, by listing it: on object storage,
-    asking for each file would take as many journeys."""
-    listed_at = root / directory
-    # Other processes have written there since it was listed here.
-    listed_at.fs.invalidate_cache(listed_at.path)
-    try:
-        listed = listed_at.fs.ls(listed_at.path, detail=True)
-    except FileNotFoundError:
-        return
-    for entry in listed:
-        name = entry["name"].rpartition("/")[2]
-        if entry["type"] == "file" and not fnmatch(name, TEMPORARY_PATTERN):
-            yield f"{directory}/{name}".lstrip("/"), int(entry["size"])

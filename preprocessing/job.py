@@ -72,6 +72,7 @@ class PreprocessingReport:
         left_out: Files and folders that a folder catalog does not list, by name.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
+        heldout_size: What was asked for, see `HeldoutConfig.size`.
         num_classes: Rows of `labels.parquet`.
         nothing_to_do: The dataset was there, finished and whole.
         shards_written: By this run.
@@ -91,6 +92,7 @@ class PreprocessingReport:
     large_groups: int
     large_group_images: int
     images: dict[SplitName, int]
+    heldout_size: float
     num_classes: int
     nothing_to_do: bool
     shards_written: int
@@ -179,6 +181,7 @@ def preprocess(
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},
+        heldout_size=config.heldout.size,
         num_classes=manifest.num_classes,
         nothing_to_do=result.found,
         shards_written=result.written,
@@ -268,6 +271,12 @@ def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
     folder = catalog_path(config.catalog)
     is_folder = detect_format(config.catalog) is CatalogFormat.FOLDER
+    if is_folder and config.catalog.group_column is not None:
+        raise PreprocessingError(
+            f"{config.catalog.path}: a folder has no columns, received "
+            "preprocessing.catalog.group_column; remove that setting, or list the images in a CSV or "
+            "Parquet file"
+        )
     if is_folder and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
@@ -307,6 +316,8 @@ def _storage_named(output: str) -> Iterator[None]:
     """Trouble with storage as one line; it says nothing about what is stored."""
     try:
         yield
+    except ImportError as error:  # Of a library for one kind of storage: it says which.
+        raise PreprocessingError(f"{output}: {error}") from error
     except OSError as error:
         raise PreprocessingError(
             f"{output}: the job failed: {error}; mend the cause and run again, finished work is "

@@ -23,6 +23,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
 )
 from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
+from manylabel.storage.listing import file_sizes
 from manylabel.storage.locations import is_local
 from manylabel.storage.locks import sole_holder
 from manylabel.storage.manifest import (
@@ -76,8 +77,8 @@ def remove_leftovers(root: UPath) -> None:
     parts = (part_path(root / name, 0).parent for name in (REJECTED_NAME, DUPLICATES_NAME))
     splits = (root / split for split in SplitName)
     for directory in (root, root / PLAN_DIRECTORY, root / CHECKED_DIRECTORY, *parts, *splits):
-        for leftover in directory.glob(TEMPORARY_PATTERN):
-            leftover.unlink(missing_ok=True)
+        for leftover in file_sizes(directory, TEMPORARY_PATTERN):
+            (directory / leftover).unlink(missing_ok=True)
 
 
 def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:
@@ -139,8 +140,8 @@ def remove_dataset(root: UPath) -> None:
     """
     (root / MANIFEST_NAME).unlink(missing_ok=True)
     (root / PLAN_NAME).unlink(missing_ok=True)
-    for part in (root / CHECKED_DIRECTORY).glob("*.parquet"):
-        part.unlink()
+    for part in file_sizes(root / CHECKED_DIRECTORY, "*.parquet"):
+        (root / CHECKED_DIRECTORY / part).unlink()
     remove_plan(root)
     remove_other_shards(root, ())
     for name in (LABELS_NAME, HELDOUT_IMAGES_NAME, FILES_NAME):
@@ -155,9 +156,9 @@ def remove_other_shards(root: UPath, names: Collection[str]) -> None:
     """
     for split in SplitName:
         for suffix in (".tfrecord", ".index.parquet"):
-            for path in (root / split).glob(f"{split}-*-of-*{suffix}"):
-                if path.name.removesuffix(suffix) not in names:
-                    path.unlink()
+            for name in file_sizes(root / split, f"{split}-*-of-*{suffix}"):
+                if name.removesuffix(suffix) not in names:
+                    (root / split / name).unlink()
 
 
 _PLACES = {("catalog", "path"), ("catalog", "image_root")}  # Not in the fingerprint.

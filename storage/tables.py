@@ -11,6 +11,7 @@ from upath import UPath
 
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError, UnreachableTableError
+from manylabel.storage.listing import file_sizes
 from manylabel.storage.locations import Location
 
 
@@ -114,7 +115,8 @@ def table_parts(path: Location) -> list[UPath]:
     whole = UPath(path)
     if whole.is_file():
         return [whole]
-    return sorted(whole.with_suffix("").glob("part-*.parquet")) or [whole]
+    folder = whole.with_suffix("")
+    return [folder / name for name in file_sizes(folder, "part-*.parquet")] or [whole]
 
 
 def remove_table(path: Location) -> None:

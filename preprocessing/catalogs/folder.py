@@ -11,6 +11,7 @@ import pyarrow as pa
 from manylabel.preprocessing.catalogs.location import catalog_path
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
 from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
 
 MACHINE_NAMES = frozenset(
     {
@@ -42,6 +43,9 @@ MACHINE_NAMES = frozenset(
 
 HIDDEN = ".*"
 """Under what hidden files and folders are counted; macOS may leave one for each image."""
+
+MOST_LINKS_TO_A_FOLDER = 1000
+"""Nine folders that link to each other have a million paths, ten have ten millions."""
 
 _NOT_TO_BE_FOLLOWED = frozenset({errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG})
 """Of a link: it leads nowhere, which is no fault of the disk's."""
@@ -93,8 +97,16 @@ def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folde
     # Each with the folders above it and their real paths, of which links keep those they leave: a
     # tree may have millions of folders. The root is like a link from nowhere.
     waiting: list[tuple[tuple[str, ...], tuple[str, ...], str, str]] = [((), (), "", root)]
+    followed: Counter[str] = Counter()
     while waiting:
         above, real, name, target = waiting.pop()
+        followed[target] += bool(target)
+        if followed[target] > MOST_LINKS_TO_A_FOLDER:
+            raise PreprocessingError(
+                f"{os.path.join(root, *above, name)}: expected a tree of folders, received links "
+                f"that lead to {target} on more than {MOST_LINKS_TO_A_FOLDER:,} ways; remove links "
+                "between folders, or list the images in a CSV or Parquet file"
+            )
         parts = (*above, name) if name else ()
         real = (*real, target) if target else (*real[:-1], os.path.join(real[-1], name))
         names, below = _scan(os.path.join(root, *parts), real, left_out)

@@ -36,6 +36,10 @@ _PLAIN_NUMBER = r"^[01](\.[0-9]{1,20})?$"
 """What Arrow reads as Python does, and ten times faster: scores are seldom equal."""
 
 
+_ROUNDED_TO_0 = 2.0**-150
+"""The largest number that is 0 as a float of 32 bits, as records have it."""
+
+
 def normalise_label(raw: str) -> str:
     """Unicode NFC, without white space around it; empty when nothing is left.
 
@@ -45,12 +49,14 @@ def normalise_label(raw: str) -> str:
 
 
 def parse_confidence(raw: str | float) -> float | None:
-    """A number in [0, 1], or None for anything else."""
+    """A number in [0, 1], or None for anything else; 0 for what a record cannot tell from 0."""
     try:
         value = float(raw)
     except ValueError:
         return None
-    return value if math.isfinite(value) and 0 <= value <= 1 else None
+    if not (math.isfinite(value) and 0 <= value <= 1):
+        return None
+    return value if value > _ROUNDED_TO_0 else 0.0
 
 
 def image_id_of(raw: str) -> str:
@@ -126,6 +132,8 @@ def _parsed(confidence: pa.Array) -> pa.Array:
         confidence = values.take(pa.array(codes, mask=codes < 0))
     # NaN compares as false, so it is no number here either.
     inside = pc.and_(pc.greater_equal(confidence, 0.0), pc.less_equal(confidence, 1.0))
+    tiny = pc.less_equal(confidence, _ROUNDED_TO_0)
+    confidence = pc.if_else(tiny, pa.scalar(0.0), confidence)
     return pc.if_else(inside, confidence, pa.scalar(None, pa.float64()))
 
 

@@ -20,6 +20,7 @@ from upath import UPath
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, Shards, Totals
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError, TableError, UnreachableTableError
+from manylabel.storage.listing import file_sizes
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -171,8 +172,8 @@ def remove_plan(root: UPath) -> None:
     """
     (root / PLAN_NAME).unlink(missing_ok=True)
     for split in SplitName:
-        for path in (root / PLAN_DIRECTORY).glob(f"{split}-*-of-*.parquet"):
-            path.unlink()
+        for name in file_sizes(root / PLAN_DIRECTORY, f"{split}-*-of-*.parquet"):
+            (root / PLAN_DIRECTORY / name).unlink()
     for name in (REJECTED_NAME, DUPLICATES_NAME):
         remove_table(root / name)
 

@@ -12,6 +12,8 @@ from manylabel.preprocessing.transport.beam import beam
 from manylabel.preprocessing.transport.scratch import scratch
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_LARGEST_SIZE = 2**31 - 1
+"""Bytes; Beam takes sizes as C integers."""
 
 
 class TableCoder(beam.coders.Coder):
@@ -36,7 +38,7 @@ class TableCoder(beam.coders.Coder):
 
     def estimate_size(self, value: pa.Table) -> int:
         """As `Coder.estimate_size`; Beam's own encodes a sample of the elements once more."""
-        return int(value.nbytes)
+        return min(int(value.nbytes), _LARGEST_SIZE)
 
     def is_deterministic(self) -> bool:
         """As `Coder.is_deterministic`: no table is a key."""

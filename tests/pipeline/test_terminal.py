@@ -86,6 +86,7 @@ def report(**values):
             "left_out": {},
             "large_groups": 0,
             "images": {SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
+            "heldout_size": 0.1,
             "num_classes": 1234,
             "nothing_to_do": False,
             "shards_written": 2,
@@ -121,6 +122,10 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
         (
             {"large_groups": 2, "large_group_images": 5432},
             "not held out: 5,432 images in 2 groups of more than preprocessing.heldout.largest_gro",
+        ),
+        (
+            {"images": {SplitName.TRAIN: 9, SplitName.HELDOUT: 0}},
+            "nothing is held out, so nothing can be evaluated: choose another preprocessing.heldo",
         ),
         ({"verified": True}, "wrote 2 shards, kept 1 (every byte was read), in 3 s"),
         (

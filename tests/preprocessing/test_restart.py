@@ -244,6 +244,19 @@ def test_a_wrong_setting_of_the_runner_costs_no_dataset(root, catalog, runner):
     assert (root / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["d[2]", "what?", "a*b"])
+@pytest.mark.parametrize("protocol", ["", "file://"])
+def test_a_name_that_looks_like_a_pattern(own_catalog, tmp_path, picture, protocol, name):
+    """Else what was found in pictures outlives --overwrite, and so do shards."""
+    root = f"{protocol}{tmp_path}/{name}"
+    preprocess(config_of(own_catalog), root)
+    (own_catalog.parent / "05.png").write_bytes(picture(5))
+    settings = {"shards": {"images_per_shard": 100}}
+    report = preprocess(config_of(own_catalog, **settings), root, overwrite=True)
+    assert report.counts.written == IMAGES - 2
+    assert len(list((UPath(root) / "train").iterdir())) == 2
+
+
 class TestFinished:
     @pytest.mark.parametrize(
         ("name", "damage"),

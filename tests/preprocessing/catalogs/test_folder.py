@@ -8,6 +8,7 @@ import pytest
 from manylabel.preprocessing.catalogs import catalog_digest, image_root
 from manylabel.preprocessing.catalogs.folder import read_folder, walk_folder
 from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
@@ -278,3 +279,16 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(root):
     with pytest.raises(OSError, match="File name too long") as error:
         list(walk_folder(CatalogConfig(path=str(root)), Counter()))
     assert error.value.filename.startswith(f"{root}/xxx")
+
+
+def test_folders_that_link_to_each_other_end_in_one_line(tmp_path):
+    """Nine have a million paths."""
+    for number in range(9):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "a.jpg").touch()
+        for other in set(range(9)) - {number}:
+            (folder / f"to {other}").symlink_to(tmp_path / str(other))
+    config = CatalogConfig(path=str(tmp_path))
+    with pytest.raises(PreprocessingError, match=r"links that lead to .* more than 1,000 ways"):
+        catalog_digest(config)

@@ -40,6 +40,8 @@ def test_names_are_composed_and_trimmed():
 @pytest.mark.parametrize(
     ("raw", "value"),
     [("0", 0), ("1.0", 1), (" .5 ", 0.5), (0.25, 0.25), ("1e-3", 0.001), ("1.0001", None)]
+    # Records have floats of 32 bits: what is 0 there must not be a presence before.
+    + [("1e-50", 0.0), (2.0**-150, 0.0), (2.0**-149, 2.0**-149)]
     + [(text, None) for text in ("", "nan", "-1e-9", "inf", "1,0", "yes")],
 )
 def test_confidences(raw, value):

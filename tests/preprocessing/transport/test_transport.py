@@ -16,7 +16,7 @@ from manylabel.preprocessing.decisions.columns import numbers
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.transport.beam import beam
 from manylabel.preprocessing.transport.coder import TableCoder
-from manylabel.preprocessing.transport.runner import parse_options, run_pipeline
+from manylabel.preprocessing.transport.runner import check_runner, parse_options, run_pipeline
 from manylabel.preprocessing.transport.scratch import Scratch, scratch, spilling_to
 from manylabel.preprocessing.transport.shuffle import Collect, Shuffle, cut
 
@@ -50,6 +50,14 @@ class TestCoder:
         piece = coder.encode(table.slice(5000, 10))
         assert coder.decode(piece).equals(table.slice(5000, 10))
         assert len(piece) < len(coder.encode(table)) / 20
+
+    def test_a_huge_table_has_a_size_that_beam_can_hold(self):
+        """Beam takes sizes as C integers; 3 GiB that are never touched take no memory."""
+        rows = (3 << 30) // 8
+        numbers = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(np.empty(rows))])
+        table = pa.table({"number": numbers})
+        assert table.nbytes > 2**31
+        assert TableCoder().estimate_size(table) == 2**31 - 1
 
     def test_beam_uses_it(self):
         assert isinstance(beam.coders.registry.get_coder(pa.Table), TableCoder)
@@ -194,7 +202,7 @@ class TestErrors:
 
     def test_scratch_that_is_no_directory(self, tmp_path):
         with pytest.raises(PreprocessingError, match=r"runner\.scratch: .* received .*/nowhere"):
-            run_step(print, tmp_path / "nowhere")
+            check_runner(RunnerConfig(scratch=str(tmp_path / "nowhere")))
 
     def test_an_option_that_beam_does_not_know(self):
         message = r"preprocessing\.runner\.options: .* received --nonsense; see"
