@@ -274,8 +274,8 @@ def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
     if is_folder and config.catalog.group_column is not None:
         raise PreprocessingError(
             f"{config.catalog.path}: a folder has no columns, received "
-            "preprocessing.catalog.group_column; remove that setting, or list the images in a CSV or "
-            "Parquet file"
+            "preprocessing.catalog.group_column; remove that setting, or list the images in a CSV "
+            "or Parquet file"
         )
     if is_folder and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
