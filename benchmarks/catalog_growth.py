@@ -1,8 +1,8 @@
 """Claim: planning a dataset costs the same for each row of its catalog, however many there are.
 
 From 3 to 30 million rows (10 million images) the CPU seconds of a row differ by at most 20%, and by
-at most 30% where 5% of all pictures look alike in one band; 30 million rows take under 5 minutes and
-2 GiB, in one process. At 300,000 rows it is at least 15 times as fast as commit db3c898, which
+at most 30% where 5% of all pictures look alike in one band; 30 million rows take under 5 minutes
+and 2 GiB, in one process. At 300,000 rows it is at least 15 times as fast as commit db3c898, which
 writes, rejects and calls duplicates as many images.
 
     python benchmarks/catalog_growth.py [--quick] [--rounds 3] [--folder FOLDER]
