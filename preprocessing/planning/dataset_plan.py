@@ -11,6 +11,7 @@ It lies beside the shards, so that a shard can be written again without looking 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -245,6 +246,8 @@ def join_parts(root: UPath, name: str) -> None:
     write_table(root / name, _sorted(rows))
     for part in parts:
         part.unlink()
+    with suppress(OSError, NotImplementedError):  # Object storage has no folders to remove.
+        part_path(root / name, 0).parent.rmdir()
 
 
 def _sorted(table: pa.Table) -> pa.Table:

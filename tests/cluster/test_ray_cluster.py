@@ -15,6 +15,14 @@ class Told(Exception):
     """What a job's own handler of a signal raises."""
 
 
+@pytest.fixture(autouse=True)
+def interrupted_by_sigint():
+    """As in a terminal; where tests run in the background, SIGINT may be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
 def number(request):
     """A signal whose handler raises Told."""

@@ -82,10 +82,12 @@ def test_an_exception_comes_at_its_turn_with_its_type(executor):
 
 def test_a_node_without_our_modules_is_told_in_a_line(executor, tmp_path, monkeypatch):
     """As one with another version: this module is found by the driver alone."""
-    (tmp_path / "only_here.py").write_text("def double(item):\n    return 2 * item\n")
+    (tmp_path / "only_in_the_driver.py").write_text("def double(item):\n    return 2 * item\n")
     monkeypatch.syspath_prepend(tmp_path)
-    double = importlib.import_module("only_here").double
-    with pytest.raises(PreprocessingError, match=r"No module named 'only_here'; install .* node$"):
+    double = importlib.import_module("only_in_the_driver").double
+    with pytest.raises(
+        PreprocessingError, match=r"No module named 'only_in_the_driver'; install .* node$"
+    ):
         list(executor.map(double, [1], 1))
 
 

@@ -6,14 +6,20 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
+from manylabel.preprocessing.decisions.split import LargeGroups
+from manylabel.preprocessing.decisions.vocabulary import build_classes
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, SideTotal, Totals, shard_name
 from manylabel.preprocessing.planning import dataset_plan
 from manylabel.preprocessing.planning.dataset_plan import (
+    CLASSES_NAME,
     PLAN_NAME,
     TABLES,
+    TOTALS_NAME,
     DatasetPlan,
     plan_path,
     write_planned,
+    write_planned_classes,
+    write_totals,
 )
 from manylabel.storage.manifest import table_digest
 from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
@@ -43,6 +49,10 @@ def complete_plan(root):
         shards={SplitName.TRAIN: [shard], SplitName.HELDOUT: []},
     )
     plan.write(root / PLAN_NAME)
+    sides = {split: SideTotal(images=0, stored_bytes=0) for split in SplitName}
+    totals = Totals(sides, LargeGroups(groups=0, images=0, largest=0))
+    write_totals(totals, dict.fromkeys(SplitName, 0), 3, root)
+    write_planned_classes(build_classes([], []), root)
     write_planned(root, shard, PLAN_SCHEMA.empty_table())
     return plan
 
@@ -60,7 +70,12 @@ def test_a_plan_counts_only_when_all_its_parts_are_there_and_readable(root):
     plan = complete_plan(root)
     assert DatasetPlan.find(root) == plan
     parts = [root / name for name in TABLES]
-    parts += [root / PLAN_NAME, plan_path(root, plan.shards[SplitName.TRAIN][0])]
+    parts += [
+        root / TOTALS_NAME,
+        root / CLASSES_NAME,
+        root / PLAN_NAME,
+        plan_path(root, plan.shards[SplitName.TRAIN][0]),
+    ]
     for part in parts:
         content = part.read_bytes()
         for damaged in (b"", content[:-9], b"\xff" * len(content)):

@@ -118,12 +118,16 @@ def test_what_cannot_travel_is_told(executor, code, kind, text):
 
 
 def test_a_function_that_workers_cannot_import_is_an_error(executor, tmp_path, monkeypatch):
-    (tmp_path / "only_here.py").write_text("def double(item):\n    return 2 * item\n")
+    (tmp_path / "only_in_the_parent.py").write_text("def double(item):\n    return 2 * item\n")
     monkeypatch.syspath_prepend(tmp_path)
-    only_here = importlib.import_module("only_here")
+    only_in_the_parent = importlib.import_module("only_in_the_parent")
     list(executor.map(eval, [slow(0.1)] * 10, 1))  # both are there
-    with pytest.raises(ModuleNotFoundError, match="only_here"):
-        list(executor.map(only_here.double, [f"open({str(tmp_path / 'made')!r}, 'w')"] * 10, 1))
+    with pytest.raises(ModuleNotFoundError, match="only_in_the_parent"):
+        list(
+            executor.map(
+                only_in_the_parent.double, [f"open({str(tmp_path / 'made')!r}, 'w')"] * 10, 1
+            )
+        )
     time.sleep(0.1)
     assert not (tmp_path / "made").exists(), "these were not for the function before"
     assert list(executor.map(str, [1, 2], 1)) == ["1", "2"], "the other's error is no longer told"
