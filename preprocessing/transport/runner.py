@@ -45,8 +45,8 @@ def run_pipeline(
             with beam.Pipeline(runner=runner, options=options) as pipeline:
                 build(pipeline)
         except Exception as error:
-            if isinstance(error.__cause__, OSError):  # Beam wraps what comes of decoding.
-                raise error.__cause__ from error
+            if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
+                raise error.__cause__ from error  # Beam wraps what comes of decoding.
             if error.__context__ is not None and _PLACE_IN_GRAPH.search(str(error)):
                 raise error.__context__ from error  # Raised in this process, and in its words.
             if not isinstance(error, RuntimeError):

@@ -14,6 +14,7 @@ import pytest
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
 from manylabel.storage.dataset import Dataset
+from tests.integration._processes import descendants as processes_below
 
 IMAGES = 320
 
@@ -85,12 +86,12 @@ def listeners() -> Callable[[], set[Listener]]:
 @pytest.fixture(scope="session")
 def descendants() -> Callable[[int], list[int]]:
     """descendants(process): the ids of the processes that it started, directly or not."""
-    return _descendants
+    return processes_below
 
 
 def _listeners() -> set[Listener]:
     owners = {}
-    for process in [os.getpid(), *_descendants(os.getpid())]:
+    for process in [os.getpid(), *processes_below(os.getpid())]:
         try:
             command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             for descriptor in Path(f"/proc/{process}/fd").iterdir():
@@ -113,20 +114,3 @@ def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
     address = ipaddress.ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _descendants(parent: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended between the listing and the reading
-        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found = []
-    waiting = [parent]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found

@@ -196,6 +196,35 @@ class TestErrors:
             run_step(fail, tmp_path)
         assert (error.value.errno, error.value.filename) == (errno.ETIMEDOUT, "/far/away")
 
+    def test_what_ours_were_made_of_is_not_told_instead(self, tmp_path):
+        """As of a catalog that Arrow calls damaged, by an error of its own, while Beam builds."""
+
+        def build(_):
+            raise PreprocessingError("a.parquet: expected Parquet") from OSError("damaged page")
+
+        with pytest.raises(PreprocessingError, match=r"a\.parquet: expected Parquet"):
+            run_pipeline(build, RunnerConfig(), UPath(tmp_path))
+
+    def test_a_scratch_file_that_cannot_be_read_is_told_as_such(self, tmp_path, monkeypatch):
+        """Beam makes a ValueError of it."""
+
+        def fail(*_):
+            raise OSError(errno.EIO, "Input/output error", "/far/away")
+
+        monkeypatch.setattr(Scratch, "get", fail)
+        tables = [table_of(range(3))]
+        with pytest.raises(OSError, match="Input/output error"):
+            run_pipeline(
+                lambda pipeline: (
+                    pipeline
+                    | beam.Create(tables).with_output_types(pa.Table)
+                    | Shuffle(by_number, 2)
+                    | beam.MapTuple(lambda _, table: table.num_rows)
+                ),
+                RunnerConfig(),
+                UPath(tmp_path),
+            )
+
     def test_an_error_in_the_program_keeps_its_kind(self, tmp_path):
         with pytest.raises(ZeroDivisionError):
             run_step(lambda number: number / 0, tmp_path)
