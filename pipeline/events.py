@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Who shows a stage need not load what the stage works with.
     from manylabel.eval.schedule.records import FireRecord
-    from manylabel.preprocessing.job import PreprocessingReport
     from manylabel.preprocessing.progress import Progress
+    from manylabel.preprocessing.report import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
 
 

@@ -4,8 +4,9 @@ from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
 from manylabel.pipeline.stopping import told_to_stop
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.job import PreprocessingReport, preprocess
+from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.report import PreprocessingReport
 
 _BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.promote import PromotionReport
     from manylabel.pipeline.review import WrittenReview
     from manylabel.pipeline.schedule import DueReport
-    from manylabel.preprocessing.job import PreprocessingReport
+    from manylabel.preprocessing.report import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
 
 _NAMES_LEFT_OUT = 6

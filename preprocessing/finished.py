@@ -1,4 +1,5 @@
-"""Is a dataset finished? Asked of its manifest and of the sizes of its files, not of their bytes.
+"""Finishing a dataset, and finding that one is: by its manifest and the sizes of its files, not by
+their bytes.
 
 plan/files.parquet     FILES_SCHEMA, written just before the manifest
 """
@@ -6,6 +7,7 @@ plan/files.parquet     FILES_SCHEMA, written just before the manifest
 import pyarrow as pa
 from upath import UPath
 
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.planning.dataset_plan import (
     CLASSES_NAME,
     DUPLICATES_NAME,
@@ -14,17 +16,30 @@ from manylabel.preprocessing.planning.dataset_plan import (
     TOTALS_NAME,
     DatasetPlan,
 )
-from manylabel.storage.errors import DamagedDocumentError, TableError, UnreachableTableError
+from manylabel.preprocessing.rejections import LABEL_REASONS
+from manylabel.preprocessing.report import count_rejections
+from manylabel.storage.errors import (
+    DamagedDocumentError,
+    DocumentError,
+    TableError,
+    UnreachableTableError,
+)
 from manylabel.storage.listing import file_sizes
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
     REJECTED_NAME,
+    ImageCounts,
     Manifest,
+    RecordShard,
+    SplitShards,
+    content_digest,
+    table_digest,
 )
-from manylabel.storage.schema import SplitName
-from manylabel.storage.tables import part_path, read_table, write_table
+from manylabel.storage.provenance import code_version
+from manylabel.storage.schema import LABELS_SCHEMA, SplitName
+from manylabel.storage.tables import count_rows, part_path, read_table, table_parts, write_table
 
 FILES_SCHEMA = pa.schema(
     [
@@ -58,7 +73,56 @@ def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest 
     return manifest if files.equals(_present_files(root, plan)) else None
 
 
-def note_files(root: UPath, plan: DatasetPlan) -> None:
+def finish(
+    plan: DatasetPlan, shards: dict[str, RecordShard], settings: dict[str, object], root: UPath
+) -> Manifest:
+    """Checks that no image was lost or counted twice, then writes the manifest."""
+    splits = {}
+    for split in SplitName:
+        files = tuple(shards[name] for name in plan.shards[split])
+        splits[str(split)] = SplitShards(shards=files, records=sum(file.records for file in files))
+    counts = ImageCounts(
+        listed=plan.listed,
+        written=sum(split.records for split in splits.values()),
+        rejected=sum(
+            n for reason, n in count_rejections(root).items() if reason not in LABEL_REASONS
+        ),
+        duplicates=sum(count_rows(part) for part in table_parts(root / DUPLICATES_NAME)),
+    )
+    if counts.listed != counts.written + counts.rejected + counts.duplicates:
+        raise PreprocessingError(
+            f"{root}: {counts.listed} images are listed, but {counts.written} written + "
+            f"{counts.rejected} rejected + {counts.duplicates} duplicates; this is an error in "
+            "the program, so the dataset is not marked as complete"
+        )
+    labels = read_table(root / LABELS_NAME, LABELS_SCHEMA)
+    manifest = Manifest(
+        content_digest=content_digest(splits, table_digest(labels)),
+        labels_digest=table_digest(labels),
+        fingerprint=plan.fingerprint,
+        code_version=code_version(),
+        settings=settings,
+        counts=counts,
+        splits=splits,
+        num_classes=labels.num_rows,
+    )
+    _note_files(root, plan)
+    present = read_manifest(root)
+    if present and present.model_copy(update={"code_version": manifest.code_version}) == manifest:
+        return present  # What it says of who finished the dataset stays true.
+    manifest.write(root / MANIFEST_NAME)
+    return manifest
+
+
+def read_manifest(root: UPath) -> Manifest | None:
+    """The one that is there, if it can be read."""
+    try:
+        return Manifest.read(root / MANIFEST_NAME)
+    except (FileNotFoundError, DocumentError):
+        return None
+
+
+def _note_files(root: UPath, plan: DatasetPlan) -> None:
     """Writes down what `find_finished` will look for."""
     write_table(root / FILES_NAME, _present_files(root, plan))
 

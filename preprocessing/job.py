@@ -5,9 +5,8 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from upath import UPath
@@ -23,92 +22,23 @@ from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, Preproc
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
-from manylabel.preprocessing.finished import find_finished, note_files
+from manylabel.preprocessing.finished import find_finished, finish, read_manifest
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.pictures.checking import CheckJob
-from manylabel.preprocessing.planning.dataset_plan import (
-    DUPLICATES_NAME,
-    DatasetPlan,
-    read_totals,
-)
+from manylabel.preprocessing.planning.dataset_plan import DatasetPlan
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
-from manylabel.preprocessing.rejections import LABEL_REASONS, RETRYABLE, RejectReason
+from manylabel.preprocessing.report import (
+    Asked,
+    PreprocessingReport,
+    Result,
+    count_retryable,
+    report_on,
+)
 from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
-from manylabel.storage.errors import DocumentError
 from manylabel.storage.locations import is_local
-from manylabel.storage.manifest import (
-    LABELS_NAME,
-    MANIFEST_NAME,
-    REJECTED_NAME,
-    ImageCounts,
-    Manifest,
-    RecordShard,
-    SplitShards,
-    content_digest,
-    table_digest,
-)
-from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import LABELS_SCHEMA, SplitName
-from manylabel.storage.tables import count_rows as table_rows
-from manylabel.storage.tables import count_values, part_path, read_table, table_parts
-
-
-@dataclass(frozen=True)
-class PreprocessingReport:
-    """What a run did.
-
-    Attributes:
-        dataset: The output directory.
-        content_digest: Of the dataset.
-        counts: Images, as in the manifest.
-        rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
-            included.
-        rejected_table: Where they are: that file, or a folder of parts.
-        retried: Rejected images of an earlier run that were looked at again.
-        retryable: Rejected images whose files were missing or broken.
-        left_out: Files and folders that a folder catalog does not list, by name.
-        large_groups, large_group_images: Groups that are too large to be held out.
-        images: Records on each side.
-        heldout_size: What was asked for, see `HeldoutConfig.size`.
-        num_classes: Rows of `labels.parquet`.
-        nothing_to_do: The dataset was there, finished and whole.
-        shards_written: By this run.
-        shards_kept: Found complete.
-        verified: Every byte of the shards that were kept was read.
-        seconds: Wall time.
-    """
-
-    dataset: str
-    content_digest: str
-    counts: ImageCounts
-    rejected: dict[RejectReason, int]
-    rejected_table: str
-    retried: int
-    retryable: int
-    left_out: Mapping[str, int]
-    large_groups: int
-    large_group_images: int
-    images: dict[SplitName, int]
-    heldout_size: float
-    num_classes: int
-    nothing_to_do: bool
-    shards_written: int
-    shards_kept: int
-    verified: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Result:
-    """As the report's; `found` is its `nothing_to_do`."""
-
-    manifest: Manifest
-    found: bool
-    written: int
-    kept: int
 
 
 def preprocess(
@@ -158,37 +88,16 @@ def preprocess(
         )
         job = CheckJob(images, config.images, root, retry=retry_rejected)
         with claim(root, owner, overwrite=overwrite):
-            retried = _retryable(root) if retry_rejected else 0
+            retried = count_retryable(root) if retry_rejected else 0
             finished = find_finished(root, owner.fingerprint, images)
             if finished is not None and not verify and not retried:
                 kept = sum(len(split.shards) for split in finished.splits.values())
-                result = _Result(finished, found=True, written=0, kept=kept)
+                result = Result(finished, found=True, written=0, kept=kept)
             else:
                 with open_executor(config) as executor, running(executor, meter):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
-            rejected = _rejections(root)
-            totals = read_totals(root)
-    manifest = result.manifest
-    return PreprocessingReport(
-        dataset=str(root),
-        content_digest=manifest.content_digest,
-        counts=manifest.counts,
-        rejected=rejected,
-        rejected_table=_rejected_table(root),
-        retried=retried,
-        retryable=sum(rejected.get(reason, 0) for reason in RETRYABLE),
-        left_out=digest.left_out,
-        large_groups=totals.large_groups,
-        large_group_images=totals.large_group_images,
-        images={split: manifest.splits[split].records for split in SplitName},
-        heldout_size=config.heldout.size,
-        num_classes=manifest.num_classes,
-        nothing_to_do=result.found,
-        shards_written=result.written,
-        shards_kept=result.kept,
-        verified=verify,
-        seconds=time.monotonic() - started,
-    )
+            asked = Asked(config.heldout.size, retried, verified=verify, left_out=digest.left_out)
+            return report_on(root, result, asked, time.monotonic() - started)
 
 
 def _work(
@@ -199,11 +108,11 @@ def _work(
     *,
     verify: bool,
     retry: bool,
-) -> _Result:
+) -> Result:
     """Everything that may take long."""
     root = job.root
     here().meter.begin(Stage.FIND_PLAN)
-    before = _manifest(root)
+    before = read_manifest(root)
     plan = None if retry else DatasetPlan.find(root)
     if plan is None or plan.fingerprint != owner.fingerprint:
         rows = rows if rows is not None else _count_rows(config.catalog, here().meter)
@@ -215,56 +124,9 @@ def _work(
     missing = [name for name in plan.names if name not in kept]
     written = write_shards(missing, config, job.image_root, root) if missing else {}
     remove_leftovers(root)
-    manifest = _finish(plan, kept | written, owner.settings, root)
+    manifest = finish(plan, kept | written, owner.settings, root)
     found = before is not None and before.content_digest == manifest.content_digest
-    return _Result(manifest, found and not written, written=len(written), kept=len(kept))
-
-
-def _finish(
-    plan: DatasetPlan, shards: dict[str, RecordShard], settings: dict[str, object], root: UPath
-) -> Manifest:
-    """Checks that no image was lost or counted twice, then writes the manifest."""
-    splits = {}
-    for split in SplitName:
-        files = tuple(shards[name] for name in plan.shards[split])
-        splits[str(split)] = SplitShards(shards=files, records=sum(file.records for file in files))
-    counts = ImageCounts(
-        listed=plan.listed,
-        written=sum(split.records for split in splits.values()),
-        rejected=sum(n for reason, n in _rejections(root).items() if reason not in LABEL_REASONS),
-        duplicates=sum(table_rows(part) for part in table_parts(root / DUPLICATES_NAME)),
-    )
-    if counts.listed != counts.written + counts.rejected + counts.duplicates:
-        raise PreprocessingError(
-            f"{root}: {counts.listed} images are listed, but {counts.written} written + "
-            f"{counts.rejected} rejected + {counts.duplicates} duplicates; this is an error in "
-            "the program, so the dataset is not marked as complete"
-        )
-    labels = read_table(root / LABELS_NAME, LABELS_SCHEMA)
-    manifest = Manifest(
-        content_digest=content_digest(splits, table_digest(labels)),
-        labels_digest=table_digest(labels),
-        fingerprint=plan.fingerprint,
-        code_version=code_version(),
-        settings=settings,
-        counts=counts,
-        splits=splits,
-        num_classes=labels.num_rows,
-    )
-    note_files(root, plan)
-    present = _manifest(root)
-    if present and present.model_copy(update={"code_version": manifest.code_version}) == manifest:
-        return present  # What it says of who finished the dataset stays true.
-    manifest.write(root / MANIFEST_NAME)
-    return manifest
-
-
-def _manifest(root: UPath) -> Manifest | None:
-    """The one that is there, if it can be read."""
-    try:
-        return Manifest.read(root / MANIFEST_NAME)
-    except (FileNotFoundError, DocumentError):
-        return None
+    return Result(manifest, found and not written, written=len(written), kept=len(kept))
 
 
 def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
@@ -289,26 +151,6 @@ def _check_pictures_there(images: UPath) -> None:
         raise PreprocessingError(
             f"{images}: expected pictures, received an empty folder; mount what should be there"
         )
-
-
-def _rejections(root: UPath) -> dict[RejectReason, int]:
-    """Rows of `rejected.parquet` by reason, the most frequent first."""
-    counts = count_values(root / REJECTED_NAME, "reason")
-    return {RejectReason(reason): count for reason, count in counts.most_common()}
-
-
-def _rejected_table(root: UPath) -> str:
-    if (root / REJECTED_NAME).is_file():
-        return REJECTED_NAME
-    return f"{part_path(root / REJECTED_NAME, 0).parent.name}/"
-
-
-def _retryable(root: UPath) -> int:
-    """Rejected images of an earlier run that may do when they are looked at again."""
-    if not table_parts(root / REJECTED_NAME)[0].is_file():
-        return 0
-    rejected = _rejections(root)
-    return sum(rejected.get(reason, 0) for reason in RETRYABLE)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from manylabel.pipeline import events
 from manylabel.pipeline.terminal import Terminal
-from manylabel.preprocessing.job import PreprocessingReport
 from manylabel.preprocessing.progress import Progress, Stage
 from manylabel.preprocessing.rejections import RejectReason
+from manylabel.preprocessing.report import PreprocessingReport
 from manylabel.storage.manifest import ImageCounts
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.job import TrainingProgress
