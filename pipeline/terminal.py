@@ -21,6 +21,7 @@ from manylabel.pipeline.tables import (
     movers_table,
     runs_table,
 )
+from manylabel.preprocessing.rejections import LABEL_REASONS
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
@@ -209,7 +210,10 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
     """What the dataset was to have, and has not."""
     lines = []
     if report.rejected:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items())
+        told: dict[bool, list[str]] = {False: [], True: []}  # Of images, and of labels alone.
+        for reason, count in report.rejected.items():
+            told[reason in LABEL_REASONS].append(f"{reason} {count:,}")
+        reasons = "; ".join(", ".join(each) for each in told.values() if each)
         lines.append(f"{report.rejected_table}: {reasons}")
     if report.retryable:
         lines.append(f"--retry-rejected would look again at {report.retryable:,} of these images")

@@ -18,7 +18,12 @@ from manylabel.preprocessing.catalogs import (
     detect_format,
     image_root,
 )
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
+from manylabel.preprocessing.config import (
+    CatalogConfig,
+    CatalogFormat,
+    ExecutorKind,
+    PreprocessingConfig,
+)
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
@@ -75,6 +80,7 @@ def preprocess(
         root = UPath(output)
         images = image_root(config.catalog)
         _check_output_outside(config, root)
+        _check_workers_reach(config, root, images)
         meter.begin(Stage.READ_CATALOG)
         digest = catalog_digest(config.catalog, partial(_read_bytes, meter))
         rows = None
@@ -143,6 +149,16 @@ def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
         )
+
+
+def _check_workers_reach(config: PreprocessingConfig, *places: UPath) -> None:
+    """What is in one process's memory is in no other's."""
+    for place in places:
+        if place.protocol == "memory" and config.executor is not ExecutorKind.INLINE:
+            raise PreprocessingError(
+                f"{place}: lies in the memory of this process, which those of the executor "
+                f"{config.executor} do not see; set preprocessing.executor to inline"
+            )
 
 
 def _check_pictures_there(images: UPath) -> None:

@@ -134,7 +134,7 @@ class DatasetPlan(Document):
         """
         try:
             return cls.read(root / PLAN_NAME)
-        except (DocumentError, FileNotFoundError):
+        except (DocumentError, FileNotFoundError, NotADirectoryError):
             return None
 
     @classmethod

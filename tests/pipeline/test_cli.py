@@ -161,7 +161,8 @@ def test_datasets_may_be_uris(settings, tmp_path, monkeypatch, capsys):
     uri = "memory://bucket/dataset"
     UPath(uri).mkdir(parents=True)
     (UPath(uri) / "others").write_text("text")
-    assert cli.run(["preprocess", settings, "--output", uri]) == 2
+    inline = "preprocessing.executor=inline"
+    assert cli.run(["preprocess", settings, "--output", uri, "--set", inline]) == 2
     assert f"{uri}: expected a new or empty directory" in capsys.readouterr().err
     assert cli.run(["train", settings, "--dataset", uri, "--run", "r"]) == 2
     assert f"{uri}: no manifest.json" in capsys.readouterr().err

@@ -114,6 +114,10 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
     [
         ({"retryable": 1234}, "--retry-rejected would look again at 1,234 of these images"),
         ({"rejected_table": "rejected/"}, "rejected/: too small 2"),
+        (
+            {"rejected": {RejectReason.EMPTY_LABEL: 9, RejectReason.TOO_SMALL: 2}},
+            "rejected.parquet: too small 2; label: empty 9",
+        ),
         ({"left_out": {"@eaDir": 12, "Thumbs.db": 3000}}, "left out: 3,000 Thumbs.db, 12 @eaDir"),
         (
             {"left_out": {str(number): 10 - number for number in range(9)}},

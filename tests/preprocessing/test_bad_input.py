@@ -169,3 +169,19 @@ def test_a_catalog_of_which_nothing_is_left(tmp_path, write_csv):
     assert "no image is left to train on" in message
     assert "1 missing file" in message
     assert not (tmp_path / "dataset" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_a_file(tmp_path, picture, write_csv, overwrite):
+    (tmp_path / "a.png").write_bytes(picture(0))
+    path = write_csv(tmp_path / "labels.csv", [("a.png", "cat", 1)])
+    with pytest.raises(PreprocessingError, match="expected a new or empty directory"):
+        preprocess(config_for(path), str(path), overwrite=overwrite)
+    assert path.read_text().startswith("image_path")
+
+
+def test_an_output_that_no_worker_would_see(tmp_path, picture, write_csv):
+    (tmp_path / "a.png").write_bytes(picture(0))
+    path = write_csv(tmp_path / "labels.csv", [("a.png", "cat", 1)])
+    message = one_line(config_for(path, executor="processes"), "memory://somewhere/dataset")
+    assert "set preprocessing.executor to inline" in message
