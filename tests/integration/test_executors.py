@@ -4,7 +4,6 @@ What they do is code for `eval`, since a process that is started cannot import t
 """
 
 import importlib
-import itertools
 import os
 import signal
 import threading
@@ -21,6 +20,7 @@ from manylabel.preprocessing.executors import Lost, open_executor
 from manylabel.preprocessing.executors.executor import batches
 from manylabel.preprocessing.executors.processes import Processes
 from manylabel.preprocessing.executors.ray_tasks import _AHEAD, RayTasks, _Map
+from tests.preprocessing.executors import contract
 
 pytestmark = pytest.mark.integration
 
@@ -58,26 +58,10 @@ def test_tasks_listen_at_the_loopback_interface_alone(executor, listeners):
     assert [listener for listener in found if not listener.address.is_loopback] == []
 
 
-def test_results_come_in_the_order_of_the_items(executor):
-    for batch in (1, 7, 1000):
-        assert list(executor.map(str, range(100), batch)) == [str(item) for item in range(100)]
-
-
-def test_items_are_read_a_few_batches_ahead(executor):
-    read = itertools.count()
-    results = executor.map(str, read, 10)
-    for fetched in range(100):
-        assert next(results) == str(fetched)
-    assert next(read) <= 100 + _AHEAD * CPUS * 10
-    results.close()
-
-
-def test_an_exception_comes_at_its_turn_with_its_type(executor):
-    results = executor.map(os.listdir, ["/", "/nowhere", "/"], 3)
-    assert next(results) == os.listdir("/")
-    with pytest.raises(FileNotFoundError) as raised:
-        next(results)
-    assert raised.value.filename == "/nowhere"
+def test_it_keeps_the_promises_of_an_executor(executor):
+    contract.gives_results_in_order(executor)
+    contract.reads_ahead(executor, at_most=_AHEAD * CPUS * 10)
+    contract.raises_at_its_turn(executor)
 
 
 def test_a_node_without_our_modules_is_told_in_a_line(executor, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Inline, Lost, open_executor
 from manylabel.preprocessing.executors.executor import Losses, batches
 from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt
+from tests.preprocessing.executors import contract
 
 
 def open_with(**settings):
@@ -22,6 +23,12 @@ def test_inline_works_in_this_process():
         seen: list[int] = []
         next(executor.map(seen.append, [1, 2], 10))
         assert seen == [1], "not before it is asked for"
+
+
+def test_inline_keeps_the_promises_of_an_executor():
+    contract.gives_results_in_order(Inline())
+    contract.reads_ahead(Inline(), at_most=0)
+    contract.raises_at_its_turn(Inline())
 
 
 def test_as_many_processes_as_are_set():

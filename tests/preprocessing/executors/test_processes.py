@@ -3,7 +3,6 @@
 What they do is code for `eval`, since a process that is started cannot import this module.
 """
 
-import errno
 import importlib
 import itertools
 import os
@@ -20,6 +19,7 @@ from manylabel.preprocessing import executors
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.executors.processes import _AHEAD, Processes
+from tests.preprocessing.executors import contract
 
 PROCESSES = 2
 PROCESS = "__import__('os').getpid()"
@@ -54,10 +54,11 @@ def executor():
     assert children() == before
 
 
-@pytest.mark.parametrize("batch", [1, 7, 1000])
-def test_results_come_in_the_order_of_the_items(executor, batch):
-    assert list(executor.map(str, range(500), batch)) == [str(item) for item in range(500)]
-    assert list(executor.map(str, [], batch)) == []
+def test_it_keeps_the_promises_of_an_executor(executor):
+    contract.gives_results_in_order(executor)
+    contract.reads_ahead(executor, at_most=_AHEAD * PROCESSES * 10)
+    raised = contract.raises_at_its_turn(executor)
+    assert "in attempt" in raised.__notes__[0], "where it was raised"
 
 
 def test_processes_come_with_the_work_and_stay_for_the_next(executor):
@@ -70,32 +71,12 @@ def test_processes_come_with_the_work_and_stay_for_the_next(executor):
     assert children() - before == both
 
 
-def test_items_are_read_a_few_batches_ahead(executor):
-    read = itertools.count()
-    results = executor.map(str, read, 10)
-    for fetched in range(200):
-        assert next(results) == str(fetched)
-    assert next(read) <= 200 + _AHEAD * PROCESSES * 10
-    results.close()
-
-
 def test_a_slow_item_does_not_make_results_pile_up(executor):
     read = itertools.count()
     results = executor.map(eval, (slow(0.5, 7) if not item else "7" for item in read), 1)
     assert next(results) == 7
     assert next(read) <= 1 + _AHEAD * PROCESSES
     results.close()
-
-
-def test_an_exception_comes_at_its_turn_with_its_type(executor):
-    results = executor.map(os.listdir, ["/", "/nowhere", "/"], 3)
-    assert next(results) == os.listdir("/")
-    with pytest.raises(FileNotFoundError) as raised:
-        next(results)
-    assert raised.value.filename == "/nowhere"
-    assert raised.value.errno == errno.ENOENT
-    assert "in attempt" in raised.value.__notes__[0], "where it was raised"
-    assert list(executor.map(str, [1], 1)) == ["1"], "the executor still works"
 
 
 @pytest.mark.parametrize(
