@@ -27,10 +27,10 @@ _PREPROCESSING = (
 )
 _EVAL = ("eval", "eval.ranking", "eval.statistics", "eval.store", "eval.review", "eval.schedule")
 _DEPLOY = ("deploy", "deploy.dashboard")
-_WHOLE = ("storage", *_PREPROCESSING, *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
+_WHOLE = ("storage", "cluster", *_PREPROCESSING, *_TRAINER, "trainer.program", *_EVAL, *_DEPLOY)
 MAY_IMPORT = {
     "storage": (),
-    "cluster": (),
+    "cluster": ("storage",),
     # Its settings, errors and progress below its rooms, the job above them.
     "preprocessing": ("storage", *_PREPROCESSING),
     "preprocessing.executors": ("cluster", "preprocessing"),

@@ -1,0 +1,183 @@
+"""What a job leaves in its place, for whoever asks how it is: a run's directory, or a dataset's.
+
+jobs/STAGE/status.json       how it is, written every few seconds while it lives
+jobs/STAGE/0001.json         its first attempt on a cluster
+jobs/STAGE/0001/*.log        what each process of that attempt printed
+"""
+
+import datetime
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from manylabel.storage.documents import Document
+
+DIRECTORY = "jobs"
+LOGS_VARIABLE = "MANYLABEL_JOB_LOGS"
+"""Environment variable: the folder that processes of the job print to, each to a file."""
+
+SILENCE = datetime.timedelta(minutes=2)
+"""Without a word from a job, after which nobody can say that it still runs. Many times the seconds
+between two words; long enough for storage that is slow for a while."""
+
+
+class JobStage(StrEnum):
+    """The command that a job carries out."""
+
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    EXPORT = "export"
+
+
+class JobState(StrEnum):
+    """How a job is.
+
+    RUNNING: at work, if it is heard of. DONE: it ended well. STOPPED: told to, and can go on.
+    FAILED: it ended, and its reason says why.
+    """
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class ProcessPlace(BaseModel):
+    """A process of a job, or all processes of one kind on a node.
+
+    Attributes:
+        name: as in Ray's own tools, without the run: worker-3, shard-0, coordinator.
+        node: the node's address or host name.
+        gpus: that it holds.
+        images: that it settled: those of its applied gradients; that it checked or wrote.
+        ended: it is gone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    node: str
+    gpus: float = 0.0
+    images: int = 0
+    ended: bool = False
+
+
+class JobStatus(Document):
+    """How a job is, in its own words.
+
+    Attributes:
+        reason: why it failed or stopped; None otherwise.
+        doing: what it is at, as in "checking images".
+        started: of this process; updated: when it last wrote this, which is its heartbeat.
+        host, process: where the command runs.
+        done, total, unit: how much of what it is at; total is None while that is not known.
+        step, epoch: of training.
+        images_per_second: of late; None before it is known.
+        gpus: held now; gpu_seconds: held since `started`, summed over GPUs.
+        processes: who runs where.
+    """
+
+    NOUN: ClassVar[str] = "a job's status"
+    REMEDY: ClassVar[str] = "remove it: a job that runs writes it anew"
+
+    format_version: Literal[1] = 1
+    stage: JobStage
+    state: JobState
+    reason: str | None = None
+    doing: str = ""
+    started: datetime.datetime
+    updated: datetime.datetime
+    host: str
+    process: int
+    done: int = 0
+    total: int | None = None
+    unit: str = "images"
+    step: int | None = None
+    epoch: float | None = None
+    images_per_second: float | None = None
+    gpus: float = 0.0
+    gpu_seconds: float = 0.0
+    processes: tuple[ProcessPlace, ...] = ()
+
+    def silence(self, now: datetime.datetime) -> datetime.timedelta | None:
+        """For how long nothing was heard of a job that should be at work; None if it was."""
+        silent = now - self.updated
+        return silent if self.state is JobState.RUNNING and silent > SILENCE else None
+
+
+class Attempt(Document):
+    """One start of a submitted job on a cluster.
+
+    Attributes:
+        number: from 1, over all submissions of this stage in this place.
+        submission: the job's id in Ray's Jobs API.
+        address: of that cluster, as it was given.
+        command: the local command that it carried out, without "manylabel".
+        exit_code: of the command, negative for the signal that ended it; None while it runs.
+        reason: what became of it, and what followed.
+        step: that training had reached.
+        gpu_seconds: GPUs that it held, times seconds.
+    """
+
+    NOUN: ClassVar[str] = "the record of a job's attempt"
+    REMEDY: ClassVar[str] = "remove it; nothing but lists of jobs reads it"
+
+    format_version: Literal[1] = 1
+    number: int
+    stage: JobStage
+    submission: str
+    address: str
+    command: tuple[str, ...]
+    code_version: str
+    host: str
+    started: datetime.datetime
+    state: JobState = JobState.RUNNING
+    ended: datetime.datetime | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    step: int | None = None
+    gpu_seconds: float = 0.0
+
+
+def status_path(place: Path, stage: JobStage) -> Path:
+    """Of a run's directory, or a dataset's."""
+    return place / DIRECTORY / stage / "status.json"
+
+
+def attempt_path(place: Path, stage: JobStage, number: int) -> Path:
+    """The record of an attempt."""
+    return place / DIRECTORY / stage / f"{number:04d}.json"
+
+
+def logs_path(place: Path, stage: JobStage, number: int) -> Path:
+    """The folder of an attempt's logs."""
+    return place / DIRECTORY / stage / f"{number:04d}"
+
+
+def attempt_numbers(place: Path, stage: JobStage) -> list[int]:
+    """Of the attempts that there are, in order."""
+    found = (place / DIRECTORY / stage).glob("[0-9]*.json")
+    return sorted(int(path.stem) for path in found if path.stem.isdigit())
+
+
+def log_to(logs: Path, process: str) -> None:
+    """Has this process, and those that it starts from now on, print to `logs`/PROCESS.log.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    file = os.open(logs / f"{process}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def logs_of_this_job() -> Path | None:
+    """Where the processes of the job that this command belongs to print; None: nowhere else."""
+    folder = os.environ.get(LOGS_VARIABLE)
+    return Path(folder) if folder else None
