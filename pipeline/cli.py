@@ -14,8 +14,10 @@ from manylabel.pipeline.commands.options import report
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
+from manylabel.storage.errors import Transient
 
 DEBUG = "--debug"
+TRY_AGAIN = os.EX_TEMPFAIL
 _CLEAN_UP = {"ray"}  # Libraries that end processes of theirs when this one ends.
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
@@ -60,8 +62,8 @@ def manylabel(
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code.
 
-    0: done. 2: settings, files or arguments are wrong, a line each. 130: interrupted. 1: our
-    fault; the traceback is kept in a file.
+    0: done. 2: settings, files or arguments are wrong, a line each. 75: something was lost that
+    another try may find again. 130: interrupted. 1: our fault; the traceback is kept in a file.
     """
     try:
         return app(arguments, prog_name="manylabel", standalone_mode=False) or 0
@@ -73,6 +75,8 @@ def run(arguments: list[str]) -> int:
         return 130
     except USER_ERRORS as error:
         report(*str(error).splitlines())
+        if isinstance(error, Transient):
+            return TRY_AGAIN
     except OSError as error:
         if error.filename is None:
             return _internal_error(error, arguments)

@@ -5,6 +5,11 @@ class StorageError(Exception):
     """A file or directory is not what it should be; shown to the user as one line."""
 
 
+class Transient(Exception):
+    """Beside an error's own class: what it needed was lost or away, and the same command may do
+    better another time. The command exits with 75 (EX_TEMPFAIL) instead of 2."""
+
+
 class DatasetError(StorageError):
     """A dataset directory is missing, unfinished, from a newer version, or contradicts itself."""
 
