@@ -7,6 +7,7 @@ with a node of one Ray cluster. Needs root, `ip` and `unshare`; `cannot()` says 
         nodes.cut(2); nodes.join(2)         # its cable
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -133,8 +134,13 @@ class RayNodes:
         own.mkdir(exist_ok=True)
         common.mkdir(exist_ok=True)
         role = (
-            ["--head", f"--port={RAY_PORT}", f"--dashboard-host={self._dashboard_host}"]
-            + [f"--dashboard-port={DASHBOARD_PORT}", f"--temp-dir={common}"]
+            [
+                "--head",
+                f"--port={RAY_PORT}",
+                f"--dashboard-host={self._dashboard_host}",
+                f"--dashboard-port={DASHBOARD_PORT}",
+                f"--temp-dir={common}",
+            ]
             if node == 1
             else [f"--address={self.ray_address}"]
         )
@@ -144,8 +150,21 @@ class RayNodes:
         mounted = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
         with (self.folder / f"node-{node}.log").open("ab") as log:
             self._nodes[node] = subprocess.Popen(
-                ["ip", "netns", "exec", self._name("n", node), "unshare", "-m"]
-                + ["sh", "-c", mounted, "sh", str(own), str(common), *ray],
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self._name("n", node),
+                    "unshare",
+                    "-m",
+                    "sh",
+                    "-c",
+                    mounted,
+                    "sh",
+                    str(own),
+                    str(common),
+                    *ray,
+                ],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -159,10 +178,8 @@ class RayNodes:
         """Every process of the node at once, as when a machine loses its power."""
         process = self._nodes.pop(node)
         for each in (*self.processes(node), process.pid):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         process.wait()
 
     def processes(self, node: int) -> list[int]:
@@ -232,10 +249,8 @@ class RayNodes:
     def _remove_network(self) -> None:
         for node in range(1, 10):
             for process in self.processes(node):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             _ip("netns", "delete", self._name("n", node), check=False)
         _ip("link", "delete", self._name("b"), check=False)
 
