@@ -1,5 +1,11 @@
 """Errors of this package that a user is meant to read."""
 
+from manylabel.storage.errors import Transient
+
 
 class ClusterError(Exception):
     """A cluster cannot be joined, or started on this machine; the message is one line."""
+
+
+class UnreachableClusterError(ClusterError, Transient):
+    """Nothing answers at the address; it may again."""
