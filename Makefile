@@ -5,8 +5,13 @@ BIN := $(VENV)/bin
 # an unchanged one costs nothing.
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock setup.cfg pyproject.toml | cksum | cut -d' ' -f1)
 
+# What an image installs: no tools of development, the versions of requirements.lock.
+IMAGE_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 \
+  --python-platform x86_64-manylinux_2_28 --constraint requirements.lock \
+  --generate-hashes --no-annotate --custom-compile-command 'make lock'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench screenshots lock clean
+.PHONY: help setup demo test check proofs bench screenshots lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,16 +37,21 @@ check: setup ## Check format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+proofs: setup ## Build the image and run it (as root on Debian; needs buildah and debootstrap).
+	$(BIN)/python tests/deploy/docker/_image_proof.py
+
 bench: setup ## Run every benchmark in benchmarks/.
 	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
 screenshots: setup ## Make the dashboard's pictures in docs/ from demo-output/ (needs chromium).
 	$(BIN)/python -m docs.screenshots demo-output
 
-lock: setup ## Write requirements.lock anew from setup.cfg.
+lock: setup ## Write requirements.lock, and the image's locks, anew from setup.cfg.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --extra dev \
 	  --generate-hashes --no-annotate --custom-compile-command 'make lock' --upgrade \
 	  --output-file requirements.lock setup.cfg
+	$(IMAGE_LOCK) --output-file deploy/docker/cpu.lock setup.cfg
+	$(IMAGE_LOCK) --extra gpu --output-file deploy/docker/gpu.lock setup.cfg
 
 clean: ## Remove results and caches; .venv stays.
 	rm -rf demo-output build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache

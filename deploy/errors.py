@@ -2,4 +2,4 @@
 
 
 class DeploymentError(Exception):
-    """A model cannot be exported; shown to the user as one line."""
+    """A model cannot be exported, or a job not be described; shown to the user as one line."""
