@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from manylabel.cluster.facts import ClusterFacts, Seen
 from manylabel.deploy.dashboard import formats
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.model import Review
@@ -151,6 +152,33 @@ def runs_table(runs: Sequence[ListedRun]) -> Table:
             *_evaluation(run.evaluation),
         )
     return table
+
+
+def nodes_table(facts: ClusterFacts) -> Table:
+    """A row for each node of a cluster: free of all cores and GPUs, versions, the agent's door."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("node", no_wrap=True)
+    for name in ("cores\nfree", "GPUs\nfree", "memory\nGB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("Python", "Ray", "agent"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("manylabel", overflow="fold")
+    for node in facts.nodes:
+        free, total = node.free, node.total
+        table.add_row(
+            escape(node.address),
+            f"{free.cpus:g}/{total.cpus:g}",
+            f"{free.gpus:g}/{total.gpus:g}",
+            f"{total.memory_bytes / 1e9:.0f}",
+            *(["?"] * 4 if node.seen is None else _seen(node.seen)),
+        )
+    return table
+
+
+def _seen(seen: Seen) -> list[str]:
+    agent = "–" if seen.agent is None else "open" if seen.agent_is_open else "token"
+    package = "–" if seen.package is None else escape(seen.package.version)
+    return [seen.python, seen.ray or "–", agent, package]
 
 
 def _description(description: RunDescription | Unreadable) -> list[str]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from manylabel.cluster.facts import ClusterFacts
 from manylabel.eval.review.words import sentence
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
+from manylabel.pipeline.cluster_check import Finding, Severity
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.review import movers
 from manylabel.pipeline.runs import ListedRun, problems_of
@@ -19,6 +21,7 @@ from manylabel.pipeline.tables import (
     evaluation_table,
     forms_table,
     movers_table,
+    nodes_table,
     runs_table,
 )
 from manylabel.preprocessing.rejections import LABEL_REASONS
@@ -200,6 +203,16 @@ class Terminal:
         """Of each schedule what it did last, why, and what is next."""
         for line in status_lines(statuses):
             self._print(line)
+
+    def show_cluster(self, facts: ClusterFacts, findings: Sequence[Finding]) -> None:
+        """A table with a row for each node, and what may make jobs fail or slow."""
+        self._console.print(nodes_table(facts))
+        for finding in findings:
+            if finding.severity is Severity.WARNING:
+                self._print(f"! {finding.line()}")
+        token = "with a token" if facts.asks_for_token else "open to anyone"
+        verdict = "" if findings else "; nothing speaks against a job there"
+        self._print(f"{facts.address}: {len(facts.nodes):,} nodes, {token}{verdict}")
 
     def _print(self, text: str, *, soft_wrap: bool = True) -> None:
         """Text as it is: a path may hold what Rich takes for markup."""
