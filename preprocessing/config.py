@@ -150,6 +150,18 @@ class RunnerConfig(_Section):
         description="Ray cluster of the executor ray, host:port or auto; none: one that is "
         "started on this machine and ends with the job.",
     )
+    cpus: float = Field(
+        1.0,
+        gt=0,
+        description="CPUs that a task of the executor ray asks for. Decoding keeps one busy; less "
+        "than 1 where pictures come from storage that lets it wait.",
+    )
+    memory: int = Field(
+        500_000_000,
+        ge=0,
+        description="Bytes of memory that a task of the executor ray asks for: 100 MB of a "
+        "process, and what decoding a picture of images.max_pixels takes, 8 bytes a pixel.",
+    )
     options: tuple[str, ...] = Field(
         (),
         description="Options of Apache Beam, for example --runner=FlinkRunner; none: the keys "
@@ -187,9 +199,12 @@ class PreprocessingConfig(_Section):
         for setting, kind in (
             ("processes", ExecutorKind.PROCESSES),
             ("address", ExecutorKind.RAY),
+            ("cpus", ExecutorKind.RAY),
+            ("memory", ExecutorKind.RAY),
             ("options", ExecutorKind.INLINE),
         ):
-            if getattr(self.runner, setting) and self.executor is not kind:
+            default = RunnerConfig.model_fields[setting].default
+            if getattr(self.runner, setting) != default and self.executor is not kind:
                 raise ValueError(
                     f"runner.{setting} is given, which is for the executor {kind}, but executor is "
                     f"{self.executor}: set executor to {kind}, or remove runner.{setting}"

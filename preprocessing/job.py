@@ -30,7 +30,7 @@ from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.pictures.checking import CheckJob
-from manylabel.preprocessing.planning.dataset_plan import DatasetPlan
+from manylabel.preprocessing.planning.dataset_plan import PLAN_DIRECTORY, DatasetPlan
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.report import (
@@ -100,7 +100,11 @@ def preprocess(
                 kept = sum(len(split.shards) for split in finished.splits.values())
                 result = Result(finished, found=True, written=0, kept=kept)
             else:
-                with open_executor(config) as executor, running(executor, meter):
+                plan = root / PLAN_DIRECTORY
+                with (
+                    open_executor(config, root.name, images, plan) as executor,
+                    running(executor, meter),
+                ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
             asked = Asked(config.heldout.size, retried, verified=verify, left_out=digest.left_out)
             return report_on(root, result, asked, time.monotonic() - started)

@@ -2,6 +2,7 @@
 
 plan/owner.json     first: whose directory this is
 plan/lock           locked while a job writes
+jobs/               what is said of jobs (storage/jobs.py); neither read here nor deleted
 """
 
 from collections.abc import Collection, Iterator
@@ -21,6 +22,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
     PLAN_NAME,
     remove_plan,
 )
+from manylabel.storage import jobs
 from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
 from manylabel.storage.listing import file_sizes
@@ -91,10 +93,13 @@ def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:
             f"{root}: holds a dataset without its {PLAN_DIRECTORY}/, so how it was made cannot be "
             "said; choose another output directory, or --overwrite to delete it"
         )
-    # A job may have died between lock and owner, or while it wrote the latter.
-    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME)
+    # A job may have died between lock and owner, or while it wrote the latter. And whoever submits
+    # one says so before it begins.
+    ours = (root / PLAN_DIRECTORY, root / LOCK_NAME, root / jobs.DIRECTORY)
     if not root.is_dir() or any(
-        path not in ours and not fnmatch(path.name, f"{OWNER_FILE}{TEMPORARY_PATTERN[1:]}")
+        path not in ours
+        and ours[-1] not in path.parents
+        and not fnmatch(path.name, f"{OWNER_FILE}{TEMPORARY_PATTERN[1:]}")
         for path in root.rglob("*")
     ):
         raise PreprocessingError(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from manylabel.storage.jobs import ProcessPlace
+
 POLL_SECONDS = 0.5
 _WINDOW_SECONDS = 30.0
 """What a rate is the mean of: long enough for a shard, short enough to show that a disk is slow."""
@@ -44,12 +46,14 @@ class Progress:
 
     Attributes:
         rate: Units a second, over the last half minute; 0 at first.
+        processes: Who did what of the executor's work since the job began, by stage and node.
     """
 
     stage: Stage
     done: int = 0
     total: int | None = None
     rate: float = 0.0
+    processes: tuple[ProcessPlace, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -69,6 +73,7 @@ class Meter:
         self._progress: Progress | None = None
         self._seen: deque[tuple[float, int]] = deque()
         self._ended: list[Progress] = []
+        self._credits: dict[tuple[str, str], tuple[int, int]] = {}
 
     def begin(self, stage: Stage, total: int | None = None) -> None:
         """A stage begins."""
@@ -92,6 +97,12 @@ class Meter:
         """So many units of a stage are done by now."""
         with self._lock:
             self._progress = Progress(stage, done, self._in(stage, None).total)
+
+    def credit(self, name: str, node: str, images: int, shards: int = 0) -> None:
+        """A node settled images, or wrote shards, for the work of this name."""
+        with self._lock:
+            before = self._credits.get((name, node), (0, 0))
+            self._credits[name, node] = before[0] + images, before[1] + shards
 
     def read(self) -> list[Progress]:
         """The last state of each stage that has ended since the last call, then the present one."""
@@ -119,7 +130,11 @@ class Meter:
         begun, before = self._seen[0]
         self._seen.append((now, progress.done))
         rate = (progress.done - before) / (now - begun) if now > begun else 0.0
-        return replace(progress, rate=rate)
+        processes = tuple(
+            ProcessPlace(name=name, node=node, images=images, shards=shards)
+            for (name, node), (images, shards) in sorted(self._credits.items())
+        )
+        return replace(progress, rate=rate, processes=processes)
 
 
 @contextmanager

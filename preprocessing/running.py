@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import Executor, Inline
-from manylabel.preprocessing.progress import Meter
+from manylabel.preprocessing.executors import Executor, Inline, Task
+from manylabel.preprocessing.progress import Meter, Stage
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Running:
 
     executor: Executor
     meter: Meter
+
+    def settle(self, stage: Stage, task: Task, images: int, shards: int = 0) -> None:
+        """The result that the executor gave last is of so many images, and of shards it wrote."""
+        self.meter.advance(stage, images)
+        self.meter.credit(task, self.executor.node, images, shards)
 
 
 _running: Running | None = None

@@ -54,6 +54,7 @@ class ProcessPlace(BaseModel):
         node: the node's address or host name.
         gpus: that it holds.
         images: that it settled: those of its applied gradients; that it checked or wrote.
+        shards: that it wrote.
         ended: it is gone.
     """
 
@@ -63,6 +64,7 @@ class ProcessPlace(BaseModel):
     node: str
     gpus: float = 0.0
     images: int = 0
+    shards: int = 0
     ended: bool = False
 
 

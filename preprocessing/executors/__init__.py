@@ -7,20 +7,29 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from upath import UPath
+
 from manylabel.preprocessing.config import ExecutorKind, PreprocessingConfig
-from manylabel.preprocessing.executors.executor import Executor, Lost
+from manylabel.preprocessing.executors.executor import Executor, Lost, Task
 from manylabel.preprocessing.executors.inline import Inline
 from manylabel.preprocessing.executors.processes import Processes
+from manylabel.preprocessing.executors.sight import sight
 
-__all__ = ["Executor", "Inline", "Lost", "open_executor"]
+__all__ = ["Executor", "Inline", "Lost", "Task", "open_executor"]
 
 
 @contextmanager
-def open_executor(config: PreprocessingConfig) -> Iterator[Executor]:
+def open_executor(
+    config: PreprocessingConfig, dataset: str, images: UPath, plan: UPath
+) -> Iterator[Executor]:
     """The executor that the settings name, for as long as it is needed.
 
+    Args:
+        dataset: its name, by which tasks on a cluster are named.
+        images, plan: folders that all nodes of a cluster must see; `plan` can be written.
+
     Raises:
-        PreprocessingError: its cluster cannot be joined or started.
+        PreprocessingError: its cluster cannot be joined or started, or a node does not see these.
     """
     if config.executor is ExecutorKind.INLINE:
         yield Inline()
@@ -31,5 +40,8 @@ def open_executor(config: PreprocessingConfig) -> Iterator[Executor]:
     else:
         from manylabel.preprocessing.executors.ray_tasks import ray_tasks  # takes a second
 
-        with ray_tasks(config.runner.address) as executor:
+        with (
+            sight(images, plan) as seen,
+            ray_tasks(config.runner, dataset, seen) as executor,
+        ):
             yield executor

@@ -3,6 +3,7 @@
 import reprlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
 
@@ -15,6 +16,14 @@ memory or by an operator's hand, so once proves nothing."""
 _HOPELESS = 10
 """Items in a row. At three processes each it takes half a minute to find out; that ten pictures
 after each other are deadly, and all between them, would be a wonder."""
+
+
+class Task(StrEnum):
+    """What an executor is given to do, as Ray's own tools and a job's status name it."""
+
+    CHECK_PICTURES = "check pictures"
+    FIND_SHARDS = "find shards"
+    WRITE_SHARDS = "write shards"
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,17 @@ class Losses:
 
 
 class Executor(Protocol):
+    @property
+    def node(self) -> str:
+        """Where the result that a map gave last was made: the address of a node of the cluster, or
+        this machine's name."""
+
     def map(
-        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        batch: int,
+        task: Task | None = None,
     ) -> Generator[Any | Lost, None, None]:
         """Applies a function to each item, in this process or in others.
 
@@ -67,6 +85,7 @@ class Executor(Protocol):
                 one can; so can items and results.
             items: read as they are needed, a few batches ahead of the results.
             batch: items that travel to a process together, at least 1; more when they are quick.
+            task: what tasks are named by; None: by the function.
 
         Yields:
             Results in the order of the items.

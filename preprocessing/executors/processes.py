@@ -1,6 +1,7 @@
 """Work in several processes on this machine, which are replaced when they end."""
 
 import pickle
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors.batch import Batch
-from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, batches
+from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, Task, batches
 from manylabel.preprocessing.executors.outcomes import Done, Raised
 from manylabel.preprocessing.executors.worker import Load, Loaded, Started, Work
 from manylabel.preprocessing.executors.worker_process import WorkerProcess, describe_end
@@ -23,6 +24,8 @@ _AT_HAND = 2
 class Processes:
     """An executor whose workers come when there is work, and stay for the next map."""
 
+    node = socket.gethostname()
+
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._workers = Workers()
@@ -30,7 +33,11 @@ class Processes:
         self._at_work = threading.Lock()
 
     def map(
-        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        batch: int,
+        task: Task | None = None,
     ) -> Generator[Any, None, None]:
         self._workers.check_open()
         if not self._at_work.acquire(blocking=False):
@@ -38,8 +45,8 @@ class Processes:
         try:
             self._maps += 1
             load = Load(self._maps, pickle.dumps(function))
-            work = _Map(self._workers, self._processes, load, batches(items, batch))
-            yield from work.results()
+            under_way = _Map(self._workers, self._processes, load, batches(items, batch))
+            yield from under_way.results()
         finally:
             for worker in [worker for worker in self._workers if worker.batches]:
                 self._workers.end(worker)

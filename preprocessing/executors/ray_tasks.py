@@ -1,4 +1,5 @@
-"""Work as tasks on a Ray cluster, which repeats those whose worker or node was lost."""
+"""Work as tasks on a Ray cluster, on all of its nodes; what is lost with a worker or node is done
+again."""
 
 import math
 import os
@@ -9,58 +10,117 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+    RpcError,
+    WorkerCrashedError,
+)
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, batches
-from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt
+from manylabel.preprocessing.config import RunnerConfig
+from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
+from manylabel.preprocessing.executors.executor import Losses, Lost, Task, batches
+from manylabel.preprocessing.executors.lost_tasks import (
+    NODE_LOSSES,
+    End,
+    History,
+    Next,
+    given_up,
+)
+from manylabel.preprocessing.executors.outcomes import Raised
+from manylabel.preprocessing.executors.ray_nodes import Demand, Head, check_nodes, unfit
+from manylabel.preprocessing.executors.ray_work import Answer, Unseen, run
+from manylabel.preprocessing.executors.sight import Sight
+from manylabel.storage.jobs import logs_of_this_job
 
 _AHEAD = 3
-"""Batches per CPU of the cluster that are under way: at work, on their way, and done while an
-earlier one takes long."""
-_SECONDS_BETWEEN_COUNTS = 5.0  # of CPUs: nodes come and go
+"""Batches that are under way for each that the cluster can work on: at work, on their way, and done
+while an earlier one takes long."""
+_SECONDS_BETWEEN_COUNTS = 5.0  # of nodes, which come and go; and between looks for lost batches
 _SECONDS_TO_LISTEN = 0.2  # what another thread that closes the executor waits at most
+_SECONDS_WITHOUT_ROOM = 60.0  # once all nodes that had room are gone; time to start one anew
 _STORE_BYTES = 128 * 2**20  # of a cluster that is started here: what travels are names and facts
 
 
 @contextmanager
-def ray_tasks(address: str | None) -> Iterator["RayTasks"]:
-    """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
+def ray_tasks(config: RunnerConfig, dataset: str, sight: Sight) -> Iterator["RayTasks"]:
+    """Joins the cluster at the address set, or starts one on this machine for as long as it is
+    needed. Inside a Ray job no address means the job's cluster.
+
+    Args:
+        dataset: its name, which tasks are named by.
+        sight: what all nodes must see.
 
     Raises:
-        PreprocessingError: it cannot be reached, or started.
+        PreprocessingError: it cannot be reached, or started, or has no room, or a node does not see
+            the places that all share.
     """
     cpus = len(os.sched_getaffinity(0))
-    # By Ray's default a task that wants more memory than there is is repeated for ever.
-    system_config = {"task_oom_retries": ATTEMPTS - 1}
     with ExitStack() as stack:
         try:
-            stack.enter_context(ray_cluster(address, cpus, _STORE_BYTES, system_config))
+            stack.enter_context(ray_cluster(config.address, cpus, _STORE_BYTES))
         except ClusterError as error:
             raise PreprocessingError(str(error)) from error
-        executor = RayTasks()
+        executor = RayTasks(Demand(config.cpus, config.memory), dataset, sight)
         stack.callback(executor.close)
+        with executor.cluster():
+            check_nodes(sight)
         yield executor
 
 
 class RayTasks:
-    """An executor on the cluster that this process is in."""
+    """An executor on the cluster that this process is in.
 
-    def __init__(self) -> None:
+    Attributes:
+        demand: what each task asks for.
+        node: see Executor.
+    """
+
+    def __init__(self, demand: Demand, dataset: str, sight: Sight | None = None) -> None:
+        self.demand = demand
+        self.node = ""
+        self._dataset = dataset
+        self._sight = sight
+        self._logs = logs_of_this_job()
+        self._head = Head(ray.get_runtime_context().gcs_address)
         self._talking = threading.Lock()
         self._closed = False
         self._maps: weakref.WeakSet[_Map] = weakref.WeakSet()
 
     def map(
-        self, function: Callable[[Any], Any], items: Iterable[Any], batch: int
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        batch: int,
+        task: Task | None = None,
     ) -> Generator[Any, None, None]:
-        work = _Map(self, function, batches(items, batch))
+        called = getattr(function, "func", function)  # of a functools.partial
+        stage = str(task or getattr(called, "__name__", None) or called)
+        remote = ray.remote(run).options(
+            name=f"{self._dataset}/{stage}",
+            num_cpus=self.demand.cpus,
+            memory=self.demand.memory,
+            # By Ray's rule a node is filled to the half before the next gets anything.
+            scheduling_strategy="SPREAD",
+            # Ray repeats for ever what ended for want of memory, and tells no loss from another.
+            max_retries=0,
+        )
+
+        def start(some: list[Any]) -> ray.ObjectRef:
+            return remote.remote(function, some, self._sight, self._logs)
+
+        work = _Map(self, start, batches(items, batch))
         self._maps.add(work)
         return work.results()
 
@@ -73,6 +133,7 @@ class RayTasks:
 
         Raises:
             PreprocessingError: Ray failed, or the executor is closed.
+            ClusterLostError: the cluster went away.
         """
         with self._talking:
             if self._closed:
@@ -80,7 +141,11 @@ class RayTasks:
             try:
                 yield
             except RayError as error:
-                raise PreprocessingError(_describe(error)) from error
+                raise _described(error) from error
+
+    def head_answers(self) -> bool:
+        """See Head.answers; what asks the head for anything waits until it does."""
+        return self._head.answers()
 
     def close(self) -> None:
         """From whichever thread; a map that is under way ends and fails."""
@@ -93,41 +158,46 @@ class RayTasks:
 @dataclass
 class _Batch:
     items: list[Any]
-    answers: ray.ObjectRef | None = None  # once its task is under way
+    history: History = field(default_factory=History)
+    task: ray.ObjectRef | None = None  # while one is under way
+    answer: Answer | Lost | None = None  # once there is one
 
 
 class _Map:
     """One map: a window of batches in the order of the items."""
 
     def __init__(
-        self, executor: RayTasks, function: Callable[[Any], Any], unread: Iterator[list[Any]]
+        self,
+        executor: RayTasks,
+        start: Callable[[list[Any]], ray.ObjectRef],
+        unread: Iterator[list[Any]],
     ) -> None:
         self._executor = executor
+        self._start_task = start
         self._unread = unread
         self._window: deque[_Batch] = deque()
         self._room = 0
+        self._read_all = False
+        self._had_room = -math.inf
         self._counted = -math.inf
-        stage = getattr(function, "func", function)  # of a functools.partial
-        self._task = ray.remote(_run).options(
-            name=getattr(stage, "__name__", repr(stage)), num_cpus=1, max_retries=ATTEMPTS - 1
-        )
-        with executor.cluster():
-            self._function = ray.put(function)
 
     def results(self) -> Generator[Any, None, None]:
         losses = Losses()
         try:
             while True:
+                self._look_after()
                 self._read_ahead()
                 if not self._window:
-                    return
-                outcomes = self._await_first()
-                batch = self._window.popleft()
-                if outcomes is None:
-                    # One item did it: each is tried again alone, when it is its turn.
-                    self._window.extendleft(_Batch([item]) for item in reversed(batch.items))
+                    if self._read_all:
+                        return
+                    time.sleep(_SECONDS_TO_LISTEN)  # there is no room yet
                     continue
-                for item, outcome in zip(batch.items, outcomes, strict=True):
+                batch = self._window[0]
+                if batch.answer is None:
+                    self._await(batch)
+                    continue
+                self._window.popleft()
+                for item, outcome in zip(batch.items, self._outcomes(batch), strict=True):
                     losses.note(item, outcome)
                     if isinstance(outcome, Raised):
                         raise outcome.error
@@ -136,54 +206,120 @@ class _Map:
             with suppress(PreprocessingError), self._executor.cluster():  # it may have failed
                 self.cancel()
 
-    def _read_ahead(self) -> None:
-        if time.monotonic() > self._counted + _SECONDS_BETWEEN_COUNTS:
+    def _outcomes(self, batch: _Batch) -> Iterable[Any]:
+        if isinstance(batch.answer, Lost):
+            return [batch.answer]
+        assert batch.answer is not None
+        node, outcomes = batch.answer
+        self._executor.node = node
+        if isinstance(outcomes, Unseen):
+            raise PreprocessingError(unfit(node, outcomes.problem))
+        return map(pickle.loads, outcomes)
+
+    def _look_after(self) -> None:
+        """Every few seconds: counts what there is room for, and finds batches that were lost."""
+        if time.monotonic() < self._counted + _SECONDS_BETWEEN_COUNTS:
+            return
+        if not self._executor.head_answers():
+            return
+        with self._executor.cluster():
+            self._room = _AHEAD * self._executor.demand.room()
             self._counted = time.monotonic()
-            with self._executor.cluster():
-                self._room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0)))
-        while len(self._window) < self._room and (items := next(self._unread, None)):
+            if self._room:
+                self._had_room = self._counted
+            elif self._counted > self._had_room + _SECONDS_WITHOUT_ROOM:
+                lack = self._executor.demand.lack()
+                if self._had_room == -math.inf:
+                    raise PreprocessingError(
+                        f"{lack}; lower preprocessing.runner.cpus or runner.memory, or join a "
+                        "larger cluster"
+                    )
+                raise ClusterLostError(
+                    f"{lack}, since other nodes were lost; run the same command again when they "
+                    "are back, finished work is kept"
+                )
+            under_way = {batch.task: batch for batch in self._window if batch.task is not None}
+            done, _ = (
+                ray.wait(list(under_way), num_returns=len(under_way), timeout=0)
+                if under_way
+                else ([], [])
+            )
+            for task in done:
+                self._fetch(under_way[task])
+
+    def _read_ahead(self) -> None:
+        while len(self._window) < self._room and not self._read_all:
+            items = next(self._unread, None)
+            if items is None:
+                self._read_all = True
+                return
             self._window.append(_Batch(items))
-            self._start(self._window[-1])
+            with self._executor.cluster():
+                self._start(self._window[-1])
 
     def _start(self, batch: _Batch) -> None:
-        with self._executor.cluster():
-            batch.answers = self._task.remote(self._function, batch.items)
+        batch.task = self._start_task(batch.items)
 
-    def _await_first(self) -> Iterable[Done | Raised | Lost] | None:
-        """None if the batch ended its worker each time."""
-        batch = self._window[0]
-        if batch.answers is None:
-            self._start(batch)
-        while True:
-            with self._executor.cluster():
-                if not ray.wait([batch.answers], timeout=_SECONDS_TO_LISTEN)[0]:
-                    continue
-                try:
-                    answers = ray.get(batch.answers)
-                except (WorkerCrashedError, OutOfMemoryError) as crash:
-                    memory = isinstance(crash, OutOfMemoryError)
-                    end = ", the last time for want of memory" if memory else ""
-                    lost = Lost(f"its process ended three times{end}")
-                    return [lost] if len(batch.items) == 1 else None
-                return map(pickle.loads, answers)
+    def _await(self, batch: _Batch) -> None:
+        """Returns when the first batch has an answer or was lost, or after a moment."""
+        self._executor.head_answers()
+        with self._executor.cluster():
+            if batch.task is None:  # it is its turn
+                self._start(batch)
+            if ray.wait([batch.task], timeout=_SECONDS_TO_LISTEN)[0]:
+                self._fetch(batch)
+
+    def _fetch(self, batch: _Batch) -> None:
+        """The answer of a task that has ended, or what follows from its end."""
+        task, batch.task = batch.task, None
+        try:
+            batch.answer = ray.get(task)
+        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError) as error:
+            self._lost(batch, _end(error))
+
+    def _lost(self, batch: _Batch, end: End) -> None:
+        batch.history = batch.history.after(end)
+        match batch.history.next(end, len(batch.items)):
+            case Next.AT_ONCE:
+                self._start(batch)
+            case Next.AT_ITS_TURN:
+                pass
+            case Next.ONE_BY_ONE:
+                at = self._window.index(batch)
+                self._window.remove(batch)
+                for item in reversed(batch.items):
+                    self._window.insert(at, _Batch([item]))
+            case Next.GIVEN_UP:
+                batch.answer = given_up(end)
+            case Next.HOPELESS:
+                raise ClusterLostError(
+                    f"the same work lost its node {NODE_LOSSES} times; run the same command again "
+                    "when nodes of the Ray cluster stay, finished work is kept"
+                )
 
     def cancel(self) -> None:
         """Ends what is under way at once."""
         for batch in list(self._window):
-            if batch.answers is not None:
-                ray.cancel(batch.answers, force=True)
+            if batch.task is not None:
+                ray.cancel(batch.task, force=True)
 
 
-def _run(function: Callable[[Any], Any], items: list[Any]) -> list[bytes]:
-    """The task."""
-    return [attempt(function, item) for item in items]
+def _end(error: RayError) -> End:
+    if isinstance(error, OutOfMemoryError):
+        return End.MEMORY
+    return End.WORKER if isinstance(error, WorkerCrashedError) else End.NODE
 
 
-def _describe(error: RayError) -> str:
+def _described(error: RayError) -> PreprocessingError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, RayTaskError):  # of the way to our task, which raises nothing itself
-        return (
+        return PreprocessingError(
             f"a node of the Ray cluster cannot run the task: {lines[-1]}; install this version of "
             "manylabel on every node"
         )
-    return f"the Ray cluster failed: {lines[0]}; run the same command again"
+    if isinstance(error, LocalRayletDiedError | RaySystemError | RpcError):
+        return ClusterLostError(
+            f"the Ray cluster went away: {lines[0]}; run the same command again when it is back, "
+            "finished work is kept"
+        )
+    return PreprocessingError(f"the Ray cluster failed: {lines[0]}; run the same command again")

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.executors import Lost, Task
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.pictures.images import examine
 from manylabel.preprocessing.progress import Stage
@@ -115,12 +115,15 @@ def check_bucket(bucket: int, image_ids: pa.Array, job: CheckJob) -> pa.Table:
 def _check(image_ids: Iterator[str], job: CheckJob) -> Generator[Facts, None, None]:
     running = here()
     check = partial(check_image, image_root=job.image_root, policy=job.policy)
-    with closing(running.executor.map(check, image_ids, BATCH_IMAGES)) as found:
+    with closing(
+        running.executor.map(check, image_ids, BATCH_IMAGES, Task.CHECK_PICTURES)
+    ) as found:
         for facts in found:
-            running.meter.advance(Stage.CHECK_IMAGES, 1)
             if isinstance(facts, Lost):
+                running.meter.advance(Stage.CHECK_IMAGES, 1)
                 yield _rejected(RejectReason.ENDED_PROCESS, facts.reason)
             else:
+                running.settle(Stage.CHECK_IMAGES, Task.CHECK_PICTURES, images=1)
                 yield facts
 
 

@@ -9,7 +9,7 @@ from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import Lost
+from manylabel.preprocessing.executors import Lost, Task
 from manylabel.preprocessing.planning.dataset_plan import (
     OUTCOMES_NAME,
     PLAN_DIRECTORY,
@@ -66,7 +66,10 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
     stage = Stage.VERIFY_SHARDS if verify else Stage.FIND_SHARDS
     running.meter.begin(stage, len(plan.names))
     found = running.executor.map(
-        partial(find_shard, root=root, verify=verify), plan.names, 1 if verify else _BATCH_SHARDS
+        partial(find_shard, root=root, verify=verify),
+        plan.names,
+        1 if verify else _BATCH_SHARDS,
+        Task.FIND_SHARDS,
     )
     kept = {}
     for name, shard in zip(plan.names, found, strict=True):
@@ -131,13 +134,13 @@ def write_each(
 ) -> Iterator[RecordShard | str | Lost]:
     """A step of the graph: what became of each shard."""
     running = here()
-    with closing(running.executor.map(write, names, 1)) as outcomes:
+    with closing(running.executor.map(write, names, 1, Task.WRITE_SHARDS)) as outcomes:
         for name, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, Lost):
                 yield Lost(f"{name}: {outcome.reason}")
                 continue
             if isinstance(outcome, RecordShard):
-                running.meter.advance(Stage.WRITE_SHARDS, outcome.records)
+                running.settle(Stage.WRITE_SHARDS, Task.WRITE_SHARDS, outcome.records, shards=1)
             yield outcome
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import ray
+from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import Lost, open_executor
-from manylabel.preprocessing.executors.executor import batches
+from manylabel.preprocessing.executors import Lost, Task, open_executor
 from manylabel.preprocessing.executors.processes import Processes
-from manylabel.preprocessing.executors.ray_tasks import _AHEAD, RayTasks, _Map
+from manylabel.preprocessing.executors.ray_tasks import _AHEAD, RayTasks
 from tests.preprocessing.executors import contract
 
 pytestmark = pytest.mark.integration
@@ -34,13 +34,15 @@ def slow(seconds, result=PROCESS):
 
 
 @pytest.fixture(scope="module")
-def executor():
+def executor(tmp_path_factory):
     """On a cluster that runs as long as these tests."""
+    images, plan = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("plan")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
             patch.delenv(name, raising=False)
         config = {"catalog": {"path": "labels.csv"}, "executor": "ray"}
-        with open_executor(PreprocessingConfig.model_validate(config)) as executor:
+        settings = PreprocessingConfig.model_validate(config)
+        with open_executor(settings, "mine", UPath(images), UPath(plan)) as executor:
             yield executor
 
 
@@ -75,9 +77,10 @@ def test_a_node_without_our_modules_is_told_in_a_line(executor, tmp_path, monkey
         list(executor.map(double, [1], 1))
 
 
-def test_a_task_has_the_name_of_its_function(executor):
+def test_a_task_is_named_by_the_dataset_and_what_is_done(executor):
     name = "__import__('ray').get_runtime_context().get_task_name()"
-    assert list(executor.map(eval, [name], 1)) == ["eval"]
+    assert list(executor.map(eval, [name], 1)) == ["mine/eval"]
+    assert list(executor.map(eval, [name], 1, Task.CHECK_PICTURES)) == ["mine/check pictures"]
 
 
 def test_an_item_that_kills_its_process_is_lost_and_no_other(executor, capfd):
@@ -105,7 +108,7 @@ def test_closing_a_map_ends_what_is_under_way(executor):
 def test_a_map_in_another_thread_asks_no_cluster_that_was_left(executor):
     """Asked for anything after ray.shutdown, Ray starts a cluster with open doors."""
     failures = []
-    closed = RayTasks()
+    closed = RayTasks(executor.demand, "mine")
 
     def work():
         try:
@@ -126,9 +129,9 @@ def test_a_map_in_another_thread_asks_no_cluster_that_was_left(executor):
 
 def test_what_ray_fails_with_is_told_in_a_line(executor):
     """As when a node or the head is lost, which takes Ray a minute to find."""
-    work = _Map(executor, eval, batches([slow(0.05, 1)] * 40, 1))
-    results = work.results()
+    results = executor.map(eval, [slow(0.05, 1)] * 40, 1)
     assert next(results) == 1
-    ray.cancel(work._window[-1].answers, force=True)
+    (work,) = (work for work in executor._maps if work._window)
+    ray.cancel(work._window[-1].task, force=True)
     with pytest.raises(PreprocessingError, match=r"^the Ray cluster failed: .*; run the same .*$"):
         list(results)

@@ -73,6 +73,7 @@ def test_settings_are_frozen():
         ("inline", {"scratch": "/tmp"}),
         ("processes", {"processes": 3}),
         ("ray", {"address": "auto"}),
+        ("ray", {"cpus": 0.5, "memory": 0}),
         ("ray", {}),
     ],
 )

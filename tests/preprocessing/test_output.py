@@ -1,6 +1,7 @@
 """Whose directory it is, and what may be deleted in it."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from upath import UPath
@@ -8,6 +9,7 @@ from upath import UPath
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.output import LOCK_NAME, OWNER_NAME, Owner, claim, remove_dataset
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.jobs import JobStage, status_path
 from manylabel.storage.manifest import ImageCounts, Manifest, SplitShards, content_digest
 from manylabel.storage.schema import SplitName
 
@@ -149,6 +151,20 @@ def test_a_foreign_directory_is_never_touched(root, overwrite):
     with pytest.raises(PreprocessingError, match="received other files"):
         claimed(root, MINE, overwrite=overwrite)
     assert [path.name for path in root.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_said_of_a_job_before_it_begins_is_neither_in_its_way_nor_deleted(root, overwrite):
+    status = status_path(Path(root), JobStage.PREPROCESS)
+    status.parent.mkdir(parents=True)
+    status.write_text("no JSON: nobody here reads it")
+    claimed(root, MINE, overwrite=overwrite)
+    claimed(root, OTHER, overwrite=True)
+    assert status.read_text() == "no JSON: nobody here reads it"
+    (root / "jobs.txt").touch()
+    (root / OWNER_NAME).unlink()
+    with pytest.raises(PreprocessingError, match="received other files"):
+        claimed(root, MINE)
 
 
 def test_a_file_is_no_directory(root):

@@ -3,6 +3,7 @@
 import pytest
 
 from manylabel.preprocessing.progress import Meter, Progress, Stage, reporting
+from manylabel.storage.jobs import ProcessPlace
 
 
 class Clock:
@@ -56,6 +57,19 @@ def test_what_was_done_before_is_no_part_of_the_rate(clock):
     clock.now = 2
     meter.advance(Stage.CHECK_IMAGES, 6)
     assert meter.read() == [Progress(Stage.CHECK_IMAGES, 1_000_006, rate=3)]
+
+
+def test_who_did_what_is_told_at_every_stage():
+    meter = Meter()
+    for node, images in (("10.0.0.2", 40), ("10.0.0.1", 30), ("10.0.0.2", 2)):
+        meter.advance(Stage.WRITE_SHARDS, images)
+        meter.credit("write shards", node, images, shards=1)
+    meter.begin(Stage.FIND_SHARDS)
+    expected = (
+        ProcessPlace(name="write shards", node="10.0.0.1", images=30, shards=1),
+        ProcessPlace(name="write shards", node="10.0.0.2", images=42, shards=2),
+    )
+    assert [progress.processes for progress in meter.read()] == [expected] * 2
 
 
 def test_a_count_so_far_takes_the_place_of_the_one_before(clock):

@@ -194,7 +194,9 @@ def test_an_interrupted_retry_keeps_what_it_found(tmp_path, own_catalog, picture
 class GivesUp:
     """An executor on a machine that is short of memory."""
 
-    def map(self, function, items, batch):
+    node = "here"
+
+    def map(self, function, items, batch, task=None):
         yield from (Lost("its process ended three times") for _ in items)
 
 

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
@@ -14,7 +15,8 @@ from tests.preprocessing.executors import contract
 
 def open_with(**settings):
     catalog = {"path": "labels.csv"}
-    return open_executor(PreprocessingConfig.model_validate({"catalog": catalog, **settings}))
+    config = PreprocessingConfig.model_validate({"catalog": catalog, **settings})
+    return open_executor(config, "mine", UPath("images"), UPath("plan"))
 
 
 def test_inline_works_in_this_process():

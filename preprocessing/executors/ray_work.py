@@ -1,0 +1,59 @@
+"""The task on a node of a Ray cluster: a batch of items, and where it was done."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+
+from manylabel.preprocessing.executors.outcomes import attempt
+from manylabel.preprocessing.executors.sight import Sight
+from manylabel.storage.jobs import log_to
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """In place of outcomes: why this node cannot do the work."""
+
+    problem: str
+
+
+class Answer(NamedTuple):
+    """Of a batch.
+
+    Attributes:
+        node: its address.
+        outcomes: of each item, as `attempt` gives it.
+    """
+
+    node: str
+    outcomes: list[bytes] | Unseen
+
+
+def run(
+    function: Callable[[Any], Any], items: list[Any], sight: Sight | None, logs: Path | None
+) -> Answer:
+    """The task."""
+    node = ray.util.get_node_ip_address()
+    if logs is not None:
+        _log_once(logs, node)
+    if sight is not None and (problem := _missing_once(sight)):
+        return Answer(node, Unseen(problem))
+    return Answer(node, [attempt(function, item) for item in items])
+
+
+@cache
+def _log_once(logs: Path, node: str) -> None:
+    with suppress(OSError):  # then Ray's own files have it
+        log_to(logs, f"worker-{node}-{os.getpid()}")
+        print(f"process {os.getpid()} on node {node} is at work", flush=True)
+
+
+@cache
+def _missing_once(sight: Sight) -> str | None:
+    """In each process once: nodes may come while the job runs."""
+    return sight.missing()
