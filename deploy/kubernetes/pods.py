@@ -118,11 +118,11 @@ def pod_template(
 
 
 def _volumes(config: KubernetesConfig, shared_memory: int) -> list[dict[str, Any]]:
-    scratch = {"sizeLimit": f"{config.scratch}Gi"}
+    scratch = f"{config.scratch}Gi"
     return [
         {"name": "data", "persistentVolumeClaim": {"claimName": config.claim}},
-        {"name": "tmp", "emptyDir": scratch},
-        {"name": "ray", "emptyDir": scratch},
+        {"name": "tmp", "emptyDir": {"sizeLimit": scratch}},
+        {"name": "ray", "emptyDir": {"sizeLimit": scratch}},
         {
             "name": "shared-memory",
             "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_memory}Gi"},

@@ -9,11 +9,12 @@ import importlib.metadata
 import re
 import shlex
 import unicodedata
-from typing import Any, Self
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.kubernetes.config import KubernetesConfig
 from manylabel.deploy.kubernetes.pods import (
     HEAD,
@@ -58,21 +59,6 @@ class KubernetesJob(BaseModel):
     number: int = Field(1, ge=1)
     ray_version: str = Field(default_factory=lambda: importlib.metadata.version("ray"))
 
-    @model_validator(mode="after")
-    def _files_fit(self) -> Self:
-        for name in self.files:
-            if not _FILE_NAME.fullmatch(name) or name in (".", ".."):
-                raise ValueError(
-                    f"expected a file's name of letters, digits, - _ and ., received {name!r}"
-                )
-        size = sum(len(name) + len(text.encode()) for name, text in self.files.items())
-        if size > _LARGEST_FILES:
-            raise ValueError(
-                f"the job's files have {size} bytes, and {_LARGEST_FILES} at most travel with it; "
-                f"put the largest into {self.config.mount} and name it there"
-            )
-        return self
-
     @property
     def name(self) -> str:
         """Of the RayJob, the ConfigMap and the submission in Ray: a DNS label.
@@ -81,7 +67,7 @@ class KubernetesJob(BaseModel):
         them is the same.
         """
         key = "\0".join((self.stage, self.run, str(self.number)))
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST_LENGTH]
+        digest = hashlib.sha256(key.encode()).hexdigest()[:_DIGEST_LENGTH]
         room = _NAME_LENGTH - len(self.stage) - _DIGEST_LENGTH - 2
         readable = _readable(self.run.rstrip("/").rpartition("/")[2])[:room].strip("-")
         return "-".join(filter(None, (self.stage, readable, digest)))
@@ -102,6 +88,8 @@ def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
             "submissionMode": "HTTPMode",
             "jobId": job.name,
             "entrypoint": shlex.join(job.command),
+            # Of a job that is one process; Ray hides GPUs from who does not ask for them.
+            "entrypointNumGpus": 0 if job.stage in _ON_NODES else config.gpus,
             "metadata": job.metadata,
             # The time between Ray's SIGTERM and its SIGKILL; 3 s without it, too few to save.
             "runtimeEnvYAML": yaml.safe_dump(
@@ -125,7 +113,23 @@ def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
 
 
 def render_files(job: KubernetesJob) -> dict[str, Any]:
-    """The ConfigMap with the job's files."""
+    """The ConfigMap with the job's files.
+
+    Raises:
+        DeploymentError: no ConfigMap can hold them.
+    """
+    for name in job.files:
+        if not _FILE_NAME.fullmatch(name) or name in (".", ".."):
+            raise DeploymentError(
+                f"{name}: expected a file's name of letters, digits, -, _ and ., at most 253, as "
+                "it travels in a ConfigMap; rename it"
+            )
+    size = sum(len(name) + len(text.encode()) for name, text in job.files.items())
+    if size > _LARGEST_FILES:
+        raise DeploymentError(
+            f"the job's files have {size} bytes, and at most {_LARGEST_FILES} travel in a "
+            f"ConfigMap; put the largest below {job.config.mount} and name it there"
+        )
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -136,7 +140,11 @@ def render_files(job: KubernetesJob) -> dict[str, Any]:
 
 
 def render_manifests(job: KubernetesJob) -> dict[str, Any]:
-    """Both as one list, the files first, for `create_command`."""
+    """Both as one list, the files first, for `create_command`.
+
+    Raises:
+        DeploymentError: no ConfigMap can hold the files.
+    """
     return {"apiVersion": "v1", "kind": "List", "items": [render_files(job), render_ray_job(job)]}
 
 
