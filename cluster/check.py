@@ -18,17 +18,23 @@ from manylabel.cluster.facts import ClusterFacts, NodeFacts, Versions, parse_ans
 from manylabel.cluster.jobs_api import JobsApi, Submission
 from manylabel.storage.provenance import code_version
 
+JOB_PREFIX = "manylabel-check-"
+"""Of the ids of the jobs that look."""
+
 NODE_SECONDS = 10.0
 """For which a node may be silent; it starts a process in one to three seconds."""
 
 _JOB_SECONDS = 60.0  # for the whole job, on a head that is busy
 _POLL_SECONDS = 0.1
+_SECONDS_TO_SETTLE = 5.0
 
 
 def check_cluster(
     api: JobsApi, folders: Sequence[str] = (), read_folders: Sequence[str] = ()
 ) -> ClusterFacts:
-    """Looks at a cluster; 4 s on three idle nodes. Leaves nothing there.
+    """Looks at a cluster; 4 s on three idle nodes of this machine.
+
+    The job that looks stays in the cluster's list of jobs until the next look.
 
     Args:
         folders: that every node must share and write in, by their absolute paths there. One that
@@ -58,21 +64,35 @@ def check_cluster(
 def _look(
     api: JobsApi, folders: Sequence[str], read_folders: Sequence[str]
 ) -> tuple[NodeFacts, ...]:
-    job = f"manylabel-check-{secrets.token_hex(4)}"
+    _forget_earlier(api)
+    job = f"{JOB_PREFIX}{secrets.token_hex(4)}"
     asked = {"folders": [*folders], "read_folders": [*read_folders], "seconds": NODE_SECONDS}
     api.submit(Submission(submission_id=job, entrypoint=_entrypoint(json.dumps(asked))))
-    try:
-        _await_end(api, job)
-        return parse_answer(api.logs(job), api.address)
-    finally:
-        with suppress(ClusterError):  # what is amiss has been told, or will be
-            api.delete(job)
+    _await_end(api, job)
+    return parse_answer(api.logs(job), api.address)
+
+
+def _forget_earlier(api: JobsApi) -> None:
+    """Takes the looks that are over out of the list of jobs.
+
+    Not each at its end: a job that is forgotten before Ray has seen its process end comes back as a
+    failed one. Ray looks every second, and may take two looks.
+    """
+    latest = (time.time() - _SECONDS_TO_SETTLE) * 1000
+    for job in api.jobs():
+        name = job.submission_id or ""
+        if name.startswith(JOB_PREFIX) and job.end_time is not None and job.end_time < latest:
+            with suppress(ClusterError):  # another look was quicker
+                api.delete(name)
 
 
 def _entrypoint(argument: str) -> str:
     """The probe within the command: a file that travels costs a second on each node."""
     packed = base64.b85encode(zlib.compress(Path(probe.__file__).read_bytes(), 9)).decode()
-    program = f"import base64, zlib; exec(zlib.decompress(base64.b85decode({packed!r})))"
+    program = (
+        "import sys; sys.path[:] = filter(None, sys.path); "  # nothing of the current folder
+        f"import base64, zlib; exec(zlib.decompress(base64.b85decode({packed!r})))"
+    )
     return f"exec python -c {shlex.quote(program)} {shlex.quote(argument)}"
 
 

@@ -230,8 +230,16 @@ def main() -> None:
     """Entry point on the cluster; its argument is what to ask, in JSON."""
     import ray
 
+    from ray.job_config import JobConfig
+
+    class InstalledCode(JobConfig):
+        """Nodes import what is installed there: Ray would put this process's folder before it."""
+
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
     asked = json.loads(sys.argv[1])
-    ray.init("auto", log_to_driver=False, logging_level="ERROR")
+    ray.init("auto", job_config=InstalledCode(), log_to_driver=False, logging_level="ERROR")
     nodes = look_at_all(asked["folders"], asked["read_folders"], asked["seconds"])
     print(MARKER + json.dumps(nodes), flush=True)
     os._exit(0)  # Ray's farewell takes longer than all of it.
