@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from manylabel.pipeline.commands import judging, making, scheduling, showing
+from manylabel.pipeline.commands import clusters, judging, making, scheduling, showing
 from manylabel.pipeline.commands.options import report
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
@@ -47,6 +47,10 @@ schedule.command("run-due")(scheduling.schedule_run_due)
 schedule.command("serve")(scheduling.schedule_serve)
 schedule.command("list")(scheduling.schedule_list)
 app.add_typer(schedule, name="schedule")
+
+cluster = typer.Typer(no_args_is_help=True, help="Look at a Ray cluster.")
+cluster.command("check")(clusters.check)
+app.add_typer(cluster, name="cluster")
 
 
 @app.callback()

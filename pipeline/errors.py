@@ -1,5 +1,6 @@
 """What the command line can tell its user."""
 
+from manylabel.cluster.errors import ClusterError
 from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.errors import EvaluationError
 from manylabel.preprocessing.errors import PreprocessingError
@@ -26,6 +27,7 @@ class Interrupted(Exception):
 USER_ERRORS = (
     SettingsError,
     CommandError,
+    ClusterError,
     StorageError,
     PreprocessingError,
     TrainingError,
