@@ -1,5 +1,7 @@
 """What training can tell its user."""
 
+from manylabel.storage.errors import Transient
+
 
 class TrainingError(Exception):
     """Training cannot go on; shown to the user as one line."""
@@ -15,3 +17,12 @@ class DamagedCheckpointError(CheckpointError):
 
 class NonFiniteStateError(TrainingError):
     """A shard's state holds NaN or Inf; the message says in which vector of which file."""
+
+
+class UnseenPathError(TrainingError):
+    """A node of the cluster does not see, or cannot write, what every node must."""
+
+
+class LostPartError(TrainingError, Transient):
+    """A process that training cannot go on without, its node, or the cluster was lost; the message
+    says which. The same command goes on from the last checkpoint."""

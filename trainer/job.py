@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.jobs import ProcessPlace, logs_of_this_job
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.metrics import MetricsRow
-from manylabel.trainer.program.cluster import training_cluster
+from manylabel.trainer.program.cluster import (
+    joined_cluster,
+    placement_on_cluster,
+    training_cluster,
+)
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
@@ -46,6 +51,7 @@ class TrainingProgress:
         row: the newest metrics, None before the first.
         saved: steps of checkpoints that were finished just now.
         notes: lines about what went wrong just now.
+        processes: who runs, or ran, where.
     """
 
     step: int
@@ -56,6 +62,7 @@ class TrainingProgress:
     row: MetricsRow | None
     saved: list[int]
     notes: list[str]
+    processes: tuple[ProcessPlace, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,11 @@ def train(
     dataset, run = Dataset.open(dataset_root), Path(run).absolute()
     if dataset.records(SplitName.TRAIN) == 0:
         raise TrainingError(f"{dataset_root}: the training split is empty")
-    with sole_training_job(run):
+    with (
+        joined_cluster(address, config.topology) as joined,
+        sole_training_job(run),
+        ExitStack() as stack,
+    ):
         stored = settings or {"trainer": config.model_dump(mode="json")}
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
@@ -113,19 +124,15 @@ def train(
         check_stream(checkpoint, manifest.stream, dataset, config.input)
         plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
-        with (
-            training_cluster(address, config.topology, vector_bytes) as share,
-            _stop_signals() as stop,
-            ExitStack() as stack,
-        ):
-            describe_run(run, dataset, config, stored)
-            metrics = stack.enter_context(MetricsLog(run, manifest.step))
-            topology = Topology(plan, share)
-            try:
-                monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
-                return monitor.watch(stop, manifest.step)
-            finally:
-                topology.close()
+        share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
+        stop = stack.enter_context(_stop_signals())
+        placement = placement_on_cluster(config, manifest.layout, share, started_here=not joined)
+        describe_run(run, dataset, config, stored)
+        metrics = stack.enter_context(MetricsLog(run, manifest.step))
+        topology = Topology(plan, share, placement, logs=logs_of_this_job())
+        stack.callback(topology.close)
+        monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
+        return monitor.watch(stop, manifest.step)
 
 
 def _never_began(run: Path, checkpoint: Path) -> bool:
@@ -226,6 +233,7 @@ class _Monitor:
                 row=self._row,
                 saved=status.saved,
                 notes=status.notes,
+                processes=self._topology.places(status.applied),
             )
         )
         return status

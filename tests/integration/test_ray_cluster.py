@@ -14,7 +14,7 @@ import ray
 from manylabel.trainer import job
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.program import room, topology
+from manylabel.trainer.program import losses, processes, room
 from manylabel.trainer.program.cluster import training_cluster
 from manylabel.trainer.program.room import Resources, room_for_workers
 from manylabel.trainer.program.topology import worker_options
@@ -88,7 +88,11 @@ def documented_name(listener):
 
 
 def test_only_the_sockets_that_the_documentation_lists_are_open(start, listeners):
-    kinds = (topology._ShardActor, topology._CoordinatorActor, topology._WorkerActor)
+    kinds = (
+        processes.ParameterShardProcess,
+        processes.CoordinatorProcess,
+        processes.GradientWorkerProcess,
+    )
     ray.get([start(Resources(0.1, 0), kind).__ray_ready__.remote() for kind in kinds])
     found = listeners()
     assert [listener for listener in found if not listener.address.is_loopback] == []
@@ -126,7 +130,7 @@ def test_a_worker_without_gpus_sees_none(start):
 
 
 def test_room_is_counted_from_what_is_free(start, monkeypatch):
-    monkeypatch.setattr(room, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(room, "PATIENCE_SECONDS", 0.5)
     config = TopologyConfig(workers=WORKERS, cpus_per_worker=0.1)
     other_job = start(Resources(CPUS - 0.5, 1))
     ray.get(other_job.environment.remote(""))
@@ -141,7 +145,7 @@ def test_room_is_counted_from_what_is_free(start, monkeypatch):
 
 
 def test_what_no_idle_cluster_has_is_refused_at_once(share, monkeypatch):
-    monkeypatch.setattr(room, "_PATIENCE_SECONDS", 1e6)
+    monkeypatch.setattr(room, "PATIENCE_SECONDS", 1e6)
     with pytest.raises(TrainingError, match=r"3 workers .* 1 GPUs .*; lower .*gpus_per_worker"):
         room_for_workers(TopologyConfig(workers=3, cpus_per_worker=0.1))
 
@@ -177,8 +181,8 @@ def test_an_actor_that_cannot_be_created_is_not_a_lost_one(start, tmp_path, monk
     with pytest.raises(
         TrainingError, match=r"could not be created \(.*No module named 'only_here'"
     ):
-        topology._get(answer)
-    end = topology._how_it_ended("worker-0", answer)
+        losses.plain_answer(answer)
+    end = losses.how_it_ended("worker-0", answer)
     assert "only_here" in str(end.error), "the job ends with it; others would fare no better"
 
 
@@ -188,4 +192,4 @@ def test_a_lost_actor_is_told_as_lost(start):
     answer = actor.work.remote()
     ray.kill(actor)
     with pytest.raises(TrainingError, match=r"was lost \(.*\); run the same command again"):
-        topology._get(answer)
+        losses.plain_answer(answer)

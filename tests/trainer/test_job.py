@@ -11,8 +11,8 @@ from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.program.losses import WorkerEnd
 from manylabel.trainer.program.plan import TrainingPlan
-from manylabel.trainer.program.topology import WorkerEnd
 from manylabel.trainer.runs.metrics_log import MetricsLog
 
 GOING = CoordinatorStatus(
@@ -27,6 +27,7 @@ GOING = CoordinatorStatus(
     failure=None,
     has_work=True,
     finished=False,
+    applied={},
 )
 DONE = replace(GOING, step=5, samples=20, settled=20, has_work=False, finished=True)
 
@@ -59,6 +60,9 @@ class ScriptedProgram:
         for end in ends:
             self.workers.remove(end.worker)
         return ends
+
+    def places(self, applied):
+        return ()
 
     def call(self, *call):
         self.calls.append(call)

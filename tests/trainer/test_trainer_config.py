@@ -23,8 +23,8 @@ from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalCoordinator, LocalShards, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, stream_identity
+from manylabel.trainer.program.processes import ParameterShardProcess
 from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_share
-from manylabel.trainer.program.topology import _ShardActor
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.reader import BadRecordReport
 from manylabel.trainer.runs.checkpoint import (
@@ -308,7 +308,7 @@ def test_a_shard_uses_as_many_threads_as_set(new_plan):
     try:
         for threads in (numba.config.NUMBA_NUM_THREADS, 1):
             settings = changed(BASE, "topology.threads_per_shard", threads)
-            _ShardActor().start(new_plan(f"threads{threads}", settings), 0)
+            ParameterShardProcess().start(new_plan(f"threads{threads}", settings), 0)
             assert numba.get_num_threads() == threads
     finally:
         numba.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,7 @@ class CoordinatorStatus:
         settled: records that will not be dealt again: applied, unreadable or rejected.
         has_work: whether a worker that asks now would get records.
         finished: whether `settled` are all records of the run.
+        applied: records of each worker's applied gradients, of this start alone.
     """
 
     step: int
@@ -50,6 +52,7 @@ class CoordinatorStatus:
     failure: str | None
     has_work: bool
     finished: bool
+    applied: dict[str, int]
 
 
 class Coordinator:
@@ -96,6 +99,7 @@ class Coordinator:
         self._next_checkpoint = self._samples + samples_per_checkpoint
         self._settled_in_checkpoint = self._settled
         self._notes: list[str] = []
+        self._applied: Counter[str] = Counter()
 
     @property
     def _samples(self) -> int:
@@ -201,6 +205,7 @@ class Coordinator:
             self._failure.reason if self._failure else None,
             not self._halted and self._ledger.has_work,
             self._ledger.finished,
+            dict(self._applied),
         )
 
     def _apply(self, report: GradientReport, gradient_norm: float) -> None:
@@ -209,6 +214,7 @@ class Coordinator:
         self._step += 1
         self._shards.apply(report.update, rate, self._averaging.decay_at(self._step))
         self._ledger.settle(report.worker, report.positions, Settlement.APPLIED)
+        self._applied[report.worker] += len(report.positions)
         self._counts = replace(self._counts, rejected_in_a_row=0)
         self._window.add(
             step=self._step,

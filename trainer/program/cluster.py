@@ -1,14 +1,46 @@
 """The Ray cluster that a training job runs on."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import ray
+
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
-from manylabel.trainer.config import TopologyConfig
-from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.program.room import Resources, room_for_workers
+from manylabel.storage.errors import Transient
+from manylabel.trainer.config import TopologyConfig, TrainerConfig
+from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.plane.layout import ParameterLayout
+from manylabel.trainer.program.placement import Placement, place, within_one_node
+from manylabel.trainer.program.room import (
+    PATIENCE_SECONDS,
+    Resources,
+    living_nodes,
+    room_for_workers,
+)
+from manylabel.trainer.program.shard_memory import shard_bytes
+
+_IN_A_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # an environment variable that Ray sets for jobs
+
+
+@contextmanager
+def joined_cluster(address: str | None, config: TopologyConfig) -> Iterator[bool]:
+    """Joins the cluster that there is, if any: before anything of a run is written.
+
+    Yields:
+        Whether there is one; if not, `training_cluster` will start one.
+
+    Raises:
+        TrainingError: it cannot be reached, or has no room for the workers.
+    """
+    if address is None and not ray.is_initialized() and _IN_A_RAY_JOB not in os.environ:
+        yield False
+        return
+    with _reached(address, 0, 0):
+        room_for_workers(config)
+        yield True
 
 
 @contextmanager
@@ -31,9 +63,49 @@ def training_cluster(
     # little more than what is under way comes back to its pages. One gradient and up to two
     # snapshots per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
+    with _reached(address, cpus, store):
+        yield room_for_workers(config)
+
+
+def placement_on_cluster(
+    config: TrainerConfig, layout: ParameterLayout, share: Resources, *, started_here: bool
+) -> Placement:
+    """Who is to run where on the cluster that this process is in.
+
+    Args:
+        started_here: for this job alone, on this machine.
+
+    Raises:
+        TrainingError: there is no room for the shards.
+    """
+    driver = ray.get_runtime_context().get_node_id()
+    needed = shard_bytes(config, layout)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        nodes = living_nodes()
+        if started_here:
+            needed = within_one_node(needed, config.topology.parameter_shards, nodes[0])
+        placement = place(config.topology, share, needed, nodes, driver)
+        if placement is not None:
+            return placement
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    free = ", ".join(f"{node.free_memory / 2**20:,.0f} MiB" for node in nodes)
+    raise TrainingError(
+        f"expected room for {config.topology.parameter_shards} parameter shards with "
+        f"{needed / 2**20:,.0f} MiB of memory each, beside the workers; the nodes have free: "
+        f"{free}; wait for the other jobs there, raise trainer.topology.parameter_shards, or "
+        "start the nodes with a larger --memory"
+    )
+
+
+@contextmanager
+def _reached(address: str | None, cpus: int, store: int) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(ray_cluster(address, cpus, store))
         except ClusterError as error:
-            raise TrainingError(str(error)) from error
-        yield room_for_workers(config)
+            kind = LostPartError if isinstance(error, Transient) else TrainingError
+            raise kind(str(error)) from error
+        yield

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from upath import UPath
+
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import CheckpointError, TrainingError
+from manylabel.trainer.errors import CheckpointError, TrainingError, UnseenPathError
 from manylabel.trainer.plane.coordinator import Coordinator
 from manylabel.trainer.plane.layout import cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
@@ -35,6 +37,9 @@ if TYPE_CHECKING:  # loads TensorFlow, which only workers need
     from manylabel.trainer.program.worker import GradientWorker
 
 
+SHARED = "every node needs --dataset and --run under the same paths, as by NFS or a bind mount"
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """One start of a run.
@@ -49,6 +54,21 @@ class TrainingPlan:
     dataset_root: str
     run: Path
     checkpoint: Path
+
+    def check_seen(self, node: str, logs: Path | None = None) -> None:
+        """Whether this process sees the run's files, and nothing else in their place.
+
+        Args:
+            node: the name of where this process runs, for the message.
+            logs: a folder of the run that is there too.
+
+        Raises:
+            UnseenPathError: it does not.
+        """
+        dataset = UPath(self.dataset_root)
+        for path in (dataset, UPath(self.run), *([UPath(logs)] if logs else [])):
+            if not path.is_dir():
+                raise UnseenPathError(f"the node {node} does not see {path}; {SHARED}")
 
     def new_shard(self, index: int) -> ParameterShard:
         """The shard of range `index`, as of the checkpoint.

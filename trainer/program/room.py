@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import ray
@@ -11,7 +12,7 @@ from manylabel.trainer.config import TopologyConfig
 from manylabel.trainer.errors import TrainingError
 
 # What a job that has just ended held is free a moment later only.
-_PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 10.0
 
 
 class Resources(NamedTuple):
@@ -21,20 +22,36 @@ class Resources(NamedTuple):
     gpus: float
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node of a cluster that is alive.
+
+    Attributes:
+        whole: all that it has; free: what nobody has asked for.
+        free_memory: bytes of its memory, beside the object store's, that nobody has asked for.
+    """
+
+    node_id: str
+    address: str
+    whole: Resources
+    free: Resources
+    free_memory: float
+
+
 def room_for_workers(config: TopologyConfig) -> Resources:
     """What each worker gets on the cluster that this process has joined, of what is free there.
 
     Raises:
         TrainingError: there is no room for all workers.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        nodes = _nodes()
-        gpus = gpus_per_worker(config, [whole for whole, _ in nodes])
-        share = worker_share(config, [free for _, free in nodes], gpus)
+        nodes = living_nodes()
+        gpus = gpus_per_worker(config, [node.whole for node in nodes])
+        share = worker_share(config, [node.free for node in nodes], gpus)
         if share is not None:
             return share
-        if not worker_share(config, [whole for whole, _ in nodes], gpus):
+        if not worker_share(config, [node.whole for node in nodes], gpus):
             advice = "lower trainer.topology.workers, cpus_per_worker or gpus_per_worker"
             break
         if time.monotonic() > deadline:
@@ -42,8 +59,9 @@ def room_for_workers(config: TopologyConfig) -> Resources:
             break
         time.sleep(0.1)
     found = ", ".join(
-        f"{free.cpus:g} of {whole.cpus:g} cores and {free.gpus:g} of {whole.gpus:g} GPUs"
-        for whole, free in nodes
+        f"{node.free.cpus:g} of {node.whole.cpus:g} cores and {node.free.gpus:g} of "
+        f"{node.whole.gpus:g} GPUs"
+        for node in nodes
     )
     raise TrainingError(
         f"expected room for {config.workers} workers with {config.cpus_per_worker or 1:g} cores "
@@ -81,19 +99,20 @@ def worker_share(
         choices = sorted((share for share in shares if share >= 1), reverse=True)
     for cpus in choices:
         share = Resources(cpus, gpus)
-        if sum(_places(node, share) for node in nodes) >= config.workers:
+        if sum(places(node, share) for node in nodes) >= config.workers:
             return share
     return None
 
 
-def _places(node: Resources, share: Resources) -> int:
-    places = _times(share.cpus, node.cpus)
+def places(node: Resources, share: Resources) -> int:
+    """How many workers with a share have room on what is free of a node."""
+    cores = _times(share.cpus, node.cpus)
     if share.gpus == 0:
-        return places
+        return cores
     if share.gpus >= 1:
-        return min(places, _times(share.gpus, node.gpus))
+        return min(cores, _times(share.gpus, node.gpus))
     whole, rest = divmod(node.gpus, 1)  # a fraction is of one GPU, not of what is left of two
-    return min(places, int(whole) * _times(share.gpus, 1) + _times(share.gpus, rest))
+    return min(cores, int(whole) * _times(share.gpus, 1) + _times(share.gpus, rest))
 
 
 def _times(part: float, whole: float) -> int:
@@ -101,12 +120,18 @@ def _times(part: float, whole: float) -> int:
     return int(whole / part + 1e-6)
 
 
-def _nodes() -> list[tuple[Resources, Resources]]:
-    """All that each node has, and what is free of it. ray.available_resources would say the latter
-    of the cluster only; a worker needs it of one node."""
+def living_nodes() -> list[Node]:
+    """Of the cluster that this process has joined. ray.available_resources would say what is free
+    of the whole cluster only; a process needs it of one node."""
     free = available_resources_per_node()
     return [
-        (_resources(node["Resources"]), _resources(free.get(node["NodeID"], {})))
+        Node(
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            _resources(node["Resources"]),
+            _resources(free.get(node["NodeID"], {})),
+            free.get(node["NodeID"], {}).get("memory", 0.0),
+        )
         for node in ray.nodes()
         if node["Alive"]
     ]

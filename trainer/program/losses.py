@@ -1,0 +1,114 @@
+"""What a Ray error means to a training job: a part that was lost, or one that never was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorUnschedulableError,
+    GetTimeoutError,
+    NodeDiedError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+)
+
+from manylabel.trainer.errors import LostPartError, TrainingError
+
+AGAIN = "run the same command again to go on from the last checkpoint"
+
+# Ray's id of an actor -> the part that it is, as in "shard-0 on 10.0.0.7"; None if it is unknown.
+NameOf = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class WorkerEnd:
+    """A worker that stopped.
+
+    Attributes:
+        death: why it died; None if it had nothing left to do.
+        error: the exception it died of; None if its process was lost.
+    """
+
+    worker: str
+    death: str | None
+    error: Exception | None = None
+
+
+def _unknown(actor: str) -> None:
+    return None
+
+
+def plain_answer(answers: Any, name_of: NameOf = _unknown, timeout: float | None = None) -> Any:
+    """ray.get, with the exception of the method called instead of Ray's wrapping of it.
+
+    Raises:
+        LostPartError: of the actor, or of one that it needed.
+        TrainingError: the actor could not be created.
+        GetTimeoutError: there is no answer within `timeout` seconds.
+    """
+    try:
+        return ray.get(answers, timeout=timeout)
+    except RayTaskError as error:
+        if isinstance(error.cause, RayError):
+            raise what_became(error.cause, name_of) from error
+        raise error.cause from None
+    except GetTimeoutError:
+        raise
+    except RayError as error:
+        raise what_became(error, name_of) from error
+
+
+def how_it_ended(worker: str, run: Any, name_of: NameOf = _unknown) -> WorkerEnd:
+    """What ended a worker's run, which is over.
+
+    Raises:
+        LostPartError: the worker met the loss of a shard or of the coordinator.
+    """
+    try:
+        ray.get(run)
+    except RayTaskError as error:
+        if isinstance(error.cause, LostPartError):
+            raise error.cause from None
+        if isinstance(error.cause, RayError):
+            raise what_became(error.cause, name_of) from error
+        return WorkerEnd(worker, f"{type(error.cause).__name__}: {error.cause}", error.cause)
+    except RayError as error:
+        if _never_was(error):
+            never_was = what_became(error, name_of)
+            return WorkerEnd(worker, str(never_was), never_was)
+        return WorkerEnd(worker, _how(error))  # its process or its node is gone
+    return WorkerEnd(worker, None)
+
+
+def what_became(error: RayError, name_of: NameOf = _unknown) -> TrainingError:
+    """What to tell of an actor that does not answer: a lost one can be had again."""
+    if _never_was(error):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        return TrainingError(
+            f"a process of the program could not be created ({reason}); every node needs the "
+            "same manylabel, Python and Ray as this machine, installed or on its PYTHONPATH"
+        )
+    part = name_of(getattr(error, "actor_id", None) or "")
+    return LostPartError(
+        f"{part or 'a parameter shard or the coordinator'} was lost ({_how(error)}); {AGAIN}"
+    )
+
+
+def _how(error: RayError) -> str:
+    text = str(error)
+    if isinstance(error, NodeDiedError) or "node has died" in text or "node was terminated" in text:
+        return "its node is gone"
+    if isinstance(error, RayActorError):
+        return "its process ended"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _never_was(error: RayError) -> bool:
+    return isinstance(error, ActorUnschedulableError | RuntimeEnvSetupError) or (
+        isinstance(error, RayActorError) and error.actor_init_failed
+    )
