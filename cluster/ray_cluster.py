@@ -12,8 +12,9 @@ import ray
 from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
-from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.ray_files import private_ray_files
+from manylabel.cluster.reachable import check_reachable, own_cluster
 
 
 @contextmanager
@@ -25,7 +26,8 @@ def ray_cluster(
 ) -> Iterator[None]:
     """Joins the cluster at `address`, or starts one on this machine for as long as it is needed.
 
-    A process that has called ray.init already stays in the cluster it is in.
+    A process that has called ray.init already stays in the cluster it is in. Without an address, a
+    job of a Ray cluster joins that one.
 
     Args:
         cpus: what one that is started offers, however many the machine has; it counts tasks,
@@ -33,8 +35,10 @@ def ray_cluster(
         system_config: settings of Ray's own for one that is started, beside ours.
 
     Raises:
-        ClusterError: the cluster cannot be reached, or started.
+        ClusterError: the cluster cannot be reached, or started; UnreachableClusterError if the
+            cluster that this process is a job of does not answer.
     """
+    address = address or own_cluster()
     with ExitStack() as stack:
         if not ray.is_initialized():
             stack.enter_context(_quiet())
@@ -42,6 +46,7 @@ def ray_cluster(
                 started = _started_here(cpus, object_store_bytes, system_config or {})
                 stack.enter_context(started)
             else:
+                check_reachable(address)
                 _init(address, address=address)
             stack.callback(ray.shutdown)
         yield
@@ -78,7 +83,9 @@ def _init(where: str | None, **options: Any) -> None:
                     logging_level=logging.ERROR,
                 )
             except Exception as error:  # what Ray raises when a busy machine is slow to start it
-                raise ClusterError(_cannot_join(where, error)) from error
+                # It answered just now.
+                kind = ClusterError if own_cluster() is None else UnreachableClusterError
+                raise kind(_cannot_join(where, error)) from error
     except BaseException:
         ray.shutdown()  # of what there is by then
         raise

@@ -7,6 +7,7 @@ import sys
 import pytest
 import ray
 
+from manylabel.cluster import ray_cluster as cluster
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 
@@ -58,6 +59,7 @@ def starting(monkeypatch, seen):
             seen.append("started")
 
         monkeypatch.setattr(ray, "init", init)
+        monkeypatch.setattr(cluster, "check_reachable", lambda address: None)
         monkeypatch.setattr(ray, "shutdown", lambda: seen.append("shut down"))
 
     return replace
