@@ -42,7 +42,8 @@ class KubernetesJob(BaseModel):
         run: the run's directory, or the dataset's, as all pods see it; names are made from it.
         command: words of the driver's command line, as `manylabel supervise FILE`.
         files: text by name; the job finds them in `FILES_FOLDER`.
-        metadata: goes with the job in Ray's Jobs API.
+        metadata: goes with the job in Ray's Jobs API, as do
+        environment: variables of the command; both are shown in clear, so no secrets.
         number: of the submission of this stage for this run, from 1. The names of a job that runs
             or is not deleted yet are taken, so that nothing is submitted twice.
         ray_version: of the image; KubeRay's token authentication depends on it.
@@ -56,6 +57,7 @@ class KubernetesJob(BaseModel):
     command: tuple[str, ...] = Field(min_length=1)
     files: dict[str, str] = {}
     metadata: dict[str, str] = {}
+    environment: dict[str, str] = {}
     number: int = Field(1, ge=1)
     ray_version: str = Field(default_factory=lambda: importlib.metadata.version("ray"))
 
@@ -80,6 +82,8 @@ def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
         name: round(getattr(config, name).total_seconds())
         for name in ("must_start_within", "time_limit", "grace_period")
     }
+    # The time between Ray's SIGTERM and its SIGKILL; 3 s without it, too few to save.
+    environment = {**job.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(seconds["grace_period"])}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -91,10 +95,7 @@ def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
             # Of a job that is one process; Ray hides GPUs from who does not ask for them.
             "entrypointNumGpus": 0 if job.stage in _ON_NODES else config.gpus,
             "metadata": job.metadata,
-            # The time between Ray's SIGTERM and its SIGKILL; 3 s without it, too few to save.
-            "runtimeEnvYAML": yaml.safe_dump(
-                {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(seconds["grace_period"])}}
-            ),
+            "runtimeEnvYAML": yaml.safe_dump({"env_vars": environment}),
             # KubeRay would make a new cluster for every failure, a mistake in the settings
             # included. The command on the head tells them apart, and tries again by itself.
             "backoffLimit": 0,

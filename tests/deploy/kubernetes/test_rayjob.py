@@ -150,10 +150,10 @@ def test_what_is_forgotten_ends_and_a_mistake_costs_one_cluster(make_config, mak
 
 @pytest.mark.parametrize("stage", JobStage)
 def test_a_job_that_is_stopped_has_the_grace_period_to_save(make_config, make_job, stage):
-    job = make_job(make_config(grace_period="90s"), stage=stage)
+    job = make_job(make_config(grace_period="90s"), stage=stage, environment={"A": "1"})
     manifest = render_ray_job(job)
     environment = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])["env_vars"]
-    assert environment == {"RAY_JOB_STOP_WAIT_TIME_S": "90"}
+    assert environment == {"RAY_JOB_STOP_WAIT_TIME_S": "90", "A": "1"}
     for role, spec in zip(("head", "worker"), pods(manifest), strict=False):
         # Kubernetes kills when this is over, and preStop is part of it.
         assert spec["terminationGracePeriodSeconds"] > 90
