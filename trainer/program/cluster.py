@@ -9,6 +9,7 @@ import ray
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
+from manylabel.cluster.reachable import own_cluster
 from manylabel.storage.errors import Transient
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import LostPartError, TrainingError
@@ -22,8 +23,6 @@ from manylabel.trainer.program.room import (
 )
 from manylabel.trainer.program.shard_memory import shard_bytes
 
-_IN_A_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # an environment variable that Ray sets for jobs
-
 
 @contextmanager
 def joined_cluster(address: str | None, config: TopologyConfig) -> Iterator[bool]:
@@ -35,7 +34,7 @@ def joined_cluster(address: str | None, config: TopologyConfig) -> Iterator[bool
     Raises:
         TrainingError: it cannot be reached, or has no room for the workers.
     """
-    if address is None and not ray.is_initialized() and _IN_A_RAY_JOB not in os.environ:
+    if (address or own_cluster()) is None and not ray.is_initialized():
         yield False
         return
     with _reached(address, 0, 0):

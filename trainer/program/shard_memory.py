@@ -4,7 +4,7 @@ from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 
 _FLOAT32 = 4  # bytes
-# Python with NumPy, Numba and Ray before there is a parameter; see PROCESS_BYTES in the tests.
+# Python with NumPy, Numba and Ray, before there is a parameter: 180 MiB, and something to spare.
 PROCESS_BYTES = 256 * 2**20
 
 

@@ -1,0 +1,62 @@
+"""What Ray's errors are told as."""
+
+import pickle
+
+import pytest
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnschedulableError,
+    ObjectLostError,
+    RayActorError,
+    RuntimeEnvSetupError,
+)
+
+from manylabel.storage.errors import Transient
+from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.program.losses import what_became
+
+NAMES = {"ab12": "shard-1 on 10.0.0.7"}
+AGAIN = "run the same command again to go on from the last checkpoint"
+
+
+def lost_actor(text):
+    error = RayActorError("ab12", text)
+    return pickle.loads(pickle.dumps(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (lost_actor("The actor died."), "shard-1 on 10.0.0.7 was lost (its process ended)"),
+        (
+            lost_actor("The actor died because its node has died. Node Id: 7"),
+            "shard-1 on 10.0.0.7 was lost (its node is gone)",
+        ),
+        (ActorDiedError(), "a parameter shard or the coordinator was lost (its process ended)"),
+        (
+            ObjectLostError("ab" * 28, "10.0.0.7", ""),
+            "a parameter shard or the coordinator was lost (Failed to retrieve object",
+        ),
+    ],
+)
+def test_a_lost_part_is_named_in_one_line_and_another_try_may_do_better(error, expected):
+    told = what_became(error, NAMES.get)
+    assert isinstance(told, LostPartError)
+    assert isinstance(told, Transient)
+    assert str(told).startswith(expected)
+    assert str(told).endswith(AGAIN)
+    assert "\n" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ActorUnschedulableError("no node"),
+        RuntimeEnvSetupError("no folder"),
+        RayActorError("ab12", "ModuleNotFoundError: manylabel", actor_init_failed=True),
+    ],
+)
+def test_what_never_was_is_the_user_s_to_mend(error):
+    told = what_became(error, NAMES.get)
+    assert type(told) is TrainingError
+    assert "could not be created" in str(told)
