@@ -1,6 +1,5 @@
 """A training job: makes or finds the run, starts the program, watches it to its end."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import ProcessPlace, logs_of_this_job
 from manylabel.storage.schema import SplitName
+from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
@@ -122,17 +122,24 @@ def train(
             checkpoint = make_initial_checkpoint(run, dataset, config)
         manifest = read_manifest(checkpoint)
         check_stream(checkpoint, manifest.stream, dataset, config.input)
-        plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint)
+        plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint, manifest)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
         share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
         stop = stack.enter_context(_stop_signals())
         placement = placement_on_cluster(config, manifest.layout, share, started_here=not joined)
         describe_run(run, dataset, config, stored)
         metrics = stack.enter_context(MetricsLog(run, manifest.step))
-        topology = Topology(plan, share, placement, logs=logs_of_this_job())
+        topology = Topology(plan, share, placement, logs=_folder_of_logs())
         stack.callback(topology.close)
         monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
         return monitor.watch(stop, manifest.step)
+
+
+def _folder_of_logs() -> Path | None:
+    logs = logs_of_this_job()
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+    return logs
 
 
 def _never_began(run: Path, checkpoint: Path) -> bool:
@@ -241,24 +248,7 @@ class _Monitor:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM (preemption) and SIGINT (Ctrl-C) set, so that a checkpoint is made."""
+    """An event that each signal to stop sets, so that a checkpoint is made."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(number: int, frame: object) -> None:
-        stop.set()
-        restore()  # who asks a second time does not want to wait
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
+    with on_stop_signal(stop.set):
         yield stop
-    finally:
-        restore()

@@ -48,12 +48,15 @@ class TrainingPlan:
         dataset_root: as a URI or path.
         run: the run's directory; every process must see it under this path.
         checkpoint: where to go on from.
+        manifest: what the checkpoint says of itself, for workers that start when later ones have
+            taken its place; by default it is read.
     """
 
     config: TrainerConfig
     dataset_root: str
     run: Path
     checkpoint: Path
+    manifest: CheckpointManifest | None = None
 
     def check_seen(self, node: str, logs: Path | None = None) -> None:
         """Whether this process sees the run's files, and nothing else in their place.
@@ -145,7 +148,7 @@ class TrainingPlan:
         from manylabel.trainer.program.worker import GradientWorker
         from manylabel.trainer.records.batches import training_batches
 
-        config, manifest = self.config, read_manifest(self.checkpoint)
+        config, manifest = self.config, self.manifest or read_manifest(self.checkpoint)
         dataset = self._dataset(manifest)
         # For dropout: other units on each worker, and after each restart. The first weights come
         # with the checkpoint.
