@@ -15,6 +15,7 @@ from ray.job_config import JobConfig
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.ray_files import private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
+from manylabel.storage.stop_signals import STOP_SIGNALS
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def _started_here(
     cpus: int, object_store_bytes: int, system_config: Mapping[str, Any]
 ) -> Iterator[None]:
     with private_ray_files() as files:
-        with _loopback_only():
+        with _loopback_only(), _deaf_to_the_job_s_signals():
             _init(
                 None,
                 address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
@@ -93,7 +94,8 @@ def _init(where: str | None, **options: Any) -> None:
 
 @contextmanager
 def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
-    """Handles SIGTERM as before the block, and Ctrl-C, unless it comes twice, when that is over.
+    """Handles SIGTERM as before the block, and the other signals to stop, unless one comes twice,
+    when that is over.
 
     Ray sets a handler of SIGTERM of its own, which ends the process without a word, or with a
     backtrace. And a cluster that is left half started crashes the interpreter at its end, now and
@@ -103,7 +105,7 @@ def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
         yield  # only the main thread may handle signals
         return
     ours: dict[int, Callable[[int, FrameType | None], Any]] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         handler = signal.getsignal(number)
         if callable(handler):
             ours[number] = handler
@@ -113,8 +115,9 @@ def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
         told.append(number)
         signal.signal(number, ours[number])
 
-    if starts_here and signal.SIGINT in ours:
-        signal.signal(signal.SIGINT, keep)
+    if starts_here:
+        for kept in ours.keys() - {signal.SIGTERM}:
+            signal.signal(kept, keep)
     try:
         yield
     except SystemExit:  # raised by Ray's handler
@@ -153,6 +156,18 @@ def _loopback_only() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _deaf_to_the_job_s_signals() -> Iterator[None]:
+    """Processes that are started meanwhile outlive a signal to the whole job, and are there for
+    what is still to be saved. (Ray itself sees to SIGINT. What comes meanwhile comes at the end.)
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

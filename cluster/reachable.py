@@ -46,8 +46,8 @@ def check_reachable(address: str | None) -> None:
             outside a job nothing.
 
     Raises:
-        ClusterError: it cannot be joined from here; known within ten seconds; UnreachableClusterError
-            if the cluster that this process is a job of does not answer.
+        ClusterError: it cannot be joined from here; known within ten seconds;
+            UnreachableClusterError if the cluster that this process is a job of does not answer.
     """
     own = own_cluster()
     address = address or own
@@ -188,6 +188,6 @@ def _refuse(address: str, error: grpc.RpcError) -> NoReturn:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         raise _Silent(f"no answer of Ray's in {_SECONDS_TO_ANSWER:g} s") from error
     raise ClusterError(
-        f"{_cannot(address)}: what answers there is not the head of a Ray cluster ({reason}); its "
-        "port is 6379 unless `ray start --port` said otherwise (8265 is of the dashboard)"
+        f"{_cannot(address)}: what answers there is not the head of a Ray cluster; its port "
+        "is 6379 unless `ray start --port` said otherwise (8265 is of the dashboard)"
     ) from error

@@ -1,27 +1,18 @@
-"""Being told to stop, by Ctrl-C or by whoever ends a job."""
+"""Being told to stop, as an exception."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+from manylabel.storage.stop_signals import on_stop_signal
 
 
 @contextmanager
 def told_to_stop() -> Iterator[None]:
-    """Makes SIGTERM what SIGINT is, KeyboardInterrupt; the second signal ends the process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        restore()
-        raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
+    """Makes every signal to stop what SIGINT is, KeyboardInterrupt; a later second one ends the
+    process."""
+    with on_stop_signal(_interrupt):
         yield
-    finally:
-        restore()
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
