@@ -2,8 +2,9 @@
 
     python -m tests.integration._training_recovery DATASET [CASE ...]
 
-Cases are worker, shard, coordinator, node, cut and head. Run by hand, as root. Each trains to its end,
-by the same command again where the first ended, and checks that every record was counted once an epoch.
+Cases are worker, shard, coordinator, node, cut and head. Run by hand, as root. Each trains to its
+end, by the same command again where the first ended, and checks that every record was counted once
+an epoch.
 """
 
 import shutil

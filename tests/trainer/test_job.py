@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from manylabel.storage.jobs import ProcessPlace
 from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
@@ -62,7 +63,10 @@ class ScriptedProgram:
         return ends
 
     def places(self, applied):
-        return ()
+        return tuple(
+            ProcessPlace(name=name, node="10.0.0.7", images=images)
+            for name, images in applied.items()
+        )
 
     def call(self, *call):
         self.calls.append(call)
@@ -70,21 +74,37 @@ class ScriptedProgram:
 
 @pytest.fixture
 def watch(write_dataset, tmp_path):
-    """watch(program, stop=False): the report of a job with two workers."""
+    """watch(program, stop=False, on_progress=...): the report of a job with two workers."""
     dataset = write_dataset(train=[[b"never read"] * 20])
     config = TrainerConfig.model_validate({"topology": {"workers": 2}})
     plan = TrainingPlan(config, str(dataset.root), tmp_path, tmp_path / "checkpoint")
     assert dataset.records(SplitName.TRAIN) == 20
 
-    def watch(program, stop=False):
+    def watch(program, stop=False, on_progress=lambda progress: None):
         asked_to_stop = threading.Event()
         if stop:
             asked_to_stop.set()
         with MetricsLog(tmp_path, 0) as metrics:
-            monitor = job._Monitor(program, plan, dataset, metrics, lambda progress: None)
+            monitor = job._Monitor(program, plan, dataset, metrics, on_progress)
             return monitor.watch(asked_to_stop, 0)
 
     return watch
+
+
+def test_nothing_is_written_before_the_cluster_was_reached(write_dataset, tmp_path):
+    dataset = write_dataset(train=[[b"never read"] * 20])
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match=r"127\.0\.0\.1:1"):
+        job.train(TrainerConfig(), dataset.root, run, address="127.0.0.1:1")
+    assert not run.exists()
+
+
+def test_who_runs_where_is_told(watch):
+    """As the program says, with the records that the coordinator counted."""
+    seen = []
+    watch(ScriptedProgram([replace(DONE, applied={"worker-0": 20})]), on_progress=seen.append)
+    (place,) = seen[-1].processes
+    assert (place.name, place.images) == ("worker-0", 20)
 
 
 def test_dead_workers_are_replaced_while_there_is_work(watch):

@@ -363,6 +363,18 @@ def test_status_tells_each_thing_once(plane):
     assert status.counts.rejected_gradients == 1
 
 
+def test_status_tells_whose_gradients_were_applied(plane):
+    first, _ = plane.coordinator.lease("a")
+    second, _ = plane.coordinator.lease("b")
+    plane.push("a", [first, first + 1])
+    plane.push("b", [second, second + 1, second + 2])
+    plane.push("a", [first + 2])
+    plane.push("a", [first + 3], np.nan)
+    assert plane.coordinator.status().applied == {"a": 3, "b": 3}
+    plane.coordinator.worker_ended("a", "killed")
+    assert plane.coordinator.status().applied == {"a": 3, "b": 3}, "it stays counted"
+
+
 def test_a_run_is_finished_when_every_record_is_settled(tmp_path):
     plane = Plane(tmp_path, total=10)
     assert plane.coordinator.status().has_work
