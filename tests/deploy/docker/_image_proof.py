@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,60 +64,44 @@ def main() -> None:
             sys.exit(f"error: {program} is not installed; apt-get install buildah debootstrap")
     if os.geteuid() != 0:
         sys.exit("error: expected to run as root, as mounts are made; use sudo make proofs")
-    with _built() as (root, configuration), tempfile.TemporaryDirectory() as folder:
-        tests = Path(folder)
-        tests.chmod(0o755)
-        _copy_tests(tests)
-        run = _Pod(root, tests, configuration)
-        run("numeric user", "id", "-u", expected=configuration["User"].partition(":")[0])
-        run(
-            "read only",
-            "sh",
-            "-c",
-            "! touch /opt/manylabel/x /x 2> /dev/null && echo kept",
-            expected="kept",
-        )
-        run("default command", *configuration["Cmd"], expected="preprocess")
-        run("ray", "ray", "--version", expected=importlib.metadata.version("ray"))
-        run(
-            "KubeRay's words",
-            "bash",
-            "-c",
-            "command -v python ray bash && ulimit -n 1024",
-            expected="/opt/manylabel/bin/ray",
-        )
-        run(
-            "pre-stop",
-            "python",
-            "-I",
-            "-m",
-            "manylabel.deploy.kubernetes.pre_stop",
-            "head",
-            "none",
-            "30",
-            expected="the head does not answer",
-        )
-        run("a cluster of Ray", "bash", "-c", _CLUSTER, expected="cluster answers")
-        run(
-            "no test tools",
-            "sh",
-            "-c",
-            "! python -c 'import pytest' 2> /dev/null && echo none",
-            expected="none",
-        )
-        run(
-            f"unit tests of {_TESTED}",
-            "env",
-            "PYTHONPATH=/tmp/proof/tools",
-            "PYTHONDONTWRITEBYTECODE=1",
-            "sh",
-            "-c",
-            "cd /tmp/proof && python -m pytest -q --tb=short -p no:cacheprovider "
-            f"-k '{_WITHOUT}' {_TESTED}",
-            expected=" passed",
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        source, tests = Path(folder, "source"), Path(folder, "tests")
+        commit = _copy_commit(source)
+        print(f"ok  source  {commit}")
+        _copy_tests(source, tests)
+        Path(folder).chmod(0o755)
+        with _built(source) as (root, configuration):
+            _prove(_Pod(root, tests, configuration), configuration)
     print("image proof: all well")
 
+
+def _prove(run: "_Pod", configuration: Configuration) -> None:
+    run("numeric user", "id -u", configuration["User"].partition(":")[0])
+    run("read only", _shell("! touch /opt/manylabel/x /x 2> /dev/null && echo kept"), "kept")
+    run("default command", shlex.join(configuration["Cmd"]), "preprocess")
+    run("ray", "ray --version", importlib.metadata.version("ray"))
+    run("KubeRay's words", _shell("command -v bash python ray"), "/opt/manylabel/bin/ray")
+    pre_stop = "python -I -m manylabel.deploy.kubernetes.pre_stop head none 30"
+    run("pre-stop", pre_stop, "the head does not answer")
+    run("a cluster of Ray", _shell(_CLUSTER), "cluster answers")
+    run("no test tools", _shell("! python -c 'import pytest' 2> /dev/null && echo none"), "none")
+    other = "find / -xdev ( -name .git -o -name openclipart -o -name benchmarks ) -path *manylabel*"
+    run(
+        "nothing else travelled",
+        _shell(f"! {shlex.join(other.split())} | grep . && echo none"),
+        "none",
+    )
+    run(f"unit tests of {_TESTED}", _shell(_UNIT_TESTS), " passed")
+
+
+def _shell(script: str) -> str:
+    return shlex.join(["bash", "-c", script])
+
+
+_UNIT_TESTS = f"""
+export PYTHONPATH=/tmp/proof/tools PYTHONDONTWRITEBYTECODE=1
+cd /tmp/proof && python -m pytest -q --tb=short -p no:cacheprovider -k '{_WITHOUT}' {_TESTED}
+"""
 
 # What KubeRay starts in a pod, in short; with the token on, and a task.
 _CLUSTER = """
@@ -144,13 +129,20 @@ class _Pod:
         self._user = configuration["User"]
         self._environment = configuration["Env"]
 
-    def __call__(self, name: str, *command: str, expected: str) -> None:
+    def __call__(self, name: str, command: str, expected: str) -> None:
         # A process namespace of its own: whatever the command leaves running ends with it.
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net"]
         script = ["bash", "-c", f"ip link set lo up\n{_AS_A_POD}", "as-a-pod"]
         begin = time.monotonic()
         done = subprocess.run(
-            [*unshare, *script, str(self._root), str(self._tests), *self._environment, *command],
+            [
+                *unshare,
+                *script,
+                str(self._root),
+                str(self._tests),
+                *self._environment,
+                *shlex.split(command),
+            ],
             env={**os.environ, "IMAGE_USER": self._user},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -169,7 +161,7 @@ class _Pod:
 
 
 @contextlib.contextmanager
-def _built() -> Iterator[tuple[Path, Configuration]]:
+def _built(source: Path) -> Iterator[tuple[Path, Configuration]]:
     """The image's root and its configuration; the image is removed, its base is kept."""
     begin = time.monotonic()
     if _buildah("images", "--quiet", "--filter", f"reference={BASE}", may_fail=True) == "":
@@ -180,9 +172,9 @@ def _built() -> Iterator[tuple[Path, Configuration]]:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         _buildah(
-            *("bud", "--isolation", "chroot", "--file", str(ROOT / "deploy/docker/Dockerfile")),
+            *("bud", "--isolation", "chroot", "--file", str(source / "deploy/docker/Dockerfile")),
             *_lent_settings(Path(folder)),
-            *("--build-arg", f"BASE={BASE}", "--tag", IMAGE, str(ROOT)),
+            *("--build-arg", f"BASE={BASE}", "--tag", IMAGE, str(source)),
         )
     container = _buildah("from", IMAGE)
     try:
@@ -220,12 +212,23 @@ def _lent_settings(folder: Path) -> Sequence[str]:
     )
 
 
-def _copy_tests(folder: Path) -> None:
+def _copy_commit(folder: Path) -> str:
+    """What is committed, as files may change while the image is built; the commit."""
+    folder.mkdir()
+    git = ["git", "-C", str(ROOT)]
+    archive = subprocess.run([*git, "archive", "HEAD"], check=True, capture_output=True).stdout
+    subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive, check=True)
+    describe = subprocess.run(
+        [*git, "log", "-1", "--format=%h %s"], check=True, capture_output=True, text=True
+    )
+    return describe.stdout.strip()
+
+
+def _copy_tests(source: Path, folder: Path) -> None:
     """One package's unit tests, what they need of the checkout, and pytest."""
-    left_out = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / _TESTED, folder / _TESTED, ignore=left_out)
+    shutil.copytree(source / _TESTED, folder / _TESTED)
     for file in ("tests/conftest.py", "setup.cfg"):
-        shutil.copy(ROOT / file, folder / file)
+        shutil.copy(source / file, folder / file)
     for name in _TEST_TOOLS:
         for part in importlib.metadata.distribution(name).files or ():
             if ".." not in part.parts and part.suffix != ".pyc":
