@@ -91,14 +91,14 @@ def look(
 def begin_trial(folder: str) -> dict[str, str]:
     """Writes a file of random content into a folder, which all nodes that share it then see.
 
-    A folder that is not there yet is tried by the one above it, in which a job makes it.
+    A folder that is not there yet is tried by the nearest one above it, in which a job makes it.
 
     Returns:
         Where it is and what it holds; the content is empty when it could not be written.
     """
-    place = folder if os.path.isdir(folder) else os.path.dirname(folder.rstrip("/"))
-    if place in ("", "/"):  # Nobody shares that.
-        place = folder
+    place = folder
+    while not os.path.isdir(place) and os.path.dirname(place.rstrip("/")) not in ("", "/"):
+        place = os.path.dirname(place.rstrip("/"))  # Not the root: nobody shares that.
     path = os.path.join(place, _TRIAL + secrets.token_hex(8))
     content = secrets.token_hex(16)
     try:
@@ -167,9 +167,9 @@ def _answer(reference: Any, done: list[Any], seconds: float) -> dict[str, Any]:
 
 
 def _see_readable(folder: str) -> dict[str, Any]:
-    readable = os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+    readable = os.access(folder, os.R_OK | (os.X_OK if os.path.isdir(folder) else 0))
     problem = None if readable else "cannot be read"
-    return {"path": folder, "exists": os.path.isdir(folder), "problem": problem, "same": None}
+    return {"path": folder, "exists": os.path.exists(folder), "problem": problem, "same": None}
 
 
 def _package() -> dict[str, str] | None:

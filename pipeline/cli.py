@@ -9,12 +9,21 @@ from typing import Annotated
 
 import typer
 
-from manylabel.pipeline.commands import clusters, judging, making, scheduling, showing
+from manylabel.pipeline.commands import (
+    asking,
+    clusters,
+    judging,
+    making,
+    scheduling,
+    showing,
+    submitting,
+)
 from manylabel.pipeline.commands.options import report
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 from manylabel.storage.errors import Transient
+from manylabel.storage.jobs import logs_of_this_job
 
 DEBUG = "--debug"
 TRY_AGAIN = os.EX_TEMPFAIL
@@ -33,6 +42,10 @@ for command in (
     making.predict,
     showing.runs,
     showing.dashboard,
+    asking.jobs,
+    asking.status,
+    asking.logs,
+    asking.stop,
     making.demo,
 ):
     app.command()(command)
@@ -51,6 +64,14 @@ app.add_typer(schedule, name="schedule")
 cluster = typer.Typer(no_args_is_help=True, help="Look at a Ray cluster.")
 cluster.command("check")(clusters.check)
 app.add_typer(cluster, name="cluster")
+
+submit = typer.Typer(no_args_is_help=True, help="Give a job to a Ray cluster.")
+submit.command()(submitting.preprocess)
+submit.command()(submitting.train)
+submit.command()(submitting.evaluate)
+submit.command()(submitting.export)
+app.add_typer(submit, name="submit")
+app.command(hidden=True)(asking.supervise)
 
 
 @app.callback()
@@ -101,6 +122,7 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
         errors="backslashreplace",
         prefix="manylabel-",
         suffix=".log",
+        dir=logs_of_this_job(),
         delete=False,
     ) as file:
         file.write(f"manylabel {' '.join(arguments)}\n{text}")

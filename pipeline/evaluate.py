@@ -39,9 +39,11 @@ from manylabel.pipeline.events import (
     ResultUnreadable,
     long_work,
 )
+from manylabel.pipeline.job_status import StatusWriter
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError, TableError
+from manylabel.storage.jobs import JobStage
 from manylabel.storage.locks import sole_holder
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
@@ -88,7 +90,8 @@ def evaluate_run(
     found = list_checkpoints(run, lambda error: on_event(CheckpointDamaged(str(error))))
     evaluated = Evaluated(run, dataset, _settings_key(dataset, settings.eval))
     checkpoints = choose_checkpoints(found, step, evaluated, settings.eval.form)
-    return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, on_event)
+    with StatusWriter(run, JobStage.EVALUATE, on_event) as status:
+        return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, status.on_event)
 
 
 def _settings_key(dataset: Dataset, config: EvalConfig) -> str:

@@ -1,14 +1,16 @@
 """The stage `preprocess`."""
 
+from pathlib import Path
+
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
+from manylabel.pipeline.job_status import BEFORE_ANYTHING_CHANGES, StatusWriter
 from manylabel.pipeline.stopping import told_to_stop
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.progress import Progress
 from manylabel.preprocessing.report import PreprocessingReport
-
-_BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
+from manylabel.storage.jobs import JobStage
 
 
 def preprocess_with(
@@ -29,11 +31,16 @@ def preprocess_with(
 
     def tell(progress: Progress) -> None:
         nonlocal begun
-        begun = begun or progress.stage not in _BEFORE_ANYTHING_CHANGES
-        on_event(PreprocessingProgressed(progress))
+        begun = begun or progress.stage not in BEFORE_ANYTHING_CHANGES
+        status.on_event(PreprocessingProgressed(progress))
 
+    place = None if "://" in output else Path(output)
     try:
-        with told_to_stop(), long_work("preprocess", on_event):
+        with (
+            told_to_stop(),
+            StatusWriter(place, JobStage.PREPROCESS, on_event) as status,
+            long_work("preprocess", on_event),
+        ):
             return preprocess(
                 config,
                 output,

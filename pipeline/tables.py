@@ -1,7 +1,8 @@
 """Tables on the terminal."""
 
+import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -12,9 +13,13 @@ from manylabel.deploy.dashboard import formats
 from manylabel.eval.config import MetricForm
 from manylabel.eval.review.model import Review
 from manylabel.eval.store.summary import EvaluationSummary, Headline, Interval, Scores
+from manylabel.pipeline.job_text import age, job_progress, job_rate
 from manylabel.pipeline.runs import ListedRun, Unreadable
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from manylabel.trainer.runs.directory import RunDescription
+
+if TYPE_CHECKING:  # It loads the client of clusters.
+    from manylabel.pipeline.submission.listing import ListedJob
 
 
 def evaluation_table(summaries: Sequence[EvaluationSummary]) -> Table:
@@ -222,3 +227,25 @@ def _ratio(headline: Headline) -> str:
 def _scores(scores: Scores) -> list[str]:
     values = (scores.recall, *list(scores.precision.values())[:1])
     return [f"{value:.3f}" for value in values]
+
+
+def jobs_table(listed: "Sequence[ListedJob]", now: datetime.datetime) -> Table:
+    """Jobs, a row each."""
+    table = _plain_table()
+    table.add_column("run", overflow="fold", ratio=1)
+    for name in ("stage", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("attempt", "progress", "images/s", "GPU-hours", "age"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for job in listed:
+        table.add_row(
+            escape(job.place),
+            job.stage,
+            job.view.standing,
+            str(job.attempt or "–"),
+            job_progress(job.status),
+            job_rate(job.status),
+            f"{job.gpu_seconds / 3600:.2f}",
+            age(job.began, now),
+        )
+    return table

@@ -1,5 +1,6 @@
 """Shows what stages tell while they work, and what they return, on a terminal or in a log."""
 
+import datetime
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from manylabel.eval.review.words import sentence
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.cluster_check import Finding, Severity
+from manylabel.pipeline.job_text import job_lines
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.review import movers
 from manylabel.pipeline.runs import ListedRun, problems_of
@@ -20,6 +22,7 @@ from manylabel.pipeline.tables import (
     bands_table,
     evaluation_table,
     forms_table,
+    jobs_table,
     movers_table,
     nodes_table,
     runs_table,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.promote import PromotionReport
     from manylabel.pipeline.review import WrittenReview
     from manylabel.pipeline.schedule import DueReport
+    from manylabel.pipeline.submission.listing import ListedJob
     from manylabel.preprocessing.report import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
 
@@ -213,6 +217,22 @@ class Terminal:
         token = "with a token" if facts.asks_for_token else "open to anyone"
         verdict = "" if findings else "; nothing speaks against a job there"
         self._print(f"{facts.address}: {len(facts.nodes):,} nodes, {token}{verdict}")
+
+    def show_jobs(self, listed: "Sequence[ListedJob]", now: datetime.datetime) -> None:
+        """Jobs, newest last."""
+        if not listed:
+            self._print("no jobs")
+            return
+        self._console.print(jobs_table(listed, now))
+        for job in listed:
+            if job.view.why:
+                self._print(f"{job.place}, {job.stage}: {job.view.why}")
+
+    def show_job_status(self, listed: "Sequence[ListedJob]", now: datetime.datetime) -> None:
+        """How each job of one place is."""
+        for job in listed:
+            for line in job_lines(job, now):
+                self._print(line)
 
     def _print(self, text: str, *, soft_wrap: bool = True) -> None:
         """Text as it is: a path may hold what Rich takes for markup."""

@@ -6,7 +6,9 @@ from pathlib import Path
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, TrainingProgressed, long_work
+from manylabel.pipeline.job_status import StatusWriter
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.jobs import JobStage
 from manylabel.trainer.job import TrainingReport, train
 
 
@@ -19,17 +21,17 @@ def train_with(
         Interrupted: it was told to stop; its state is saved.
     """
     Dataset.open(dataset)  # Its errors come before a display is opened.
-    with long_work("train", on_event):
+    with StatusWriter(run, JobStage.TRAIN, on_event) as status, long_work("train", on_event):
         report = train(
             settings.trainer,
             dataset,
             run,
             address=address,
             settings=settings.model_dump(mode="json"),
-            on_progress=lambda progress: on_event(TrainingProgressed(progress)),
+            on_progress=lambda progress: status.on_event(TrainingProgressed(progress)),
         )
-    if report.interrupted:
-        raise Interrupted(
-            f"stopped at step {report.step:,}, saved; the same command goes on from there"
-        )
+        if report.interrupted:
+            raise Interrupted(
+                f"stopped at step {report.step:,}, saved; the same command goes on from there"
+            )
     return replace(report, run=run)  # As the user named it, for messages.

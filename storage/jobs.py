@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from manylabel.storage.documents import Document
 
 DIRECTORY = "jobs"
+COMMAND_LOG = "command.log"
+"""Of an attempt's logs: what the command itself printed."""
+
 LOGS_VARIABLE = "MANYLABEL_JOB_LOGS"
 """Environment variable: the folder that processes of the job print to, each to a file."""
 
@@ -158,6 +161,11 @@ def attempt_path(place: Path, stage: JobStage, number: int) -> Path:
 def logs_path(place: Path, stage: JobStage, number: int) -> Path:
     """The folder of an attempt's logs."""
     return place / DIRECTORY / stage / f"{number:04d}"
+
+
+def stop_now_path(place: Path, stage: JobStage) -> Path:
+    """While this file is there, the job's command is killed, without a checkpoint."""
+    return place / DIRECTORY / stage / "stop-now"
 
 
 def attempt_numbers(place: Path, stage: JobStage) -> list[int]:

@@ -73,6 +73,20 @@ SettingsName = Annotated[
 ]
 
 
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="Of the cluster's Jobs API: http://HEAD:8265.",
+    ),
+]
+Place = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", parser=local_path, help="Directory of a run, or of a dataset."),
+]
+
+
 def new_terminal() -> "Terminal":
     """Where a command shows everything."""
     from manylabel.pipeline.terminal import Terminal

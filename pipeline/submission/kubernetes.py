@@ -1,0 +1,77 @@
+"""Gives a job to Kubernetes, which makes a Ray cluster for it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from manylabel.deploy.kubernetes.config import read_kubernetes_config
+from manylabel.deploy.kubernetes.rayjob import (
+    FILES_FOLDER,
+    KubernetesJob,
+    render_files,
+    render_ray_job,
+)
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.submission.request import REQUEST, SETTINGS, JobRequest
+
+_SECONDS = 60
+
+
+def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) -> str:
+    """Gives kubectl the RayJob of a request and its files; what kubectl says.
+
+    Args:
+        config: YAML file of KubernetesConfig.
+        dry_run: return the manifests, for `kubectl create -f -`, instead.
+
+    Raises:
+        DeploymentError: the settings file is wrong.
+        CommandError: there is no kubectl, or it refuses.
+    """
+    job = kubernetes_job(request, config)
+    manifests = yaml.safe_dump_all([render_files(job), render_ray_job(job)], sort_keys=False)
+    if dry_run:
+        return manifests
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise CommandError(
+            "expected kubectl on the PATH; install it, or pipe what --dry-run prints to "
+            "`kubectl create -f -` elsewhere"
+        )
+    try:
+        done = subprocess.run(
+            [kubectl, "create", "-f", "-"],
+            input=manifests,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"kubectl: no answer within {_SECONDS} s") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        if any("AlreadyExists" in line for line in lines):
+            raise CommandError(
+                f"{request.place}: this {request.stage} was submitted before, as {job.name}; "
+                f"`kubectl get rayjob {job.name}` has it, `kubectl delete` lets it be submitted "
+                "anew"
+            )
+        raise CommandError("\n".join(f"kubectl: {line}" for line in lines))
+    return done.stdout.strip()
+
+
+def kubernetes_job(request: JobRequest, config: Path) -> KubernetesJob:
+    """The job as Kubernetes is given it."""
+    files = {REQUEST: request.to_bytes().decode()}
+    if request.settings is not None:
+        files[SETTINGS] = yaml.safe_dump(request.settings, sort_keys=False)
+    return KubernetesJob(
+        config=read_kubernetes_config(config),
+        stage=request.stage,
+        run=request.place,
+        command=("manylabel", "supervise", f"{FILES_FOLDER}/{REQUEST}"),
+        files=files,
+        metadata=request.to_metadata(),
+    )

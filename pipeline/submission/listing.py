@@ -1,0 +1,106 @@
+"""What jobs there are, below a folder of runs or on a cluster."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.jobs_api import JobsApi, RayJob
+from manylabel.pipeline.submission.following import files_of
+from manylabel.pipeline.submission.request import request_of
+from manylabel.pipeline.submission.state import (
+    JobFiles,
+    View,
+    ask_cluster,
+    judge_standing,
+    read_job_files,
+)
+from manylabel.storage.jobs import DIRECTORY, JobStage, JobStatus
+
+
+@dataclass(frozen=True)
+class ListedJob:
+    """A job of a place.
+
+    Attributes:
+        attempt: its newest; 0 for a command that was not submitted, or not seen from here.
+        status: in its own words, None if there are none.
+        gpu_seconds: of all attempts.
+        began: of the newest attempt.
+    """
+
+    place: str
+    stage: JobStage
+    view: View
+    attempt: int
+    status: JobStatus | None
+    gpu_seconds: float
+    began: datetime.datetime | None
+
+
+def jobs_below(root: Path, now: datetime.datetime) -> list[ListedJob]:
+    """Those of the runs and datasets directly below a folder, or of itself, newest last."""
+    places = [path.parent for path in (*root.glob(DIRECTORY), *root.glob(f"*/{DIRECTORY}"))]
+    listed = [
+        _listed(files, *_asked(files), now) for place in places for files in read_job_files(place)
+    ]
+    return sorted(listed, key=lambda job: (job.began is not None, job.began))
+
+
+def jobs_on(api: JobsApi, now: datetime.datetime) -> list[ListedJob]:
+    """The newest submission of each stage and place that a cluster knows, newest last.
+
+    Raises:
+        ClusterError: it cannot be asked.
+    """
+    newest: dict[tuple[str, JobStage], RayJob] = {}
+    for job in api.jobs():
+        if (request := request_of(job.metadata)) is not None:
+            newest[request.place, request.stage] = job
+    return [_of_cluster(place, stage, job, now) for (place, stage), job in newest.items()]
+
+
+def job_at(place: Path, stage: JobStage | None, now: datetime.datetime) -> list[ListedJob]:
+    """Of each stage of a place, the one heard of last at the end."""
+    return [
+        _listed(files, *_asked(files), now)
+        for files in read_job_files(place)
+        if stage in (None, files.stage)
+    ]
+
+
+def _asked(files: JobFiles) -> tuple[RayJob | None, str | None]:
+    """What its cluster says of the newest attempt, if that has not ended."""
+    attempt = files.attempts[-1] if files.attempts else None
+    if attempt is None or attempt.ended is not None or not attempt.address:
+        return None, None
+    try:
+        return ask_cluster(JobsApi(attempt.address), attempt.submission)
+    except ClusterError as error:
+        return None, str(error)
+
+
+def _listed(
+    files: JobFiles, job: RayJob | None, cluster: str | None, now: datetime.datetime
+) -> ListedJob:
+    attempt = files.attempts[-1] if files.attempts else None
+    began = attempt.started if attempt else files.status.started if files.status else None
+    return ListedJob(
+        place=str(files.place),
+        stage=files.stage,
+        view=judge_standing(files, job, cluster, now),
+        attempt=attempt.number if attempt else 0,
+        status=files.status,
+        gpu_seconds=files.gpu_seconds,
+        began=began,
+    )
+
+
+def _of_cluster(place: str, stage: JobStage, job: RayJob, now: datetime.datetime) -> ListedJob:
+    files = files_of(Path(place), stage)
+    if files is not None and files.attempts and files.attempts[-1].submission == job.submission_id:
+        return _listed(files, job, "", now)
+    began = None
+    if job.start_time is not None:
+        began = datetime.datetime.fromtimestamp(job.start_time / 1000, datetime.UTC)
+    return ListedJob(place, stage, judge_standing(None, job, "", now), 0, None, 0.0, began)

@@ -1,0 +1,50 @@
+"""What travels to the cluster: the request, its settings, and our code where a node lacks it."""
+
+import importlib.metadata
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import yaml
+
+import manylabel
+from manylabel.pipeline.submission.request import REQUEST, SETTINGS, JobRequest
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""Of what a zip file can tell: equal content is an equal file, which a cluster keeps once."""
+
+
+def job_package(request: JobRequest, *, with_code: bool) -> bytes:
+    """A zip file that becomes the job's folder; equal for equal content.
+
+    Args:
+        with_code: also the installed package `manylabel`, as a wheel would have it: no tests, no
+            examples, no history.
+    """
+    files = {REQUEST: request.to_bytes()}
+    if request.settings is not None:
+        files[SETTINGS] = yaml.safe_dump(request.settings, sort_keys=False).encode()
+    if with_code:
+        files |= _code()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, _EARLIEST), files[name])
+    return buffer.getvalue()
+
+
+def _code() -> dict[str, bytes]:
+    root = Path(manylabel.__file__).parent
+    found = {}
+    for folder, folders, names in os.walk(root, followlinks=True):  # of a checkout: links
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            path = Path(folder, name)
+            found[f"manylabel/{path.relative_to(root)}"] = path.read_bytes()
+    distribution = importlib.metadata.distribution("manylabel")
+    metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    version = distribution.version
+    # What tells Python the package's version, as an installed one's does.
+    found[f"manylabel-{version}.dist-info/METADATA"] = metadata.encode()
+    return found
