@@ -1,6 +1,7 @@
 """What travels to the cluster: the request, its settings, and our code where a node lacks it."""
 
 import importlib.metadata
+import importlib.resources
 import io
 import os
 import zipfile
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import yaml
 
-import manylabel
 from manylabel.pipeline.submission.request import REQUEST, SETTINGS, JobRequest
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
@@ -35,7 +35,7 @@ def job_package(request: JobRequest, *, with_code: bool) -> bytes:
 
 
 def _code() -> dict[str, bytes]:
-    root = Path(manylabel.__file__).parent
+    root = Path(str(importlib.resources.files("manylabel")))
     found = {}
     for folder, folders, names in os.walk(root, followlinks=True):  # of a checkout: links
         folders[:] = [name for name in folders if name != "__pycache__"]
