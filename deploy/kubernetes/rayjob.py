@@ -42,8 +42,7 @@ class KubernetesJob(BaseModel):
         run: the run's directory, or the dataset's, as all pods see it; names are made from it.
         command: words of the driver's command line, as `manylabel supervise FILE`.
         files: text by name; the job finds them in `FILES_FOLDER`.
-        metadata: goes with the job in Ray's Jobs API, as do
-        environment: variables of the command; both are shown in clear, so no secrets.
+        metadata: goes with the job in Ray's Jobs API, which shows it in clear: no secrets.
         number: of the submission of this stage for this run, from 1. The names of a job that runs
             or is not deleted yet are taken, so that nothing is submitted twice.
         ray_version: of the image; KubeRay's token authentication depends on it.
@@ -57,7 +56,6 @@ class KubernetesJob(BaseModel):
     command: tuple[str, ...] = Field(min_length=1)
     files: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    environment: dict[str, str] = {}
     number: int = Field(1, ge=1)
     ray_version: str = Field(default_factory=lambda: importlib.metadata.version("ray"))
 
@@ -83,7 +81,7 @@ def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
         for name in ("must_start_within", "time_limit", "grace_period")
     }
     # The time between Ray's SIGTERM and its SIGKILL; 3 s without it, too few to save.
-    environment = {**job.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(seconds["grace_period"])}
+    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(seconds["grace_period"])}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -138,15 +136,6 @@ def render_files(job: KubernetesJob) -> dict[str, Any]:
         "immutable": True,
         "data": dict(job.files),
     }
-
-
-def render_manifests(job: KubernetesJob) -> dict[str, Any]:
-    """Both as one list, the files first, for `create_command`.
-
-    Raises:
-        DeploymentError: no ConfigMap can hold the files.
-    """
-    return {"apiVersion": "v1", "kind": "List", "items": [render_files(job), render_ray_job(job)]}
 
 
 def create_command(config: KubernetesConfig) -> list[str]:

@@ -10,6 +10,7 @@ from manylabel.deploy.kubernetes.config import read_kubernetes_config
 from manylabel.deploy.kubernetes.rayjob import (
     FILES_FOLDER,
     KubernetesJob,
+    create_command,
     render_files,
     render_ray_job,
 )
@@ -34,15 +35,15 @@ def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) ->
     manifests = yaml.safe_dump_all([render_files(job), render_ray_job(job)], sort_keys=False)
     if dry_run:
         return manifests
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
+    command = create_command(job.config)
+    if shutil.which(command[0]) is None:
         raise CommandError(
             "expected kubectl on the PATH; install it, or pipe what --dry-run prints to "
             "`kubectl create -f -` elsewhere"
         )
     try:
         done = subprocess.run(
-            [kubectl, "create", "-f", "-"],
+            command,
             input=manifests,
             capture_output=True,
             text=True,

@@ -14,7 +14,6 @@ from manylabel.deploy.kubernetes.rayjob import (
     FILES_FOLDER,
     create_command,
     render_files,
-    render_manifests,
     render_ray_job,
 )
 from manylabel.storage.jobs import JobStage
@@ -150,10 +149,10 @@ def test_what_is_forgotten_ends_and_a_mistake_costs_one_cluster(make_config, mak
 
 @pytest.mark.parametrize("stage", JobStage)
 def test_a_job_that_is_stopped_has_the_grace_period_to_save(make_config, make_job, stage):
-    job = make_job(make_config(grace_period="90s"), stage=stage, environment={"A": "1"})
+    job = make_job(make_config(grace_period="90s"), stage=stage)
     manifest = render_ray_job(job)
     environment = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])["env_vars"]
-    assert environment == {"RAY_JOB_STOP_WAIT_TIME_S": "90", "A": "1"}
+    assert environment == {"RAY_JOB_STOP_WAIT_TIME_S": "90"}
     for role, spec in zip(("head", "worker"), pods(manifest), strict=False):
         # Kubernetes kills when this is over, and preStop is part of it.
         assert spec["terminationGracePeriodSeconds"] > 90
@@ -252,12 +251,14 @@ def test_names_tell_apart_what_reads_alike(make_job):
     assert len({job.name for job in jobs}) == len(jobs)
     assert make_job(run=runs[0]).name == jobs[0].name  # Submitted again, it is there already.
     assert jobs[0].name.startswith("train-a-b-")
+    assert make_job(run="/data/runs/Café 2").name.startswith("train-cafe-2-")
 
 
 @pytest.mark.parametrize("field", OTHER)
 def test_every_setting_changes_what_is_made(make_config, make_job, field):
     def made(config):
-        manifests = [render_manifests(make_job(config, stage=stage)) for stage in JobStage]
+        jobs = [make_job(config, stage=stage) for stage in JobStage]
+        manifests = [[render_files(job), render_ray_job(job)] for job in jobs]
         return json.dumps([manifests, create_command(config)])
 
     assert made(make_config()) != made(make_config(**{field: OTHER[field]}))
@@ -267,10 +268,7 @@ def test_settings_that_are_not_tested_above_are_found(make_config):
     assert OTHER.keys() == type(make_config()).model_fields.keys()
 
 
-def test_both_manifests_are_made_by_one_command(make_config, make_job):
-    manifests = render_manifests(make_job())
-    assert [item["kind"] for item in manifests["items"]] == ["ConfigMap", "RayJob"]
-    assert yaml.safe_load(yaml.safe_dump(manifests)) == manifests
+def test_kubectl_makes_it_in_the_context_of_the_settings(make_config):
     assert create_command(make_config()) == ["kubectl", "create", "--filename", "-"]
     command = create_command(make_config(context="production"))
     assert command == ["kubectl", "--context", "production", "create", "--filename", "-"]
@@ -286,4 +284,4 @@ def test_both_manifests_are_made_by_one_command(make_config, make_job):
 )
 def test_files_that_no_config_map_holds_are_refused(make_job, files, told):
     with pytest.raises(DeploymentError, match=re.escape(told)):
-        render_manifests(make_job(files=files))
+        render_files(make_job(files=files))
