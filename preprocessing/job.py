@@ -25,7 +25,7 @@ from manylabel.preprocessing.config import (
     PreprocessingConfig,
 )
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import open_executor
+from manylabel.preprocessing.executors import check_cluster, open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
@@ -77,6 +77,7 @@ def preprocess(
     meter = Meter()
     with reporting(meter, progress or _ignore), _storage_named(output):
         check_runner(config.runner)
+        check_cluster(config)
         root = UPath(output)
         images = image_root(config.catalog)
         _check_output_outside(config, root)

@@ -15,7 +15,19 @@ from manylabel.preprocessing.executors.inline import Inline
 from manylabel.preprocessing.executors.processes import Processes
 from manylabel.preprocessing.executors.sight import sight
 
-__all__ = ["Executor", "Inline", "Lost", "Task", "open_executor"]
+__all__ = ["Executor", "Inline", "Lost", "Task", "check_cluster", "open_executor"]
+
+
+def check_cluster(config: PreprocessingConfig) -> None:
+    """Before anything else is done, which may take long.
+
+    Raises:
+        PreprocessingError: nothing answers at the address of the cluster that the settings name.
+    """
+    if config.executor is ExecutorKind.RAY:
+        from manylabel.preprocessing.executors.ray_tasks import check_address  # takes a second
+
+        check_address(config.runner.address)
 
 
 @contextmanager

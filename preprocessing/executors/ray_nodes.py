@@ -3,6 +3,7 @@ see what all share."""
 
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,15 @@ _SECONDS_TO_ANSWER = 90.0
 _SECONDS_TO_FIND = 10.0  # a file that a node wrote: NFS tells of it after 3 s, by its defaults
 
 
+Nodes = Mapping[str, Mapping[str, float]]
+"""Ids of nodes, and what resources each has in all."""
+
+
+def alive_nodes() -> Nodes:
+    """Those that Ray has not given up."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
 @dataclass(frozen=True)
 class Demand:
     """What a task asks for: CPUs, and memory in bytes; Ray counts both and binds neither."""
@@ -24,7 +34,7 @@ class Demand:
     cpus: float
     memory: int
 
-    def tasks_on(self, resources: dict[str, float]) -> int:
+    def tasks_on(self, resources: Mapping[str, float]) -> int:
         """How many go on a node of these resources."""
         return int(
             min(
@@ -33,15 +43,20 @@ class Demand:
             )
         )
 
-    def room(self) -> int:
+    def room(self, nodes: Nodes) -> int:
         """How many tasks the cluster can work on at a time."""
-        return sum(self.tasks_on(node["Resources"]) for node in ray.nodes() if node["Alive"])
+        return len(self.places(nodes))
 
-    def lack(self) -> str:
+    def places(self, nodes: Nodes) -> list[str]:
+        """The nodes, each as often as it can work on a task at a time."""
+        free = {node: self.tasks_on(resources) for node, resources in nodes.items()}
+        rounds = range(max(free.values(), default=0))
+        return [node for number in rounds for node, tasks in free.items() if tasks > number]
+
+    def lack(self, nodes: Nodes) -> str:
         """Why there is no room at all."""
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        cpus = max((node.get("CPU", 0.0) for node in alive), default=0.0)
-        memory = max((node.get("memory", 0.0) for node in alive), default=0.0)
+        cpus = max((node.get("CPU", 0.0) for node in nodes.values()), default=0.0)
+        memory = max((node.get("memory", 0.0) for node in nodes.values()), default=0.0)
         return (
             f"no node of the Ray cluster has room for a task of {self.cpus:g} CPUs and "
             f"{self.memory:,} bytes; the largest has {cpus:g} CPUs and {memory:,.0f} bytes"

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import ray
@@ -25,9 +26,11 @@ from ray.exceptions import (
     RpcError,
     WorkerCrashedError,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
+from manylabel.cluster.reachable import check_reachable
 from manylabel.preprocessing.config import RunnerConfig
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Losses, Lost, Task, batches
@@ -39,9 +42,16 @@ from manylabel.preprocessing.executors.lost_tasks import (
     given_up,
 )
 from manylabel.preprocessing.executors.outcomes import Raised
-from manylabel.preprocessing.executors.ray_nodes import Demand, Head, check_nodes, unfit
+from manylabel.preprocessing.executors.ray_nodes import (
+    Demand,
+    Head,
+    alive_nodes,
+    check_nodes,
+    unfit,
+)
 from manylabel.preprocessing.executors.ray_work import Answer, Unseen, run
 from manylabel.preprocessing.executors.sight import Sight
+from manylabel.storage.errors import Transient
 from manylabel.storage.jobs import logs_of_this_job
 
 _AHEAD = 3
@@ -49,6 +59,9 @@ _AHEAD = 3
 while an earlier one takes long."""
 _SECONDS_BETWEEN_COUNTS = 5.0  # of nodes, which come and go; and between looks for lost batches
 _SECONDS_TO_LISTEN = 0.2  # what another thread that closes the executor waits at most
+_SECONDS_TO_FAIL = 10.0
+"""Of tasks on a node that Ray has given up. Of one whose cable is cut, they do not: Ray waits for
+their answers for minutes."""
 _SECONDS_WITHOUT_ROOM = 60.0  # once all nodes that had room are gone; time to start one anew
 _STORE_BYTES = 128 * 2**20  # of a cluster that is started here: what travels are names and facts
 
@@ -71,12 +84,26 @@ def ray_tasks(config: RunnerConfig, dataset: str, sight: Sight) -> Iterator["Ray
         try:
             stack.enter_context(ray_cluster(config.address, cpus, _STORE_BYTES))
         except ClusterError as error:
-            raise PreprocessingError(str(error)) from error
+            raise _cannot_join(error) from error
         executor = RayTasks(Demand(config.cpus, config.memory), dataset, sight)
         stack.callback(executor.close)
         with executor.cluster():
             check_nodes(sight)
         yield executor
+
+
+def check_address(address: str | None) -> None:
+    """Raises PreprocessingError within ten seconds if no cluster answers there; None is that of the
+    Ray job that this process is in, if it is in one."""
+    try:
+        check_reachable(address)
+    except ClusterError as error:
+        raise _cannot_join(error) from error
+
+
+def _cannot_join(error: ClusterError) -> PreprocessingError:
+    kind = ClusterLostError if isinstance(error, Transient) else PreprocessingError
+    return kind(str(error))
 
 
 class RayTasks:
@@ -107,18 +134,21 @@ class RayTasks:
     ) -> Generator[Any, None, None]:
         called = getattr(function, "func", function)  # of a functools.partial
         stage = str(task or getattr(called, "__name__", None) or called)
-        remote = ray.remote(run).options(
-            name=f"{self._dataset}/{stage}",
-            num_cpus=self.demand.cpus,
-            memory=self.demand.memory,
-            # By Ray's rule a node is filled to the half before the next gets anything.
-            scheduling_strategy="SPREAD",
-            # Ray repeats for ever what ended for want of memory, and tells no loss from another.
-            max_retries=0,
-        )
+        remote = ray.remote(run)
 
-        def start(some: list[Any]) -> ray.ObjectRef:
-            return remote.remote(function, some, self._sight, self._logs)
+        def start(some: list[Any], node: str | None) -> ray.ObjectRef:
+            task = remote.options(
+                name=f"{self._dataset}/{stage}",
+                num_cpus=self.demand.cpus,
+                memory=self.demand.memory,
+                # By Ray's own rule a node is filled to the half before the next gets anything.
+                scheduling_strategy="SPREAD"
+                if node is None
+                else NodeAffinitySchedulingStrategy(node, soft=True),
+                # Ray repeats for ever what ended for want of memory.
+                max_retries=0,
+            )
+            return task.remote(function, some, self._sight, self._logs)
 
         work = _Map(self, start, batches(items, batch))
         self._maps.add(work)
@@ -160,6 +190,7 @@ class _Batch:
     items: list[Any]
     history: History = field(default_factory=History)
     task: ray.ObjectRef | None = None  # while one is under way
+    started: float = 0.0  # when it was
     answer: Answer | Lost | None = None  # once there is one
 
 
@@ -169,7 +200,7 @@ class _Map:
     def __init__(
         self,
         executor: RayTasks,
-        start: Callable[[list[Any]], ray.ObjectRef],
+        start: Callable[[list[Any], str | None], ray.ObjectRef],
         unread: Iterator[list[Any]],
     ) -> None:
         self._executor = executor
@@ -178,6 +209,10 @@ class _Map:
         self._window: deque[_Batch] = deque()
         self._room = 0
         self._read_all = False
+        self._nodes: set[str] = set()
+        self._node_lost = -math.inf
+        self._turns: Iterator[str] | None = None  # of nodes, once one was lost
+        self._abandoned: list[ray.ObjectRef] = []
         self._had_room = -math.inf
         self._counted = -math.inf
 
@@ -223,12 +258,18 @@ class _Map:
         if not self._executor.head_answers():
             return
         with self._executor.cluster():
-            self._room = _AHEAD * self._executor.demand.room()
+            nodes = alive_nodes()
+            self._room = _AHEAD * self._executor.demand.room(nodes)
             self._counted = time.monotonic()
+            if not self._nodes <= nodes.keys():
+                self._node_lost = self._counted
+            if self._node_lost > 0 or self._turns is not None:
+                self._turns = cycle(self._executor.demand.places(nodes))
+            self._nodes = set(nodes)
             if self._room:
                 self._had_room = self._counted
             elif self._counted > self._had_room + _SECONDS_WITHOUT_ROOM:
-                lack = self._executor.demand.lack()
+                lack = self._executor.demand.lack(nodes)
                 if self._had_room == -math.inf:
                     raise PreprocessingError(
                         f"{lack}; lower preprocessing.runner.cpus or runner.memory, or join a "
@@ -246,6 +287,17 @@ class _Map:
             )
             for task in done:
                 self._fetch(under_way[task])
+            if self._counted > self._node_lost + _SECONDS_TO_FAIL:
+                self._abandon(self._node_lost)
+                self._node_lost = -math.inf
+
+    def _abandon(self, moment: float) -> None:
+        """Does again what was begun before; nobody knows on which node, and twice does no harm."""
+        for batch in self._window:
+            if batch.task is not None and batch.started < moment:
+                self._abandoned.append(batch.task)
+                batch.task = None
+                self._lost(batch, End.NODE)
 
     def _read_ahead(self) -> None:
         while len(self._window) < self._room and not self._read_all:
@@ -258,7 +310,10 @@ class _Map:
                 self._start(self._window[-1])
 
     def _start(self, batch: _Batch) -> None:
-        batch.task = self._start_task(batch.items)
+        # Ray may wait for a lost node's word before it asks another: so it is told which.
+        node = next(self._turns, None) if self._turns is not None else None
+        batch.task = self._start_task(batch.items, node)
+        batch.started = time.monotonic()
 
     def _await(self, batch: _Batch) -> None:
         """Returns when the first batch has an answer or was lost, or after a moment."""
@@ -299,9 +354,9 @@ class _Map:
 
     def cancel(self) -> None:
         """Ends what is under way at once."""
-        for batch in list(self._window):
-            if batch.task is not None:
-                ray.cancel(batch.task, force=True)
+        under_way = [batch.task for batch in list(self._window) if batch.task is not None]
+        for task in (*under_way, *self._abandoned):
+            ray.cancel(task, force=True)
 
 
 def _end(error: RayError) -> End:

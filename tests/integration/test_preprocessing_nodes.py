@@ -1,0 +1,69 @@
+"""Preprocessing on three nodes of a Ray cluster, a worker and a node of which are killed; see
+_preprocessing_node_kills.py for many of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration._nodes import RayNodes, cannot
+from tests.integration._preprocessing_kills import Phase
+from tests.integration._preprocessing_node_kills import (
+    Cluster,
+    Stroke,
+    Victim,
+    same,
+    start_folder,
+)
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(cannot() is not None, reason=str(cannot())),
+]
+FOLDER = Path("/tmp/mlt3")  # Ray's sockets lie in it, whose paths are short
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    start_folder(FOLDER, pictures=240)
+    with RayNodes(FOLDER, network=3) as nodes:
+        yield Cluster(nodes, images_per_shard=8)
+    shutil.rmtree(FOLDER)
+
+
+def test_all_nodes_take_part_and_write_the_bytes_of_one_process(cluster):
+    done = cluster.run(FOLDER / "three")
+    same(done, cluster.inline())
+    for task, counted in (("check pictures", "images"), ("write shards", "shards")):
+        shares = {place.node: getattr(place, counted) for place in done.places(task)}
+        total = sum(shares.values())
+        assert len(shares) == 3
+        assert min(shares.values()) >= 0.2 * total, shares
+    assert total == done.shards, "each counted once"
+    logged = {path.name.split("-")[1] for path in done.logs.glob("worker-*.log")}
+    assert logged == {cluster.nodes.ip(node) for node in (1, 2, 3)}
+
+
+def test_a_worker_and_a_node_are_killed(cluster):
+    strokes = [Stroke(Victim.WORKER, Phase.CHECKING, 0.0), Stroke(Victim.NODE, Phase.WRITING, 0.2)]
+    done = cluster.run(FOLDER / "killed", strokes)
+    same(done, cluster.inline())
+    assert sum(place.shards for place in done.places("write shards")) == done.shards
+
+
+def test_a_node_that_sees_no_pictures_is_named(cluster):
+    hidden = ["mount", "-t", "tmpfs", "none", str(FOLDER / "data")]
+    cluster.nodes.run(2, *hidden, check=True)
+    try:
+        done = cluster.run(FOLDER / "unseen", code=2)
+    finally:
+        cluster.nodes.run(2, "umount", str(FOLDER / "data"), check=True)
+    (line,) = [line for line in done.output.splitlines() if "mount" in line]
+    assert f"node {cluster.nodes.ip(2)} of the Ray cluster does not see" in line
+
+
+def test_an_address_where_nothing_answers_is_told_at_once(cluster):
+    done = cluster.run(FOLDER / "nowhere", code=2, address=f"{cluster.nodes.ip(9)}:6379")
+    assert done.seconds < 20
+    assert "could not be joined" in done.output
+    assert not (FOLDER / "nowhere").exists()

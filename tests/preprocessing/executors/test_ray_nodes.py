@@ -1,0 +1,53 @@
+"""What nodes have room for, and for how long a head may be silent."""
+
+import socket
+import time
+
+import pytest
+
+from manylabel.preprocessing.errors import ClusterLostError
+from manylabel.preprocessing.executors.ray_nodes import Demand, Head
+from manylabel.storage.errors import Transient
+
+NODES = {
+    "small": {"CPU": 2.0, "memory": 1e9},
+    "large": {"CPU": 8.0, "memory": 3e9},
+    "other": {"memory": 64e9},
+}
+
+
+@pytest.mark.parametrize(
+    ("demand", "room"),
+    [(Demand(1, 0), 10), (Demand(0.5, 0), 20), (Demand(1, 500_000_000), 8), (Demand(4, 0), 2)],
+)
+def test_a_node_has_room_for_what_tasks_ask_for(demand, room):
+    assert demand.room(NODES) == room
+
+
+def test_turns_go_round_the_nodes():
+    assert Demand(3, 0).places(NODES) == ["large", "large"]
+    assert Demand(1, 1_000_000_000).places(NODES) == ["small", "large", "large", "large"]
+
+
+def test_a_lack_of_room_is_told_with_what_there_is():
+    assert (
+        Demand(16, 0)
+        .lack(NODES)
+        .endswith("a task of 16 CPUs and 0 bytes; the largest has 8 CPUs and 64,000,000,000 bytes")
+    )
+
+
+def test_a_silent_head_is_missed_after_a_while(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        head = Head(address)
+        monkeypatch.setattr(Head, "_SECONDS_BETWEEN_LOOKS", 0.0)
+        monkeypatch.setattr(Head, "PATIENCE", 0.2)
+        assert head.answers()
+    assert not head.answers(), "nothing is asked of it meanwhile"
+    time.sleep(0.25)
+    with pytest.raises(ClusterLostError, match=f"{address} has not answered for .*again") as error:
+        head.answers()
+    assert isinstance(error.value, Transient)
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        assert head.answers(), "it is back"
