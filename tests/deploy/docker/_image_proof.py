@@ -83,7 +83,7 @@ def _prove(run: "_Pod", configuration: Configuration) -> None:
     run("KubeRay's words", _shell("command -v bash python ray"), "/opt/manylabel/bin/ray")
     pre_stop = "python -I -m manylabel.deploy.kubernetes.pre_stop head none 30"
     run("pre-stop", pre_stop, "the head does not answer")
-    run("a cluster of Ray", _shell(_CLUSTER), "cluster answers")
+    run("a cluster of Ray", _shell(_CLUSTER), "the job has saved")
     run("no test tools", _shell("! python -c 'import pytest' 2> /dev/null && echo none"), "none")
     other = "find / -xdev ( -name .git -o -name openclipart -o -name benchmarks ) -path *manylabel*"
     run(
@@ -103,7 +103,8 @@ export PYTHONPATH=/tmp/proof/tools PYTHONDONTWRITEBYTECODE=1
 cd /tmp/proof && python -m pytest -q --tb=short -p no:cacheprovider -k '{_WITHOUT}' {_TESTED}
 """
 
-# What KubeRay starts in a pod, in short; with the token on, and a task.
+# What KubeRay starts in a pod, in short: with the token on, a task; and a job that takes 4 s to
+# save, and is given them by what Kubernetes calls before it ends the pod.
 _CLUSTER = """
 export HOME=/tmp RAY_AUTH_MODE=token RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef
 ray start --head --num-cpus=1 --object-store-memory=100000000 --dashboard-host=0.0.0.0 \
@@ -113,10 +114,19 @@ python -c "
 import ray
 ray.init('auto', log_to_driver=False)
 print('cluster answers', ray.get(ray.remote(lambda: 42).remote()))
-" 2>&1
-result=$?
+" 2>&1 || exit 1
+cat > /tmp/job.sh <<'END'
+trap 'sleep 4; echo saved > /tmp/saved; exit 0' TERM
+while :; do sleep 0.2; done
+END
+ray job submit --address http://127.0.0.1:8265 --no-wait --submission-id one \
+  --runtime-env-json '{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "20"}}' -- sh /tmp/job.sh \
+  > /tmp/submit.log 2>&1 || { cat /tmp/submit.log; exit 1; }
+until ray job status --address http://127.0.0.1:8265 one 2>&1 | grep -q RUNNING; do sleep 1; done
+python -I -m manylabel.deploy.kubernetes.pre_stop head one 30
+result=$(cat /tmp/saved)
 ray stop --force > /dev/null 2>&1
-exit $result
+echo "the job has $result"
 """
 
 
