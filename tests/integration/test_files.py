@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.pipeline.submission.request import REQUEST, JobRequest
+from manylabel.pipeline.submission.supervise import supervise
 from manylabel.storage import schema
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.jobs import JobStage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -43,6 +46,9 @@ SECTIONS = {
     "runs/first/evals/*/predictions.parquet": "evals/00001200/predictions.parquet",
     "runs/first/evals/*/.lock": "Run",
     "runs/first/evals/*/*/*": "evals/00001200/SETTINGS/",
+    "*/jobs/*/status.json": "jobs/STAGE/status.json",
+    "*/jobs/*/0001.json": "jobs/STAGE/0001.json",
+    "*/jobs/*/0001/*.log": "Jobs",
     "runs/reviews/*/*": "reviews/DIGEST/",
     "runs/promotions/*": "promotions/00000001.json",
     "model/labels.parquet": "labels.parquet",
@@ -67,9 +73,20 @@ FREE = {
 
 @pytest.fixture(scope="module")
 def folder(small_demo, exported_demo, tmp_path_factory):
-    """A folder in which the page's example paths lead to real files."""
+    """A folder in which the page's example paths lead to real files; the second run is a
+    submitted job's, which is given any command that is quick."""
     root = tmp_path_factory.mktemp("files")
     (root / "runs").mkdir()
+    submitted = JobRequest(
+        stage=JobStage.EXPORT,
+        place=str(root / "runs" / "second"),
+        arguments=("presets", "list"),
+        address="http://10.0.0.1:8265",
+        code_version="0.1.0",
+    )
+    (root / "job").mkdir()
+    submitted.write(root / "job" / REQUEST)
+    assert supervise(root / "job") == 0
     (root / "dataset").symlink_to(small_demo.output / "dataset")
     (root / "runs" / "first").symlink_to(small_demo.output / "run")
     for name in ("reviews", "promotions"):
@@ -81,7 +98,8 @@ def folder(small_demo, exported_demo, tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(folder):
     found = []
-    for top in ("dataset", "runs/first", "runs/reviews", "runs/promotions", "model"):
+    tops = ("dataset", "runs/first", "runs/second", "runs/reviews", "runs/promotions", "model")
+    for top in tops:
         real = (folder / top).resolve()
         found += [
             PurePath(top) / path.relative_to(real) for path in real.rglob("*") if path.is_file()
