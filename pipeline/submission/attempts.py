@@ -8,7 +8,8 @@ from manylabel.storage.jobs import JobState
 
 _FIRST_WAIT_SECONDS = 5.0
 """A node that was lost is noticed, and its resources are taken off, a few seconds later."""
-_LONGEST_WAIT_SECONDS = 300.0
+LONGEST_WAIT_SECONDS = 300.0
+"""Between an attempt and the next."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ def judge(ending: Ending, retries: int, retried: int) -> Verdict:
         return Verdict(JobState.FAILED, how)
     if retried >= retries:
         return Verdict(JobState.FAILED, f"{how}; given up after {retried} retries")
-    wait = min(_FIRST_WAIT_SECONDS * 2**retried, _LONGEST_WAIT_SECONDS)
+    wait = min(_FIRST_WAIT_SECONDS * 2**retried, LONGEST_WAIT_SECONDS)
     next_one = f"tried again in {wait:g} s ({retried + 1} of {retries})"
     return Verdict(JobState.FAILED, f"{how}; {next_one}", wait)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.jobs_api import JobsApi
-from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.errors import CommandError, Interrupted
 from manylabel.pipeline.submission.state import (
     JobFiles,
     Standing,
@@ -41,8 +41,19 @@ def follow(api: JobsApi, place: Path, stage: JobStage, submission: str, show: Sh
 
     Raises:
         CommandError: the cluster has not answered for ten minutes.
+        Interrupted: the user follows it no longer; the job is at work all the same.
     """
-    reader = _Reader(api, place, stage, submission)
+    try:
+        return _follow(_Reader(api, place, stage, submission), show)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the job goes on; manylabel logs {place} -f follows it again, manylabel stop {place} "
+            "stops it"
+        ) from None
+
+
+def _follow(reader: "_Reader", show: Show) -> int:
+    api, place, stage, submission = reader.api, reader.place, reader.stage, reader.submission
     silent_since: float | None = None
     told = ""
     while True:
@@ -73,13 +84,13 @@ class _Reader:
     """New lines of what a job prints."""
 
     def __init__(self, api: JobsApi, place: Path, stage: JobStage, submission: str) -> None:
-        self._api, self._submission = api, submission
+        self.api, self.place, self.stage, self.submission = api, place, stage, submission
         self._seen = 0
 
     def show_new(self, show: Show) -> None:
         """What came since the last call, whole lines."""
         try:
-            text = self._api.logs(self._submission)
+            text = self.api.logs(self.submission)
         except ClusterError:
             return  # its node may be lost; the state is asked for elsewhere
         end = text.rfind("\n") + 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.jobs_api import JobsApi, RayJob
+from manylabel.pipeline.submission.attempts import LONGEST_WAIT_SECONDS
 from manylabel.pipeline.submission.following import files_of
 from manylabel.pipeline.submission.request import request_of
 from manylabel.pipeline.submission.state import (
@@ -15,7 +16,7 @@ from manylabel.pipeline.submission.state import (
     judge_standing,
     read_job_files,
 )
-from manylabel.storage.jobs import DIRECTORY, JobStage, JobStatus
+from manylabel.storage.jobs import DIRECTORY, Attempt, JobStage, JobState, JobStatus
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def jobs_below(root: Path, now: datetime.datetime) -> list[ListedJob]:
     """Those of the runs and datasets directly below a folder, or of itself, newest last."""
     places = [path.parent for path in (*root.glob(DIRECTORY), *root.glob(f"*/{DIRECTORY}"))]
     listed = [
-        _listed(files, *_asked(files), now) for place in places for files in read_job_files(place)
+        _listed(files, *_asked(files, now), now)
+        for place in places
+        for files in read_job_files(place)
     ]
     return sorted(listed, key=lambda job: (job.began is not None, job.began))
 
@@ -62,22 +65,26 @@ def jobs_on(api: JobsApi, now: datetime.datetime) -> list[ListedJob]:
 
 def job_at(place: Path, stage: JobStage | None, now: datetime.datetime) -> list[ListedJob]:
     """Of each stage of a place, the one heard of last at the end."""
-    return [
-        _listed(files, *_asked(files), now)
-        for files in read_job_files(place)
-        if stage in (None, files.stage)
-    ]
+    return [_asked(files, now) for files in read_job_files(place) if stage in (None, files.stage)]
 
 
-def _asked(files: JobFiles) -> tuple[RayJob | None, str | None]:
-    """What its cluster says of the newest attempt, if that has not ended."""
+def _asked(files: JobFiles, now: datetime.datetime) -> ListedJob:
+    """With what its cluster says of the newest attempt, unless that has ended for good."""
     attempt = files.attempts[-1] if files.attempts else None
-    if attempt is None or attempt.ended is not None or not attempt.address:
-        return None, None
+    if attempt is None or not attempt.address or _is_settled(attempt, now):
+        return _listed(files, None, None, now)
     try:
-        return ask_cluster(JobsApi(attempt.address), attempt.submission)
+        job, problem = ask_cluster(JobsApi(attempt.address), attempt.submission)
     except ClusterError as error:
-        return None, str(error)
+        return _listed(files, None, str(error), now)
+    return _listed(files, job, problem, now)
+
+
+def _is_settled(attempt: Attempt, now: datetime.datetime) -> bool:
+    if attempt.ended is None:
+        return False
+    is_waiting = now - attempt.ended < datetime.timedelta(seconds=LONGEST_WAIT_SECONDS)
+    return attempt.state is not JobState.FAILED or not is_waiting
 
 
 def _listed(
