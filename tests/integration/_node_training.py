@@ -77,8 +77,9 @@ class NodeJob:
         with self._printed.open("w") as log:
             self._process = self.nodes.popen(
                 node,
+                # To enter a node's namespaces is to leave the current folder.
+                *("sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(self._folder)),
                 *(command or self.command),
-                cwd=self._folder,
                 env={**self.nodes.environment, "MANYLABEL_JOB_LOGS": str(self.logs)},
                 stdout=log,
                 stderr=log,

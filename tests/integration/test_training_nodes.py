@@ -49,8 +49,10 @@ def nodes() -> Iterator[RayNodes]:
     folder = Path(f"/tmp/mlt{NETWORK}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    with RayNodes(folder, network=NETWORK) as nodes:
-        yield nodes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # Ray's own processes import from where they are started.
+        with RayNodes(folder, network=NETWORK) as nodes:
+            yield nodes
     shutil.rmtree(folder, ignore_errors=True)
 
 
