@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -28,7 +29,8 @@ def documented() -> list[tuple[str, str]]:
 
 def parse(words: list[str]) -> None:
     """As the command line does, without carrying anything out."""
-    command, context = get_command(app), None
+    command: Any = get_command(app)
+    context = None
     name, *rest = words
     while commands := getattr(command, "commands", None):
         context = command.make_context(name, list(rest), parent=context)
