@@ -42,11 +42,7 @@ class ListedJob:
 def jobs_below(root: Path, now: datetime.datetime) -> list[ListedJob]:
     """Those of the runs and datasets directly below a folder, or of itself, newest last."""
     places = [path.parent for path in (*root.glob(DIRECTORY), *root.glob(f"*/{DIRECTORY}"))]
-    listed = [
-        _listed(files, *_asked(files, now), now)
-        for place in places
-        for files in read_job_files(place)
-    ]
+    listed = [_asked(files, now) for place in places for files in read_job_files(place)]
     return sorted(listed, key=lambda job: (job.began is not None, job.began))
 
 
