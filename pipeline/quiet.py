@@ -17,6 +17,9 @@ _VARIABLES = {
     "GRPC_VERBOSITY": "ERROR",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's notice of a change to come.
 }
+# Whatever a user's own ~/.keras/keras.json says (channels first, another backend): models are built
+# for these. Keras reads its settings file in this folder, in which there can be none.
+_OURS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 _LOGGERS = ("apache_beam", "ray", "tensorflow", "absl")
 _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:")
 
@@ -24,10 +27,12 @@ _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW
 def quiet_libraries() -> None:
     """To be called before they are imported: that is when they read their variables.
 
-    Worker processes inherit them. A value that the user has set wins.
+    Worker processes inherit them. A value that the user has set wins, except those of
+    Keras.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_OURS)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     # What is logged on the root itself, not on a logger below it, is of no module of ours: Beam
