@@ -14,7 +14,7 @@ def run(script: str, **environment: str) -> str:
     """What a process prints that does first what every command does."""
     first = "from manylabel.pipeline.quiet import quiet_libraries; quiet_libraries()\n"
     done = subprocess.run(
-        [sys.executable, "-c", first + script],
+        [sys.executable, "-P", "-c", first + script],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -27,6 +27,6 @@ def run(script: str, **environment: str) -> str:
 def test_a_user_s_own_settings_of_keras(tmp_path):
     own = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}
     (tmp_path / "keras.json").write_text(json.dumps(own))
-    script = "import keras.config as k; print(k.backend(), k.image_data_format(), k.floatx(), k.epsilon())"
+    script = "import keras.config as k; print(k.backend(), k.image_data_format(), k.floatx())"
     printed = run(script, KERAS_HOME=str(tmp_path), KERAS_BACKEND="torch")
-    assert printed == "tensorflow channels_last float32 1e-07"
+    assert printed == "tensorflow channels_last float32"
