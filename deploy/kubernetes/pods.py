@@ -2,19 +2,27 @@
 
 import importlib.metadata
 import re
+from enum import StrEnum
 from typing import Any
 
 from manylabel.deploy.kubernetes.config import KubernetesConfig, Toleration
 from manylabel.storage.jobs import JobStage
-
-HEAD = "head"
-WORKER = "worker"
 
 USER = 10001
 """Of every process, as in deploy/docker/Dockerfile; also the group that the shared folder gets."""
 
 _HOME = "/home/manylabel"
 _AFTER_SAVING = 60  # Seconds, for Ray to end after the job has.
+
+
+class Role(StrEnum):
+    """What a pod is to Ray.
+
+    HEAD: has the cluster's state and runs the driver. WORKER: one of the nodes.
+    """
+
+    HEAD = "head"
+    WORKER = "worker"
 
 
 def cluster_labels(name: str, stage: JobStage) -> dict[str, str]:
@@ -34,7 +42,7 @@ def pod_template(
     config: KubernetesConfig,
     labels: dict[str, str],
     *,
-    role: str,
+    role: Role,
     submission: str,
     cpus: int,
     memory: int,
@@ -45,7 +53,6 @@ def pod_template(
     """A pod of Ray.
 
     Args:
-        role: HEAD or WORKER.
         submission: of the job in Ray, which is stopped before the pod is.
         memory, shared_memory: GiB; the second is part of the first.
         files: a ConfigMap's name, and where its files are to be seen.
@@ -86,7 +93,7 @@ def pod_template(
                 "exec": {
                     "command": [
                         *("python", "-I", "-m", "manylabel.deploy.kubernetes.pre_stop"),
-                        *(role, submission, str(grace)),
+                        *(str(role), submission, str(grace)),
                     ]
                 }
             }

@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.kubernetes.config import KubernetesConfig
 from manylabel.deploy.kubernetes.pods import (
-    HEAD,
-    WORKER,
+    Role,
     cluster_labels,
     pod_template,
 )
@@ -160,7 +159,7 @@ def _head(job: KubernetesJob) -> dict[str, Any]:
     template = pod_template(
         config,
         cluster_labels(job.name, job.stage),
-        role=HEAD,
+        role=Role.HEAD,
         submission=job.name,
         cpus=cpus,
         memory=memory,
@@ -178,7 +177,7 @@ def _workers(job: KubernetesJob) -> list[dict[str, Any]]:
     template = pod_template(
         config,
         cluster_labels(job.name, job.stage),
-        role=WORKER,
+        role=Role.WORKER,
         submission=job.name,
         cpus=config.cpus,
         memory=config.memory,

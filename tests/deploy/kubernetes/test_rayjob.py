@@ -79,6 +79,13 @@ def test_every_stage_is_valid_for_kuberay_and_kubernetes(make_config, make_job, 
 
 
 @pytest.mark.parametrize("stage", JobStage)
+def test_manifests_are_plain_yaml(make_config, make_job, stage):
+    job = make_job(make_config(**OTHER), stage=stage)
+    for manifest in (render_ray_job(job), render_files(job)):
+        assert yaml.safe_load(yaml.safe_dump(manifest)) == manifest
+
+
+@pytest.mark.parametrize("stage", JobStage)
 def test_every_pod_keeps_to_the_level_restricted(make_job, stage):
     for spec in pods(render_ray_job(make_job(stage=stage))):
         assert restriction_problems(spec) == []
