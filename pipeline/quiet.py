@@ -20,7 +20,7 @@ _VARIABLES = {
 # Whatever a user's own ~/.keras/keras.json says (channels first, another backend): models are built
 # for these. Keras reads its settings file in this folder, in which there can be none.
 _OURS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
-_LOGGERS = ("apache_beam", "ray", "tensorflow", "absl")
+_LOGGERS = ("apache_beam", "ray", "tensorflow", "absl", "matplotlib")
 _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:")
 
 

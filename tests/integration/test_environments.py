@@ -30,3 +30,18 @@ def test_a_user_s_own_settings_of_keras(tmp_path):
     script = "import keras.config as k; print(k.backend(), k.image_data_format(), k.floatx())"
     printed = run(script, KERAS_HOME=str(tmp_path), KERAS_BACKEND="torch")
     assert printed == "tensorflow channels_last float32"
+
+
+def test_a_home_that_cannot_be_written():
+    """Compiled loops, Keras and plots do without, and say nothing of it."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "KERAS_HOME")}
+    script = "from manylabel.pipeline.quiet import quiet_libraries; quiet_libraries()\n"
+    script += "import matplotlib.pyplot, manylabel.eval.ranking.kernels"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env={**environment, "HOME": os.devnull, "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
