@@ -13,7 +13,7 @@ from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
-from manylabel.cluster.ray_files import private_ray_files
+from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
@@ -185,12 +185,12 @@ def _quiet() -> Iterator[None]:
 def _cannot_join(address: str | None, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
-        advice = (
-            "; run again when the machine is less busy, or set RAY_raylet_start_wait_time_s to "
-            "more than 30 seconds"
-            if "timed out" in reason
-            else ""
-        )
+        if "timed out" in reason:
+            advice = "; run again when the machine is less busy"  # Ray's 30 s cannot be set
+        elif "AF_UNIX" in reason:
+            advice = f"; set RAY_TMPDIR to a shorter path, of at most {LONGEST_FOLDER} bytes"
+        else:
+            advice = ""
         return f"Ray could not be started on this machine: {reason}{advice}"
     advice = (
         "set RAY_AUTH_MODE=token and the cluster's RAY_AUTH_TOKEN on this machine"

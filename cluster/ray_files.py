@@ -24,6 +24,8 @@ _LOCK = "lock"
 # The path of a socket is limited to 107 bytes, of which Ray takes up to 64 below its folder
 # ("/session_", date, time and process id, "/sockets/plasma_store") and ours has 27.
 _LONGEST_PARENT = 16
+# The same where RAY_TMPDIR names the folder, below which Ray makes "/ray" first.
+LONGEST_FOLDER = 107 - len("/ray") - 64
 # Between the making of a folder and its locking; generous.
 _SECONDS_TO_LOCK = 60
 

@@ -107,3 +107,14 @@ def test_a_cluster_that_cannot_be_joined_is_told_in_a_line(starting, seen):
     with pytest.raises(ClusterError, match="nowhere:6379 could not be joined: timed out; check"):
         start("nowhere:6379")
     assert seen == ["shut down"]
+
+
+def test_a_folder_whose_path_is_too_long_for_sockets_is_told_in_a_line(starting):
+    def fail():
+        raise OSError(
+            "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes"
+        )
+
+    starting(fail)
+    with pytest.raises(ClusterError, match="; set RAY_TMPDIR to a shorter path, of at most 39 byt"):
+        start()
