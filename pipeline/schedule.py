@@ -22,7 +22,8 @@ from manylabel.eval.schedule.status import ScheduleStatus, schedule_statuses
 from manylabel.eval.schedule.store import FireStore
 from manylabel.pipeline.errors import USER_ERRORS, CommandError, Interrupted
 from manylabel.pipeline.events import FireBegan, FireSettled, OnEvent, ScheduleProblem
-from manylabel.pipeline.schedule_fire import Fire, Surroundings, review_against_champion
+from manylabel.pipeline.schedule_fire import Fire, Surroundings
+from manylabel.pipeline.schedule_review import review_against_champion
 from manylabel.pipeline.schedule_runs import (
     OnProblem,
     as_text,
@@ -241,7 +242,8 @@ class _Work:
         if decision.act is not Act.GIVE_UP:
             self._on_event(FireBegan(record.schedule, record.reason))
         config = self._schedules.schedules[record.schedule]
-        return Fire(self._root, config, decision, record, surroundings).carry_out()
+        cluster = self._schedules.cluster
+        return Fire(self._root, config, decision, record, surroundings, cluster).carry_out()
 
     def _is_mine(self, decision: Decision) -> bool:
         """Not if it was lost: a shared file system may show the other's record only later."""

@@ -10,15 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from manylabel.eval.schedule.cluster import EvaluationCluster
 from manylabel.eval.schedule.config import ScheduleConfig
 from manylabel.eval.schedule.decision import Act, Decision
-from manylabel.eval.schedule.records import HEARTBEAT, FireEvaluation, FireRecord, Outcome
+from manylabel.eval.schedule.records import (
+    HEARTBEAT,
+    FireEvaluation,
+    FireJob,
+    FireRecord,
+    Outcome,
+)
 from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.statistics.differences import Verdict
 from manylabel.eval.store.names import EvaluationName
-from manylabel.eval.store.promotions import newest_promotion
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrupted
+from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 
 RETRY_AFTER = timedelta(minutes=5)
@@ -43,40 +50,22 @@ class Surroundings:
             of the champion itself.
         clock: Now, with a time zone.
         host: Name of this one.
+        evaluate_on: As `evaluate`, on a cluster.
     """
 
     evaluate: Evaluate
     review: ReviewAgainstChampion
     clock: Clock
     host: str
-
-
-def review_against_champion(root: Path, candidate: EvaluationName, settings: str) -> Verdict | None:
-    """Writes the review of an evaluation against the champion.
-
-    It does not keep their checkpoints from retention, as a review that somebody asks for does:
-    schedules review every checkpoint, and then none would ever be removed.
-
-    Raises:
-        EvaluationError, StorageError: there is a champion, and they cannot be compared.
-    """
-    promotion = newest_promotion(root)
-    if promotion is None or promotion.candidate.name == candidate:
-        return None
-    from manylabel.eval.review.build import review_pair
-    from manylabel.eval.review.pair import choose_pair
-    from manylabel.eval.review.store import write_review
-    from manylabel.pipeline.review import checkpoint_check
-
-    places = [(root / each.run, each.step) for each in (candidate, promotion.candidate.name)]
-    pair = choose_pair(places[0], places[1], settings)
-    tables = review_pair(pair, facts=(checkpoint_check(pair.candidate),))
-    write_review(root, tables)
-    return tables.review.headline.verdict
+    evaluate_on: EvaluateOn = evaluate_on_cluster
 
 
 class Fire:
-    """One attempt at a fire, which this process has claimed."""
+    """One attempt at a fire, which this process has claimed.
+
+    Args:
+        cluster: That evaluates; None: this process does.
+    """
 
     def __init__(
         self,
@@ -85,9 +74,12 @@ class Fire:
         decision: Decision,
         record: FireRecord,
         surroundings: Surroundings,
+        cluster: EvaluationCluster | None = None,
     ) -> None:
         self._root, self._config, self._decision = root, config, decision
         self._record, self._surroundings = record, surroundings
+        self._cluster = cluster
+        self._renewing = threading.Lock()  # Heartbeats and jobs come from two threads.
         self._store = FireStore(root)
         self._commands: list[str] = []
         # With what earlier attempts evaluated: it is neither reviewed nor told again.
@@ -101,7 +93,7 @@ class Fire:
         """
         self._log(f"attempt {self._record.attempt}: {self._record.reason}")
         try:
-            with _heartbeats(self._store, self._record, self._surroundings.clock):
+            with self._heartbeats():
                 ended = self._settled()
         except KeyboardInterrupt as stop:
             self._end(self._ended(Outcome.INTERRUPTED, error="the process was stopped"))
@@ -152,7 +144,7 @@ class Fire:
         What is noted of an evaluation is complete: whoever is stopped before does it again.
         """
         found = []
-        summaries = self._surroundings.evaluate(run, step, self._config.overrides)
+        summaries = self._summaries(run, step)
         for summary in sorted(summaries, key=lambda each: each.provenance.step):
             # Also what an attempt made that died: nobody has reviewed it.
             new = summary.provenance.evaluated_at >= self._record.first_started
@@ -168,6 +160,19 @@ class Fire:
                     reason = f"{made.run}@{made.step} is shown worse than the champion"
                     self._run_command("on_worse", reason, made.run, made.step)
             self._evaluations[_name(made)] = made
+
+    def _summaries(self, run: Path, step: str) -> list[EvaluationSummary]:
+        overrides = self._config.overrides
+        if self._cluster is None:
+            return self._surroundings.evaluate(run, step, overrides)
+        return self._surroundings.evaluate_on(
+            self._cluster, run, step, overrides, self._note_job, self._log
+        )
+
+    def _note_job(self, job: FireJob) -> None:
+        """Before it is waited for: whoever finds this process dead finds the job."""
+        if job not in self._record.jobs:
+            self._renew({"jobs": (*self._record.jobs, job)})
 
     def _reviewed(self, made: FireEvaluation) -> FireEvaluation:
         name = EvaluationName(made.run, made.step)
@@ -264,6 +269,30 @@ class Fire:
         self._store.renew(ended)
         return ended
 
+    def _renew(self, changes: Mapping[str, object]) -> None:
+        with self._renewing:
+            self._record = self._record.model_copy(update=changes)
+            self._store.renew(self._record)
+
+    @contextmanager
+    def _heartbeats(self) -> Iterator[None]:
+        """Says every now and then that this process lives, until the block ends."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT.total_seconds()):
+                # Without room for it another host may take this for dead: that does no harm.
+                with suppress(OSError):
+                    self._renew({"heartbeat": self._surroundings.clock()})
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
     @property
     def _log_path(self) -> Path:
         return self._root / self._store.log_path(self._record.schedule, self._record.key)
@@ -275,23 +304,3 @@ class Fire:
 
 def _name(evaluation: FireEvaluation) -> tuple[str, int, str]:
     return evaluation.run, evaluation.step, evaluation.settings
-
-
-@contextmanager
-def _heartbeats(store: FireStore, record: FireRecord, clock: Clock) -> Iterator[None]:
-    """Says every now and then that this process lives, until the block ends."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(HEARTBEAT.total_seconds()):
-            # Without room for it another host may take this for dead: that does no harm.
-            with suppress(OSError):
-                store.renew(record.model_copy(update={"heartbeat": clock()}))
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

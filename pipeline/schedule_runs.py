@@ -88,7 +88,7 @@ def _evaluated(
     if not checkpoints:
         return set()
     try:
-        evaluated, _ = _evaluations(run, overrides)
+        evaluated, _ = evaluations_of(run, overrides)
         return {info.step for info in checkpoints if evaluated.find(info) is not None}
     except StorageError:
         raise
@@ -113,7 +113,7 @@ def step_of(run: Path, config: ScheduleConfig) -> str | None:
         case Steps.ALL:  # One call for all, whose baseline and history are made once.
             return "all"
         case Steps.BEST:  # By the run's own settings: the schedule's would only find its own.
-            evaluated, form = _evaluations(run, ())
+            evaluated, form = evaluations_of(run, ())
             try:
                 (best,) = choose_checkpoints(found, "best", evaluated, form)
             except CommandError:
@@ -174,8 +174,13 @@ def _told_of(run: Path, on_problem: OnProblem) -> Iterator[None]:
         on_problem(f"{run}: what waits there cannot be kept from retention: {error}")
 
 
-def _evaluations(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, MetricForm]:
-    """Those of a run with its own settings and overrides on top; and the form of the headline."""
+def evaluations_of(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, MetricForm]:
+    """Those of a run with its own settings and overrides on top; and the form of the headline.
+
+    Raises:
+        SettingsError, StorageError, TrainingError, EvaluationError: the run, its settings or its
+            dataset cannot be read.
+    """
     config = load_settings(str(run / SETTINGS), overrides).eval
     dataset = Dataset.open(open_run(run).dataset)
     key = settings_key(config, raw_weights(config.weights, dataset.labels()))

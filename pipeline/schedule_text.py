@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from manylabel.eval.schedule.decision import Act
-from manylabel.eval.schedule.records import FireRecord
+from manylabel.eval.schedule.records import FireJob, FireRecord
 from manylabel.eval.schedule.status import ScheduleStatus, outcome_of
 
 
@@ -26,7 +26,12 @@ def status_lines(statuses: Sequence[ScheduleStatus]) -> Iterator[str]:
             outcome = outcome_of(status.latest, status.asked_at)
             yield f"  last  {local_time(status.latest.started)}  {outcome}"
             yield from (f"        {command}" for command in status.latest.commands)
+            yield from (f"        {_job(job)}" for job in status.latest.jobs)
         yield f"  next  {_next(status)}"
+
+
+def _job(job: FireJob) -> str:
+    return f"job of {job.run}: {job.submission} on {job.address}"
 
 
 def local_time(moment: datetime) -> str:

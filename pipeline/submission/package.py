@@ -5,6 +5,7 @@ import importlib.resources
 import io
 import os
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,15 @@ from manylabel.pipeline.submission.request import REQUEST, SETTINGS, JobRequest
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """Of what a zip file can tell: equal content is an equal file, which a cluster keeps once."""
+
+_IN_WHEEL = (
+    "*.py",
+    "py.typed",
+    "deploy/dashboard/templates/*.html",
+    "deploy/dashboard/static/*",
+    "pipeline/presets/*.yaml",
+)
+"""As package_data in setup.cfg; a checkout has more."""
 
 
 def job_package(request: JobRequest, *, with_code: bool) -> bytes:
@@ -39,9 +49,10 @@ def _code() -> dict[str, bytes]:
     found = {}
     for folder, folders, names in os.walk(root, followlinks=True):  # of a checkout: links
         folders[:] = [name for name in folders if name != "__pycache__"]
-        for name in names:
-            path = Path(folder, name)
-            found[f"manylabel/{path.relative_to(root)}"] = path.read_bytes()
+        for path in (Path(folder, name) for name in names):
+            name = path.relative_to(root).as_posix()
+            if any(fnmatch(name, pattern) for pattern in _IN_WHEEL):
+                found[f"manylabel/{name}"] = path.read_bytes()
     distribution = importlib.metadata.distribution("manylabel")
     metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     version = distribution.version
