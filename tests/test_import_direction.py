@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "cluster": ("storage",),
     # Its settings, errors and progress below its rooms, the job above them.
     "preprocessing": ("storage", *_PREPROCESSING),
-    "preprocessing.executors": ("cluster", "preprocessing"),
+    "preprocessing.executors": ("storage", "cluster", "preprocessing"),
     "preprocessing.catalogs": ("storage", "preprocessing"),
     "preprocessing.decisions": ("storage", "preprocessing"),
     "preprocessing.transport": ("storage", "preprocessing", "preprocessing.decisions"),
