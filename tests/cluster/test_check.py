@@ -12,16 +12,15 @@ import pytest
 from manylabel.cluster import check
 from manylabel.cluster.check import JOB_PREFIX, check_cluster
 from manylabel.cluster.errors import ClusterError
-from manylabel.cluster.jobs_api import ClusterVersion, RayJob, RayJobState
+from manylabel.cluster.jobs_api import ClusterVersion, JobsApi, RayJob, RayJobState
 from manylabel.cluster.probe import MARKER
 
 
-class StandIn:
+class StandIn(JobsApi):
     """Runs the job's command to its end when it is asked for it the second time."""
 
-    address = "http://head:8265"
-
     def __init__(self, *jobs, states=(RayJobState.RUNNING, RayJobState.SUCCEEDED)):
+        self.address = "http://head:8265"
         self.earlier, self.states = list(jobs), list(states)
         self.submitted, self.deleted, self.stopped = [], [], []
         self.printed = f"{MARKER}[]"

@@ -16,13 +16,13 @@ OLDEST_PYTHON = (3, 9)
 
 @pytest.fixture
 def agent():
-    """agent(status) -> its port; `asked` holds the requests."""
+    """agent(status, asked) -> its port; `asked` gets the requests."""
     servers = []
 
-    def start(status):
+    def start(status, asked):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                start.asked.append((self.command, self.path, self.headers.get("Authorization")))
+                asked.append((self.command, self.path, self.headers.get("Authorization")))
                 self.send_response(status)
                 self.end_headers()
 
@@ -33,7 +33,6 @@ def agent():
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
         return servers[-1].server_port
 
-    start.asked = []
     yield start
     for server in servers:
         server.shutdown()
@@ -49,7 +48,7 @@ def test_it_runs_with_older_pythons_and_without_this_package():
         for name in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
-            else [node.module]
+            else [str(node.module)]
             if isinstance(node, ast.ImportFrom)
             else []
         )
@@ -59,9 +58,10 @@ def test_it_runs_with_older_pythons_and_without_this_package():
 
 def test_an_agent_is_asked_for_nothing_and_shown_no_token(agent, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert probe.ask_agent("127.0.0.1", agent(401)) == 401
-    assert probe.ask_agent("127.0.0.1", agent(405)) == 405
-    assert agent.asked == [("GET", "/api/job_agent/jobs/", None)] * 2
+    asked: list[tuple[str, str, str | None]] = []
+    assert probe.ask_agent("127.0.0.1", agent(401, asked)) == 401
+    assert probe.ask_agent("127.0.0.1", agent(405, asked)) == 405
+    assert asked == [("GET", "/api/job_agent/jobs/", None)] * 2
 
 
 def test_an_agent_that_is_not_there_has_no_answer():
