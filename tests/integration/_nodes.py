@@ -251,6 +251,8 @@ class RayNodes:
             for process in self.processes(node):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+            # Its end here goes some time after the namespace only.
+            _ip("link", "delete", self._name("v", node), check=False)
             _ip("netns", "delete", self._name("n", node), check=False)
         _ip("link", "delete", self._name("b"), check=False)
 
