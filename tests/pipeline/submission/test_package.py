@@ -7,15 +7,13 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from manylabel.pipeline.submission.package import job_package
 from manylabel.pipeline.submission.request import JobRequest
 from manylabel.storage.jobs import JobStage
-
-# Where only our dependencies are: no file of site-packages leads to a checkout.
-DEPENDENCIES = sysconfig.get_path("purelib")
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +58,18 @@ def test_our_code_is_that_of_a_wheel(with_code):
 
 def test_the_code_that_travelled_runs_where_only_dependencies_are(with_code, tmp_path):
     with zipfile.ZipFile(io.BytesIO(with_code)) as archive:
-        archive.extractall(tmp_path)
+        archive.extractall(tmp_path / "job")
+    dependencies = tmp_path / "dependencies"  # and neither us nor a file that leads to us
+    dependencies.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "manylabel" not in path.name:
+            (dependencies / path.name).symlink_to(path)
 
     def isolated(*arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-S", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": DEPENDENCIES},
+            cwd=tmp_path / "job",
+            env={**os.environ, "PYTHONPATH": str(dependencies)},
             text=True,
             capture_output=True,
         )
@@ -78,6 +81,6 @@ def test_the_code_that_travelled_runs_where_only_dependencies_are(with_code, tmp
     where += "print(manylabel.pipeline.__file__, m.version('manylabel'))"
     version = importlib.metadata.version("manylabel")
     assert isolated("-c", where).split() == [
-        str(tmp_path / "manylabel" / "pipeline" / "__init__.py"),
+        str(tmp_path / "job" / "manylabel" / "pipeline" / "__init__.py"),
         version,
     ]
