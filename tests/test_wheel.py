@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from manylabel.pipeline.submission.package import code_files
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("cluster", "deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
 SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg")
@@ -38,9 +40,14 @@ def test_a_wheel_has_every_module_below_one_name(wheel):
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"manylabel"}
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
     ours = {f"manylabel/{path.relative_to(ROOT)}" for path in files if path.suffix in SUFFIXES}
-    assert ours | {"manylabel/__init__.py", "manylabel/py.typed"} == {
-        name for name in names if name.startswith("manylabel/")
-    }
+    top = {f"manylabel/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    assert ours | top == {name for name in names if name.startswith("manylabel/")}
+
+
+def test_what_travels_to_a_cluster_is_what_a_wheel_has(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        in_wheel = {name for name in archive.namelist() if name.startswith("manylabel/")}
+    assert {name for name in code_files() if name.startswith("manylabel/")} == in_wheel
 
 
 def test_it_works_beside_a_distribution_that_has_a_trainer(wheel, tmp_path):

@@ -20,6 +20,7 @@ _IN_WHEEL = (
     "py.typed",
     "deploy/dashboard/templates/*.html",
     "deploy/dashboard/static/*",
+    "deploy/kubernetes/*.yaml",
     "pipeline/presets/*.yaml",
 )
 """As package_data in setup.cfg; a checkout has more."""
@@ -36,7 +37,7 @@ def job_package(request: JobRequest, *, with_code: bool) -> bytes:
     if request.settings is not None:
         files[SETTINGS] = yaml.safe_dump(request.settings, sort_keys=False).encode()
     if with_code:
-        files |= _code()
+        files |= code_files()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
@@ -44,7 +45,8 @@ def job_package(request: JobRequest, *, with_code: bool) -> bytes:
     return buffer.getvalue()
 
 
-def _code() -> dict[str, bytes]:
+def code_files() -> dict[str, bytes]:
+    """The installed package, by the names that a wheel gives its files."""
     root = Path(str(importlib.resources.files("manylabel")))
     found = {}
     for folder, folders, names in os.walk(root, followlinks=True):  # of a checkout: links
