@@ -18,6 +18,7 @@ from manylabel.pipeline.submission.state import (
     read_job_files,
 )
 from manylabel.pipeline.submission.submit import STOP_SECONDS
+from manylabel.storage.errors import Transient
 from manylabel.storage.jobs import (
     COMMAND_LOG,
     JobStage,
@@ -33,6 +34,10 @@ _GIVE_UP_SECONDS = 600.0
 Show = Callable[[str], None]
 
 
+class JobLostError(CommandError, Transient):
+    """A cluster went away with a job; what the job saved is there, and another `submit` goes on."""
+
+
 def follow(api: JobsApi, place: Path, stage: JobStage, submission: str, show: Show) -> int:
     """Shows what a job prints until it is over; its exit code.
 
@@ -40,7 +45,7 @@ def follow(api: JobsApi, place: Path, stage: JobStage, submission: str, show: Sh
     reading fails or ends says nothing about the job.
 
     Raises:
-        CommandError: the cluster has not answered for ten minutes.
+        JobLostError: the cluster has not answered for ten minutes, or knows nothing of the job.
         Interrupted: the user follows it no longer; the job is at work all the same.
     """
     try:
@@ -64,13 +69,13 @@ def _follow(reader: "_Reader", show: Show) -> int:
             return exit_code_of(job)
         if not problem and job is None:
             view = judge_standing(files_of(place, stage), None, "", _now())
-            raise CommandError(f"{submission}: {view.why or view.standing}")
+            raise JobLostError(f"{submission}: {view.why or view.standing}")
         if problem:
             silent_since = silent_since or time.monotonic()
             if problem != told:
                 show(f"waiting for the cluster: {problem}")
             if time.monotonic() - silent_since > _GIVE_UP_SECONDS:
-                raise CommandError(
+                raise JobLostError(
                     f"{problem}; the job may be at work all the same: manylabel status {place}"
                 )
         elif silent_since is not None:
