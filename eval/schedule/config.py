@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
+from manylabel.eval.schedule.cluster import EXAMPLE_ADDRESS, EvaluationCluster, jobs_api_address
 from manylabel.eval.schedule.durations import Duration
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
@@ -252,9 +254,24 @@ class ScheduleConfig(BaseModel):
 
 
 class Schedules(BaseModel):
-    """All schedules of a root."""
+    """All schedules of a root.
+
+    Where they evaluate is one setting for all: a cluster that sees one run of the root sees the
+    others, and a machine that only looks what is due should need neither a GPU nor the memory.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: Annotated[str, AfterValidator(jobs_api_address)] | None = Field(
+        None,
+        description=f"Of a Ray cluster's Jobs API, as {EXAMPLE_ADDRESS}: evaluations are submitted "
+        "there; without it they are done by the process that looks what is due.",
+    )
+    trust_open: str | None = Field(
+        None,
+        min_length=1,
+        description="Host of a cluster that asks for no token, to be used all the same.",
+    )
 
     interval: Duration = Field(
         timedelta(minutes=1),
@@ -263,6 +280,24 @@ class Schedules(BaseModel):
     schedules: dict[Annotated[str, AfterValidator(_schedule_name)], ScheduleConfig] = Field(
         description="By their names."
     )
+
+    @property
+    def cluster(self) -> EvaluationCluster | None:
+        """That evaluates; None: this process does."""
+        if self.address is None:
+            return None
+        return EvaluationCluster(self.address, self.trust_open)
+
+    @model_validator(mode="after")
+    def _trusts_what_it_uses(self) -> Self:
+        host = None if self.address is None else urlsplit(self.address).hostname
+        if self.trust_open is not None and self.trust_open != host:
+            where = "no address" if host is None else f"address {self.address}"
+            raise ValueError(
+                f"trust_open={self.trust_open} names the host of address, received {where}; "
+                f"{'remove it' if host is None else f'write {host}'}"
+            )
+        return self
 
 
 def read_schedules(root: Path) -> Schedules:

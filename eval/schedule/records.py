@@ -77,6 +77,22 @@ class FireEvaluation(BaseModel):
     note: str | None = None
 
 
+class FireJob(BaseModel):
+    """A job on a cluster that evaluates for a fire.
+
+    Attributes:
+        run: Name of the run, whose directory says how the job is and what it printed.
+        submission: Its id in Ray's Jobs API.
+        address: Of that cluster's Jobs API.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    submission: str
+    address: str
+
+
 class FireRecord(Document):
     """One attempt, or one decision to do nothing.
 
@@ -96,6 +112,7 @@ class FireRecord(Document):
         outcome: None likewise, and where nothing was started.
         retry_at: When it is tried again, if it is.
         evaluations: What it evaluated.
+        jobs: Those that did so on a cluster, of earlier attempts too, in the order of submission.
         error: Why it failed.
         commands: What was run because of it, with exit codes.
         log: Path below the root.
@@ -106,7 +123,7 @@ class FireRecord(Document):
         "remove it, and what it is for is decided again; what is evaluated stays"
     )
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     schedule: str
     key: str
     action: FireAction
@@ -127,6 +144,7 @@ class FireRecord(Document):
     outcome: Outcome | None = None
     retry_at: datetime | None = None
     evaluations: tuple[FireEvaluation, ...] = ()
+    jobs: tuple[FireJob, ...] = ()
     error: str | None = None
     commands: tuple[str, ...] = ()
     log: str | None = None

@@ -12,7 +12,7 @@ from manylabel.eval.review.store import find_review, read_review
 from manylabel.eval.statistics.differences import Verdict
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import PromotedCheckpoint, Promotion, record_promotion
-from manylabel.pipeline.schedule_fire import review_against_champion
+from manylabel.pipeline.schedule_review import review_against_champion
 from manylabel.pipeline.score import score_predictions
 
 IMAGES, CLASSES = 150, 12

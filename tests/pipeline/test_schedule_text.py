@@ -6,7 +6,7 @@ import pytest
 
 from manylabel.eval.schedule.config import ScheduleConfig
 from manylabel.eval.schedule.decision import Act, Decision
-from manylabel.eval.schedule.records import FireEvaluation, FireRecord, Outcome
+from manylabel.eval.schedule.records import FireEvaluation, FireJob, FireRecord, Outcome
 from manylabel.eval.schedule.status import ScheduleStatus
 from manylabel.eval.schedule.store import FirstSeen
 from manylabel.pipeline import cli
@@ -51,7 +51,10 @@ def test_a_schedule_is_told_with_its_last_fire_and_the_next():
         "nightly",
         NIGHTLY,
         TWO + datetime.timedelta(minutes=9),
-        record(commands=("on_worse: exit code 0",)),
+        record(
+            commands=("on_worse: exit code 0",),
+            jobs=(FireJob(run="a", submission="job-1", address="http://head:8265"),),
+        ),
         (Decision("nightly", Act.WAIT, "not before", next_due=TWO),),
     )
     there = TWO.astimezone(NIGHTLY.zone)
@@ -60,6 +63,7 @@ def test_a_schedule_is_told_with_its_last_fire_and_the_next():
         "nightly  0 2 * * * Europe/Paris, runs a*",
         f"  last  {local_time(TWO)}  died (host, 7): due at 02:00",
         "        on_worse: exit code 0",
+        "        job of a: job-1 on http://head:8265",
         f"  next  {local_time(TWO)}" + ("" if same else " (02:00 in Europe/Paris)"),
     ]
 

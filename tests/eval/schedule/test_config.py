@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.schedule.config import CatchUp, Overlap, ScheduleConfig, Steps, read_schedules
+from manylabel.eval.schedule.cluster import EvaluationCluster
+from manylabel.eval.schedule.config import (
+    CatchUp,
+    Overlap,
+    ScheduleConfig,
+    Schedules,
+    Steps,
+    read_schedules,
+)
 from manylabel.eval.schedule.records import FireRecord
 
 
@@ -128,6 +136,20 @@ def test_names_become_files(read, name):
         ("schedules: {}\nschedules: {}", "line 2: schedules is set twice"),
         ("schedule: {}", "schedule: unknown setting; did you mean schedules?"),
         ("schedules: {}\ninterval: 5", "interval: expected a duration such as 6h"),
+        ("schedules: {}\naddress: head:8265", "address: expected the address of a Ray cluster's"),
+        (
+            "schedules: {}\naddress: http://head:port",
+            "as http://HEAD:8265, received 'http://head:p",
+        ),
+        ("schedules: {}\naddress: http://me:key@head", "address: expected the address of a Ray"),
+        (
+            "schedules: {}\ntrust_open: head",
+            "trust_open=head names the host of address, received no",
+        ),
+        (
+            "schedules: {}\naddress: http://a:8265\ntrust_open: b",
+            "trust_open=b names the host of address, received address http://a:8265; write a",
+        ),
         (
             "schedules: {}\ninterval: 99999999999999d",
             "yaml: interval: expected a duration of at most",
@@ -153,9 +175,11 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs" / "schedule.md").read_text(
 
 
 def test_the_example_of_the_page_is_valid(read):
-    example, cron_job = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    example, cron_job, cluster = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     assert yaml.safe_load(cron_job)["spec"]["concurrencyPolicy"] == "Forbid"
     assert list(read(example).schedules) == ["nightly", "every"]
+    assert read(example).cluster is None
+    assert read(cluster).cluster == EvaluationCluster("http://head.example.org:8265")
 
 
 def test_the_page_has_every_setting_and_every_field():
@@ -164,6 +188,8 @@ def test_the_page_has_every_setting_and_every_field():
     assert named >= ScheduleConfig.model_fields.keys() | FireRecord.model_fields.keys() - {
         "retry_at"
     }
+    told = set(re.findall(r"`(\w+):?[^`]*`", PAGE))
+    assert told >= Schedules.model_fields.keys() - {"schedules"}
     for name, field in ScheduleConfig.model_fields.items():
         if isinstance(field.default, StrEnum | int):
             assert re.search(rf"^\| `{name}` \| `?{field.default}`? \|", PAGE, re.MULTILINE), name

@@ -1,0 +1,36 @@
+"""Where schedules evaluate, if not in the process that looks what is due."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from manylabel.storage.problems import shown
+
+EXAMPLE_ADDRESS = "http://HEAD:8265"
+
+
+def jobs_api_address(value: str) -> str:
+    """The value; raises ValueError where it is no address of a Jobs API."""
+    parts = urlsplit(value)
+    try:
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # A port that is no number.
+        is_address = False
+    if not is_address or parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError(
+            f"expected the address of a Ray cluster's Jobs API, as {EXAMPLE_ADDRESS}, received "
+            f"{shown(value)}"
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class EvaluationCluster:
+    """A Ray cluster that evaluates.
+
+    Attributes:
+        address: Of its Jobs API.
+        trust_open: Host of a cluster that asks for no token and is used all the same.
+    """
+
+    address: str
+    trust_open: str | None = None
