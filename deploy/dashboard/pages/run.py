@@ -12,6 +12,7 @@ from manylabel.deploy.dashboard.histories import (
     read_histories,
     summary_of,
 )
+from manylabel.deploy.dashboard.jobs import ATTEMPTS, PROCESSES, jobs_of
 from manylabel.deploy.dashboard.page import Crumb, Page
 from manylabel.deploy.dashboard.pages.run_dataset import DatasetSection, dataset_section
 from manylabel.deploy.dashboard.pages.run_evaluations import Evaluated, evaluated
@@ -38,6 +39,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
     dataset = dataset_section(store, run, problems)
     health = training_charts(rows, series)
     state = run_state(store, run, problems)
+    jobs = jobs_of(store, run, problems)
     description = None
     if state.doing is not Doing.SCORED:
         description = problems.attempt(lambda: description_of(store, run))
@@ -61,6 +63,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
             "settings": found.settings,
             "champion": None if found.champion_name is None else str(found.champion_name),
             "state": {"doing": state.doing, "share": state.share},
+            "jobs": [job.to_json() for job in jobs],
             "candidate": None if section is None else str(section.candidate.name),
             "evaluations": None if section is None else section.columns(),
             "training": as_columns(rows),
@@ -73,6 +76,8 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
             "run": run,
             "found": found,
             "state": state,
+            "jobs": jobs,
+            "most": {"processes": PROCESSES, "attempts": ATTEMPTS},
             "section": section,
             "summary": _summary(store, found, section, problems),
             "health": health,

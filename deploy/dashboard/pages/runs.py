@@ -13,6 +13,7 @@ from manylabel.deploy.dashboard.histories import (
     number_or_none,
     read_histories,
 )
+from manylabel.deploy.dashboard.jobs import ShownJob, newest_job
 from manylabel.deploy.dashboard.page import Page
 from manylabel.deploy.dashboard.pages.promotions import SHOWN, promotions_table, timeline
 from manylabel.deploy.dashboard.pages.schedules import schedules_of
@@ -36,10 +37,12 @@ class Row:
         why: Why there is no difference, in a few words; "" where there is one.
         undistinguished: Evaluations that cannot be told from the run's best.
         is_champion: Whether the champion is one of its checkpoints.
+        job: The one heard of last; None where there is none, or it ended well.
     """
 
     name: str
     state: RunState
+    job: ShownJob | None = None
     candidate: EvaluationName | None = None
     samples: int | None = None
     value: float | None = None
@@ -87,7 +90,11 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
             "schedules": None
             if schedules is None
             else [
-                asdict(each) | {"last": each.last and each.last.model_dump(mode="json")}
+                asdict(each)
+                | {
+                    "last": each.last and each.last.model_dump(mode="json"),
+                    "jobs": [job.model_dump() for job in each.jobs],
+                }
                 for each in schedules
             ],
             "promotions": [each.model_dump(mode="json") for each in found.promotions],
@@ -114,9 +121,10 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
 
 def _row(store: Store, name: str, found: Histories, problems: Problems) -> Row:
     state = run_state(store, name, problems)
+    job = newest_job(store, name, problems)
     series = found.by_run.get(name)
     if series is None:
-        return Row(name, state)
+        return Row(name, state, job)
     if series.missing:
         problems.add(
             f"{store.root / name / 'history' / str(found.settings)}: lacks "
@@ -128,6 +136,7 @@ def _row(store: Store, name: str, found: Histories, problems: Problems) -> Row:
     return Row(
         name=name,
         state=state,
+        job=job,
         candidate=series.name(place),
         samples=int(series.samples[place]),
         value=float(series.values[place]),
@@ -198,6 +207,7 @@ def _k(found: Histories) -> int:
 def _as_json(row: Row) -> dict[str, Any]:
     data = asdict(row)
     data["state"] = {"doing": row.state.doing, "share": row.state.share}
+    data["job"] = None if row.job is None else row.job.to_json()
     data["candidate"] = None if row.candidate is None else str(row.candidate)
     return data
 

@@ -9,7 +9,7 @@ from manylabel.deploy.dashboard.errors import Problems
 from manylabel.deploy.dashboard.reading import Store
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.schedule.config import SETTINGS, Schedules, read_schedules
-from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
+from manylabel.eval.schedule.records import FireAction, FireJob, FireRecord, Outcome
 from manylabel.eval.schedule.status import ScheduleStatus, outcome_of, schedule_statuses
 
 _MARKS = {
@@ -19,6 +19,8 @@ _MARKS = {
     Outcome.GIVEN_UP: "broken",
 }
 """Class of the mark of what has ended."""
+
+_MOST_JOBS = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Scheduled:
         why: Why it did so, or failed.
         css: Class of the mark beside it.
         due: When it is due next; None where checkpoints decide, or it cannot be said.
+        jobs: Of its last fire on a cluster, the newest last; a few where there are many.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Scheduled:
     why: str
     css: str
     due: datetime | None
+    jobs: tuple[FireJob, ...] = ()
 
 
 def schedules_of(store: Store, problems: Problems) -> list[Scheduled] | None:
@@ -72,7 +76,9 @@ def _scheduled(status: ScheduleStatus) -> Scheduled:
         if config.at_least_every:
             when = f"new checkpoints, {config.at_least_every:,} updates apart"
     did, why, css = _what_it_did(status)
-    return Scheduled(status.name, when, config.runs, status.latest, did, why, css, status.next_due)
+    last, due = status.latest, status.next_due
+    jobs = () if last is None else last.jobs[-_MOST_JOBS:]
+    return Scheduled(status.name, when, config.runs, last, did, why, css, due, jobs)
 
 
 def _what_it_did(status: ScheduleStatus) -> tuple[str, str, str]:
