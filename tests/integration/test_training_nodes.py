@@ -15,6 +15,7 @@ from tests.integration._node_training import NodeJob
 from tests.integration._nodes import RayNodes, cannot
 
 NETWORK = 1
+EPOCHS = 20  # so many that a worker which is at work ten seconds before the others does not decide
 # Trains as the command does, and tells what it saw: the last word of who ran where, and once what
 # Ray's own tools say.
 WATCHED = """if True:
@@ -57,7 +58,7 @@ def nodes() -> Iterator[RayNodes]:
 
 
 def test_every_node_takes_its_part(nodes: RayNodes, clipart_dataset: Dataset, tmp_path: Path):
-    job = NodeJob(nodes, Path(str(clipart_dataset.root)), tmp_path / "run", epochs=3)
+    job = NodeJob(nodes, Path(str(clipart_dataset.root)), tmp_path / "run", epochs=EPOCHS)
     settings, _, address, _, dataset, _, run = job.command[2:]
     arguments = [nodes.address, settings, dataset, run, address]
     job.start(1, sys.executable, "-c", WATCHED, *arguments)
@@ -70,7 +71,7 @@ def test_every_node_takes_its_part(nodes: RayNodes, clipart_dataset: Dataset, tm
     applied = Counter({ip: 0 for ip in map(nodes.ip, (1, 2, 3))})
     for place in seen["places"]:
         applied[place["node"]] += place["images"]
-    assert sum(applied.values()) == 3 * job.records
+    assert sum(applied.values()) == EPOCHS * job.records
     assert min(applied.values()) >= 0.2 * sum(applied.values()), applied
     shards = {place["node"] for place in seen["places"] if place["name"].startswith("shard")}
     assert len(shards) == 2, "on nodes of their own"
@@ -111,9 +112,10 @@ def test_a_lost_worker_is_replaced_and_a_lost_node_is_told_and_made_good(
     lost = next(node for node, _ in job.processes("shard") if node != 1)
     nodes.kill(lost)
     assert job.end() == 75, job.printed
-    last = job.printed.splitlines()[-1]
-    assert last.startswith("error: shard-"), job.printed
-    assert f" on {nodes.ip(lost)} was lost (its node is gone); run the same command" in last
+    # Of a node that loses its power, the end of its processes may be heard of first.
+    why = r"\(its (node is gone|process ended)\)"
+    told = rf"error: shard-\d on {nodes.ip(lost)} was lost {why}; run the same command"
+    assert re.match(told, job.printed.splitlines()[-1]), job.printed
     assert "Traceback" not in job.printed
 
     job.start()  # On the two that are left.
