@@ -54,10 +54,11 @@ def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) ->
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         if any("AlreadyExists" in line for line in lines):
+            where = f"kubectl --namespace {job.config.namespace}"
             raise CommandError(
-                f"{request.place}: this {request.stage} was submitted before, as {job.name}; "
-                f"`kubectl get rayjob {job.name}` has it, `kubectl delete` lets it be submitted "
-                "anew"
+                f"{request.place}: this {request.stage} was submitted before, as {job.name}: "
+                f"`{where} get rayjob {job.name}`; to submit it anew: `{where} delete "
+                f"rayjob,configmap {job.name}`"
             )
         raise CommandError("\n".join(f"kubectl: {line}" for line in lines))
     return done.stdout.strip()
