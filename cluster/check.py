@@ -38,7 +38,7 @@ def check_cluster(
 
     Args:
         folders: that every node must share and write in, by their absolute paths there. One that
-            is not there yet is made by a job, in the folder above it.
+            is not there yet is judged by the nearest one above it, in which a job makes it.
         read_folders: that every node must have.
 
     Raises:

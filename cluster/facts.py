@@ -24,7 +24,7 @@ class FolderFacts(_Facts):
     """A folder as a node sees it.
 
     Attributes:
-        exists: itself, or the folder above it, in which a job would make it.
+        exists: itself, or one above it other than the root, in which a job would make it.
         problem: why it cannot be written, or read if that is all that is asked; None: it can.
         same: whether it holds what the head's node has just written; None: it wrote nothing.
     """

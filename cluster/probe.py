@@ -229,7 +229,6 @@ def _agent_port(node: str) -> int:
 def main() -> None:
     """Entry point on the cluster; its argument is what to ask, in JSON."""
     import ray
-
     from ray.job_config import JobConfig
 
     class InstalledCode(JobConfig):
