@@ -16,10 +16,11 @@ import ray
 from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors import Lost, Task, open_executor
 from manylabel.preprocessing.executors.processes import Processes
-from manylabel.preprocessing.executors.ray_tasks import _AHEAD, RayTasks
+from manylabel.preprocessing.executors.ray_map import AHEAD
+from manylabel.preprocessing.executors.ray_tasks import RayTasks
 from tests.preprocessing.executors import contract
 
 pytestmark = pytest.mark.integration
@@ -62,7 +63,7 @@ def test_tasks_listen_at_the_loopback_interface_alone(executor, listeners):
 
 def test_it_keeps_the_promises_of_an_executor(executor):
     contract.gives_results_in_order(executor)
-    contract.reads_ahead(executor, at_most=_AHEAD * CPUS * 10)
+    contract.reads_ahead(executor, at_most=AHEAD * CPUS * 10)
     contract.raises_at_its_turn(executor)
 
 
@@ -133,5 +134,5 @@ def test_what_ray_fails_with_is_told_in_a_line(executor):
     assert next(results) == 1
     (work,) = (work for work in executor._maps if work._window)
     ray.cancel(work._window[-1].task, force=True)
-    with pytest.raises(PreprocessingError, match=r"^the Ray cluster failed: .*; run the same .*$"):
+    with pytest.raises(ClusterLostError, match=r"^the Ray cluster failed: .*; run the same .*$"):
         list(results)

@@ -26,8 +26,10 @@ FOLDER = Path("/tmp/mlt3")  # Ray's sockets lie in it, whose paths are short
 @pytest.fixture(scope="module")
 def cluster():
     start_folder(FOLDER, pictures=240)
-    with RayNodes(FOLDER, network=3) as nodes:
-        yield Cluster(nodes, images_per_shard=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(FOLDER)  # Ray's own processes import from where they are started
+        with RayNodes(FOLDER, network=3) as nodes:
+            yield Cluster(nodes, images_per_shard=8)
     shutil.rmtree(FOLDER)
 
 
