@@ -203,10 +203,10 @@ def test_a_log_is_read_until_its_attempt_ends(tmp_path, monkeypatch):
     write(tmp_path)
     logs = logs_path(tmp_path, JobStage.TRAIN, 1)
     logs.mkdir()
-    for name in ("worker-0", "command", "coordinator"):
+    for name in ("worker-0", "actor", "command"):
         (logs / f"{name}.log").write_text(f"{name}\n")
     number, found = log_files(tmp_path, JobStage.TRAIN, None)
-    assert (number, [path.stem for path in found]) == (1, ["command", "coordinator", "worker-0"])
+    assert (number, [path.stem for path in found]) == (1, ["command", "actor", "worker-0"])
 
     def more(seconds: float) -> None:
         with found[0].open("a") as file:
