@@ -12,6 +12,7 @@ from multiprocessing.connection import Pipe
 from typing import Any
 
 from manylabel.preprocessing.executors.batch import Batch
+from manylabel.storage.stop_signals import STOP_SIGNALS
 
 _ONE_THREAD = dict.fromkeys(
     (
@@ -74,8 +75,9 @@ def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     environment: Mapping[str, str] = {**_ONE_THREAD, **os.environ}
     main = "from manylabel.preprocessing.executors.worker import main"
     command = [sys.executable, "-P", "-c", f"{main}; main({connection}, {lifeline})"]
-    # The worker inherits it and never hears of Ctrl-C, which is for the parent to decide upon.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The worker inherits it and never hears of what a terminal or scheduler tells the whole group:
+    # when to stop is for the parent to decide.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         return subprocess.Popen(
             command,

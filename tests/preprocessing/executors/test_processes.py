@@ -19,6 +19,7 @@ from manylabel.preprocessing import executors
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.executors.processes import _AHEAD, Processes
+from manylabel.storage.stop_signals import STOP_SIGNALS
 from tests.preprocessing.executors import contract
 
 PROCESSES = 2
@@ -345,8 +346,10 @@ def test_a_worker_imports_nothing_that_is_slow(executor):
     assert not heavy & modules
 
 
-def test_workers_leave_ctrl_c_to_their_parent(executor):
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_workers_leave_it_to_their_parent_to_stop(executor, number):
+    """Terminals and batch schedulers tell every process of a job."""
     process = next(executor.map(eval, [PROCESS], 1))
-    os.kill(process, signal.SIGINT)
-    interrupts_itself = f"__import__('os').kill({PROCESS}, 2)"
-    assert list(executor.map(eval, [interrupts_itself, PROCESS], 1)) == [None, process]
+    os.kill(process, number)
+    tells_itself = f"__import__('os').kill({PROCESS}, {number:d})"
+    assert list(executor.map(eval, [tells_itself, PROCESS], 1)) == [None, process]
