@@ -5,6 +5,7 @@ import re
 import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,11 +106,13 @@ class Submitter:
             return found
         fit = self.check()
         for _ in range(_RACES):
-            try:
-                return self._give(fit)
-            except AlreadySubmittedError:  # by somebody else, at the same moment
-                if (found := self._at_work()) is not None:
-                    return found
+            # Somebody else may submit the same during the check, or now: a job that is begun after
+            # the number was chosen is found, or has that number.
+            number = max(self._numbers(), default=0) + 1
+            if (found := self._at_work()) is not None:
+                return found
+            with suppress(AlreadySubmittedError):
+                return self._give(number, fit)
         raise CommandError(f"{self._request.place}: others submit the same; see manylabel jobs")
 
     def check(self) -> Fit:
@@ -155,8 +158,7 @@ class Submitter:
             gpus=1.0 if fit.has_gpus and self._request.stage in _IN_ONE_PROCESS else 0.0,
         )
 
-    def _give(self, fit: Fit) -> Submitted:
-        number = max(self._numbers(), default=0) + 1
+    def _give(self, number: int, fit: Fit) -> Submitted:
         self._api.submit(submission := self.submission(number, fit))
         return Submitted(self._request, submission.submission_id, with_code=fit.with_code)
 

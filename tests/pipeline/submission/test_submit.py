@@ -34,6 +34,7 @@ class Cluster:
         self.known: list[RayJob] = []
         self.submitted: list[Submission] = []
         self.others: list[RayJob] = []  # each is quicker than one of ours
+        self.meanwhile: list[RayJob] = []  # begun while the nodes are looked at
         self.is_open = False
         self.seen, self.cpus, self.gpus = SEEN, 8.0, 0.0
         self.looks = 0
@@ -55,6 +56,7 @@ class Cluster:
 
     def look(self, api, shared, read) -> ClusterFacts:
         self.looks += 1
+        self.known += self.meanwhile
         assert (shared, read) == (("/shared",), ("/data",))
         room = Resources(cpus=self.cpus, gpus=self.gpus)
         node = NodeFacts(address="10.0.0.1", total=room, free=room, seen=self.seen)
@@ -133,6 +135,13 @@ def test_a_job_of_another_version_is_told(cluster, request_):
 
 def test_who_submits_the_same_at_the_same_moment_gets_the_job_of_the_quicker(cluster, request_):
     cluster.others = [job(request_, 1)]
+    found = submitter(request_).submit()
+    assert (found.found, found.submission) == (True, f"{request_.prefix}1")
+    assert cluster.submitted == []
+
+
+def test_a_job_that_began_while_the_nodes_were_looked_at_is_found(cluster, request_):
+    cluster.meanwhile = [job(request_, 1)]
     found = submitter(request_).submit()
     assert (found.found, found.submission) == (True, f"{request_.prefix}1")
     assert cluster.submitted == []
