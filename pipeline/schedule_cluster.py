@@ -13,7 +13,7 @@ from manylabel.eval.schedule.cluster import EvaluationCluster
 from manylabel.eval.schedule.records import FireJob
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.choice import choose_checkpoints
-from manylabel.pipeline.errors import CommandError, EvaluationBusyError
+from manylabel.pipeline.errors import CommandError, EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule_runs import evaluations_of
 from manylabel.storage.jobs import JobStage
 from manylabel.storage.provenance import code_version
@@ -105,7 +105,10 @@ def _carry_out(
     show(
         f"{'found at work' if submitted.found else 'submitted'}: {job.submission} on {job.address}"
     )
-    code = follow(api, run, JobStage.EVALUATE, job.submission, show)
+    try:
+        code = follow(api, run, JobStage.EVALUATE, job.submission, show)
+    except Interrupted as stop:  # It tells a user who followed; here the fire says what follows.
+        raise KeyboardInterrupt from stop
     if code != 0:
         raise CommandError(
             f"{job.submission} on {job.address}: {_why(run, job, code)}; manylabel status "

@@ -223,6 +223,18 @@ def test_a_job_that_fails_is_told_in_its_own_words(head, run):
         run.evaluate("100")
 
 
+def test_who_is_stopped_while_he_waits_is_no_failure_of_the_evaluation(head, run):
+    """The last word of `follow` is for who typed `submit --follow`, and is an Exception."""
+
+    def stop():
+        raise Interrupted("it is at work all the same")
+
+    head.on_follow = stop
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate("100")
+    assert len(run.jobs) == 1
+
+
 def test_a_job_that_left_nothing_here_is_a_failure(head, run):
     with pytest.raises(CommandError, match="no evaluation of step 100, 200; do its nodes have"):
         run.evaluate("all")
