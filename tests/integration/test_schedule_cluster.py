@@ -1,4 +1,4 @@
-"""A schedule that has a real cluster evaluate, stopped while the job is at work and called again."""
+"""A schedule that has a real cluster evaluate: stopped while the job works, and called again."""
 
 import shutil
 import signal

@@ -3,10 +3,22 @@
 import json
 import os
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from manylabel.storage.jobs import (
+    Attempt,
+    JobStage,
+    JobState,
+    JobStatus,
+    attempt_path,
+    status_path,
+)
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 SETTINGS = "training_share-0123456789ab"
 ADDRESSES = ("/", "/runs/run-a", "/runs/run-b", "/runs/run-b.json")
@@ -50,13 +62,42 @@ PLACES = {
         root.parent / "dataset" / "heldout" / "heldout-00000-of-00001.index.parquet"
     ),
     "schedules": lambda root: root / "schedules.yaml",
+    "job": lambda root: status_path(root / "run-b", JobStage.TRAIN),
+    "attempt": lambda root: attempt_path(root / "run-b", JobStage.TRAIN, 1),
 }
+
+
+def add_job(run):
+    """A training on a cluster that failed an hour ago."""
+    status = JobStatus(
+        stage=JobStage.TRAIN,
+        state=JobState.FAILED,
+        reason="a node was lost",
+        started=NOW - timedelta(hours=2),
+        updated=NOW - timedelta(hours=1),
+        host="node-1",
+        process=12,
+    )
+    path = status_path(run, JobStage.TRAIN)
+    path.parent.mkdir(parents=True)
+    status.write(path)
+    Attempt(
+        number=1,
+        stage=JobStage.TRAIN,
+        submission="manylabel-1",
+        address="http://head:8265",
+        command=("train",),
+        code_version="1",
+        host="node-1",
+        started=NOW - timedelta(hours=2),
+    ).write(attempt_path(run, JobStage.TRAIN, 1))
 
 
 @pytest.mark.parametrize("damage", [cut, garbage, empty, remove, directory])
 @pytest.mark.parametrize("place", PLACES)
 def test_no_damage_anywhere_breaks_a_page(client, filled, place, damage):
     (filled.root / "schedules.yaml").write_text('schedules: {nightly: {when: "0 2 * * *"}}\n')
+    add_job(filled.root / "run-b")
     damage(PLACES[place](filled.root))
     browser = client()
     for address in ADDRESSES:
@@ -75,12 +116,15 @@ NAMED = {
     "labels": "manylabel preprocess",
     "rejected": "manylabel preprocess",
     "index": "manylabel preprocess",
+    "job": None,
+    "attempt": None,
 }
 
 
 @pytest.mark.parametrize("damage", [cut, garbage])
 @pytest.mark.parametrize("place", NAMED)
 def test_damage_is_named_with_its_path_and_repair(client, filled, place, damage):
+    add_job(filled.root / "run-b")
     path = PLACES[place](filled.root)
     damage(path)
     problems = [
