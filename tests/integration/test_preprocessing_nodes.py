@@ -20,12 +20,13 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(cannot() is not None, reason=str(cannot())),
 ]
+PICTURES = 240
 FOLDER = Path("/tmp/mlt3")  # Ray's sockets lie in it, whose paths are short
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    start_folder(FOLDER, pictures=240)
+    start_folder(FOLDER, PICTURES)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(FOLDER)  # Ray's own processes import from where they are started
         with RayNodes(FOLDER, network=3) as nodes:
@@ -36,21 +37,14 @@ def cluster():
 def test_all_nodes_take_part_and_write_the_bytes_of_one_process(cluster):
     done = cluster.run(FOLDER / "three")
     same(done, cluster.inline())
-    for task, counted in (("check pictures", "images"), ("write shards", "shards")):
-        shares = {place.node: getattr(place, counted) for place in done.places(task)}
-        total = sum(shares.values())
-        assert len(shares) == 3
-        assert min(shares.values()) >= 0.2 * total, shares
-    assert total == done.shards, "each counted once"
+    shards = {place.node: place.shards for place in done.places("write shards")}
+    assert len(shards) == 3
+    assert min(shards.values()) >= 0.2 * done.shards, shards
+    assert sum(shards.values()) == done.shards, "each counted once"
+    # Of these there are a few large batches, so that shares say little.
+    assert sum(place.images for place in done.places("check pictures")) == PICTURES + 2
     logged = {path.name.split("-")[1] for path in done.logs.glob("worker-*.log")}
     assert logged == {cluster.nodes.ip(node) for node in (1, 2, 3)}
-
-
-def test_a_worker_and_a_node_are_killed(cluster):
-    strokes = [Stroke(Victim.WORKER, Phase.CHECKING, 0.0), Stroke(Victim.NODE, Phase.WRITING, 0.2)]
-    done = cluster.run(FOLDER / "killed", strokes)
-    same(done, cluster.inline())
-    assert sum(place.shards for place in done.places("write shards")) == done.shards
 
 
 def test_a_node_that_sees_no_pictures_is_named(cluster):
@@ -69,3 +63,11 @@ def test_an_address_where_nothing_answers_is_told_at_once(cluster):
     assert done.seconds < 20
     assert "could not be joined" in done.output
     assert not (FOLDER / "nowhere").exists()
+
+
+def test_a_worker_and_a_node_are_killed(cluster):
+    """The last one here: a node is missing afterwards."""
+    strokes = [Stroke(Victim.WORKER, Phase.CHECKING, 0.0), Stroke(Victim.NODE, Phase.WRITING, 0.2)]
+    done = cluster.run(FOLDER / "killed", strokes)
+    same(done, cluster.inline())
+    assert sum(place.shards for place in done.places("write shards")) == done.shards
