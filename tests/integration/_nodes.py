@@ -95,11 +95,15 @@ class RayNodes:
         """Of a node, counted from 1."""
         return f"10.77.{self._network}.{node}"
 
+    @property
+    def _here(self) -> str:
+        return f"10.77.{self._network}.254/24"
+
     def __enter__(self) -> Self:
         self._remove_network()
         bridge = self._name("b")
         _ip("link", "add", bridge, "type", "bridge")
-        _ip("addr", "add", f"10.77.{self._network}.254/24", "dev", bridge)
+        _ip("addr", "add", self._here, "dev", bridge)
         _ip("link", "set", bridge, "up")
         for node in range(1, self.count + 1):
             space, cable = self._name("n", node), self._name("v", node)
@@ -194,6 +198,14 @@ class RayNodes:
     def join(self, node: int) -> None:
         """Puts it back."""
         _ip("link", "set", self._name("v", node), "up")
+
+    def cut_here(self) -> None:
+        """Takes this machine, which is none of the nodes, off their network."""
+        _ip("addr", "del", self._here, "dev", self._name("b"))
+
+    def join_here(self) -> None:
+        """Puts it back."""
+        _ip("addr", "add", self._here, "dev", self._name("b"))
 
     def popen(self, node: int, *command: str, **options: Any) -> "subprocess.Popen[str]":
         """Starts a command on a node."""
