@@ -48,8 +48,8 @@ def ray_cluster(
                 stack.enter_context(started)
             else:
                 check_reachable(address)
+                stack.callback(ray.shutdown)
                 _init(address, address=address)
-            stack.callback(ray.shutdown)
         yield
 
 
@@ -57,8 +57,10 @@ def ray_cluster(
 def _started_here(
     cpus: int, object_store_bytes: int, system_config: Mapping[str, Any]
 ) -> Iterator[None]:
-    with private_ray_files() as files:
-        with _loopback_only(), _deaf_to_the_job_s_signals():
+    with private_ray_files() as files, ExitStack() as stack:
+        # Also of what is half started, when a signal's handler raises.
+        stack.callback(ray.shutdown)
+        with _loopback_only(), _deaf_to_the_job_s_signals()):
             _init(
                 None,
                 address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
@@ -74,22 +76,18 @@ def _started_here(
 
 def _init(where: str | None, **options: Any) -> None:
     job_config = _InstalledCode()
-    try:
-        with _stop_signals_kept(starts_here=where is None):
-            try:
-                ray.init(
-                    **options,
-                    job_config=job_config,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-            except Exception as error:  # what Ray raises when a busy machine is slow to start it
-                # It answered just now.
-                kind = ClusterError if own_cluster() is None else UnreachableClusterError
-                raise kind(_cannot_join(where, error)) from error
-    except BaseException:
-        ray.shutdown()  # of what there is by then
-        raise
+    with _stop_signals_kept(starts_here=where is None):
+        try:
+            ray.init(
+                **options,
+                job_config=job_config,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # what Ray raises when a busy machine is slow to start it
+            # It answered just now.
+            kind = ClusterError if own_cluster() is None else UnreachableClusterError
+            raise kind(_cannot_join(where, error)) from error
 
 
 @contextmanager
