@@ -15,6 +15,7 @@ from ray.job_config import JobConfig
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
+from manylabel.cluster.slow_start import time_to_start
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
 
@@ -60,7 +61,7 @@ def _started_here(
     with private_ray_files() as files, ExitStack() as stack:
         # Also of what is half started, when a signal's handler raises.
         stack.callback(ray.shutdown)
-        with _loopback_only(), _deaf_to_the_job_s_signals()):
+        with _loopback_only(), _deaf_to_the_job_s_signals(), time_to_start():
             _init(
                 None,
                 address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
@@ -184,7 +185,7 @@ def _cannot_join(address: str | None, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
         if "timed out" in reason:
-            advice = "; run again when the machine is less busy"  # Ray's 30 s cannot be set
+            advice = "; run again when the machine is less busy"
         elif "AF_UNIX" in reason:
             advice = f"; set RAY_TMPDIR to a shorter path, of at most {LONGEST_FOLDER} bytes"
         else:
