@@ -13,6 +13,7 @@ from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
+from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.cluster.slow_start import time_to_start
@@ -58,6 +59,7 @@ def ray_cluster(
 def _started_here(
     cpus: int, object_store_bytes: int, system_config: Mapping[str, Any]
 ) -> Iterator[None]:
+    check_open_files(cpus)
     with private_ray_files() as files, ExitStack() as stack:
         # Also of what is half started, when a signal's handler raises.
         stack.callback(ray.shutdown)

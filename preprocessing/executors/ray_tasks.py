@@ -17,8 +17,9 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_cluster import ray_cluster
-from manylabel.cluster.reachable import check_reachable
+from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.preprocessing.config import RunnerConfig
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Task, batches
@@ -64,9 +65,11 @@ def ray_tasks(config: RunnerConfig, dataset: str, sight: Sight) -> Iterator["Ray
 
 def check_address(address: str | None) -> None:
     """Raises PreprocessingError within ten seconds if no cluster answers there; None is that of the
-    Ray job that this process is in, if it is in one."""
+    Ray job that this process is in, if it is in one, and else is yet to be started here."""
     try:
         check_reachable(address)
+        if (address or own_cluster()) is None and not ray.is_initialized():
+            check_open_files(len(os.sched_getaffinity(0)))
     except ClusterError as error:
         raise _cannot_join(error) from error
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import ray
 
 from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_cluster import ray_cluster
 from manylabel.cluster.reachable import own_cluster
 from manylabel.storage.errors import Transient
@@ -32,9 +33,13 @@ def joined_cluster(address: str | None, config: TopologyConfig) -> Iterator[bool
         Whether there is one; if not, `training_cluster` will start one.
 
     Raises:
-        TrainingError: it cannot be reached, or has no room for the workers.
+        TrainingError: it cannot be reached, or has no room for the workers; or none can be started.
     """
     if (address or own_cluster()) is None and not ray.is_initialized():
+        try:
+            check_open_files(_cpus_to_offer(config))
+        except ClusterError as error:
+            raise TrainingError(str(error)) from error
         yield False
         return
     with _reached(address, 0, 0):
@@ -57,12 +62,11 @@ def training_cluster(
     Raises:
         TrainingError: the cluster cannot be reached, or has no room for the workers.
     """
-    cpus = max(len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1)))
     # A new page of the object store costs many times what a used one does; a store that holds
     # little more than what is under way comes back to its pages. One gradient and up to two
     # snapshots per worker are under way.
     store = max(256 * 2**20, (4 * config.workers + 4) * vector_bytes)
-    with _reached(address, cpus, store):
+    with _reached(address, _cpus_to_offer(config), store):
         yield room_for_workers(config)
 
 
@@ -97,6 +101,11 @@ def placement_on_cluster(
         f"{free}; wait for the other jobs there, raise trainer.topology.parameter_shards, or "
         "start the nodes with a larger --memory"
     )
+
+
+def _cpus_to_offer(config: TopologyConfig) -> int:
+    """Of a cluster that is started here."""
+    return max(len(os.sched_getaffinity(0)), round(config.workers * (config.cpus_per_worker or 1)))
 
 
 @contextmanager
