@@ -16,6 +16,7 @@ from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
+from manylabel.cluster.shared_memory import tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
@@ -60,6 +61,7 @@ def _started_here(
     cpus: int, object_store_bytes: int, system_config: Mapping[str, Any]
 ) -> Iterator[None]:
     check_open_files(cpus)
+    tell_if_store_is_on_disk(object_store_bytes)
     with private_ray_files() as files, ExitStack() as stack:
         # Also of what is half started, when a signal's handler raises.
         stack.callback(ray.shutdown)
