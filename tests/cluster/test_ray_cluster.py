@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM while Ray starts; Ray itself is not started here."""
+"""Signals and trouble while Ray starts; Ray itself is not started here."""
 
 import os
+import resource
 import signal
 import sys
 
 import pytest
 import ray
+from ray._private import services
 
 from manylabel.cluster import ray_cluster as cluster
+from manylabel.cluster import shared_memory
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 
@@ -107,6 +110,23 @@ def test_a_cluster_that_cannot_be_joined_is_told_in_a_line(starting, seen):
     with pytest.raises(ClusterError, match="nowhere:6379 could not be joined: timed out; check"):
         start("nowhere:6379")
     assert seen == ["shut down"]
+
+
+def test_ray_gets_more_time_than_it_gives_itself(starting, seen):
+    before = services.get_node
+    starting(lambda: seen.append(services.get_node is before))
+    start()
+    assert seen == [False, "started", "shut down"]
+
+
+def test_a_machine_with_too_few_file_handles_or_little_shared_memory(starting, monkeypatch, caplog):
+    starting()
+    monkeypatch.setattr(shared_memory, "_PLACE", "/proc")  # which has no byte free
+    start()
+    assert "/proc has 0 MiB free" in caplog.text
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
+    with pytest.raises(ClusterError, match="hard limit of 64"):
+        start()
 
 
 def test_a_folder_whose_path_is_too_long_for_sockets_is_told_in_a_line(starting):
