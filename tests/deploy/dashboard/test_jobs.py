@@ -173,6 +173,7 @@ def test_a_thousand_processes_and_attempts_make_no_heavy_page(client, say, start
     )
     page = client().get("/runs/run-b")
     assert "and 960 more" in page.text
+    assert page.text.count("failed: lost") == 2, "the two attempts before"
     assert len(page.content) - before < 16_000
     (job,) = jobs(client)
     assert len(job["status"]["processes"]) == 1000
@@ -242,4 +243,5 @@ def test_damage_is_named_and_the_rest_shown(client, filled, say, start, place, d
 def test_a_file_in_place_of_the_folder_is_no_job(client, filled):
     (filled.root / "run-b" / "jobs").write_text("")
     assert client().get("/").status_code == 200
-    assert jobs(client) == []
+    data = client().get("/runs/run-b.json").json()
+    assert (data["jobs"], data["problems"]) == ([], [])
