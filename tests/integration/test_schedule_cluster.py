@@ -85,7 +85,8 @@ def test_a_fire_submits_is_stopped_and_finds_its_job_again(
     listed = subprocess.run([*command[:2], "list", str(root)], capture_output=True, text=True)
     assert f"job of first: {job.submission} on {job.address}" in listed.stdout
     assert subprocess.run(command).returncode == 0
-    settings["schedules"] = {"other": schedules["every"] | {"overrides": ["eval.weights.kind=uniform"]}}
+    other = schedules["every"] | {"overrides": ["eval.weights.kind=uniform"]}
+    settings["schedules"] = {"other": other}
     (root / "schedules.yaml").write_text(yaml.safe_dump(settings))
     away = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert away.returncode == 2
