@@ -65,7 +65,17 @@ def _started_here(
     with private_ray_files() as files, ExitStack() as stack:
         # Also of what is half started, when a signal's handler raises.
         stack.callback(ray.shutdown)
-        with _loopback_only(), _deaf_to_the_job_s_signals(), time_to_start():
+        with (
+            _ray_constants_set(
+                # Listen on the loopback interface alone. Ray does so on macOS and Windows, where it
+                # supports no clusters of several machines. `_node_ip_address` cannot do it.
+                ENABLE_RAY_CLUSTER=False,
+                # Under `uv run`, workers would be started by uv, in copies of the current folder.
+                RAY_ENABLE_UV_RUN_RUNTIME_ENV=False,
+            ),
+            _deaf_to_the_job_s_signals(),
+            time_to_start(),
+        ):
             _init(
                 None,
                 address="local",  # not the one of RAY_ADDRESS, or of an earlier `ray start`
@@ -73,6 +83,7 @@ def _started_here(
                 object_store_memory=object_store_bytes,
                 include_dashboard=False,
                 # Ray's own is 15: beside any other busy process, the job would nearly stand still.
+                _skip_env_hook=True,  # RAY_RUNTIME_ENV_HOOK is for a platform's clusters
                 _system_config={"worker_niceness": 0, **system_config},
                 **files,
             )
@@ -147,18 +158,13 @@ class _InstalledCode(JobConfig):
 
 
 @contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Clusters that are started meanwhile listen on the loopback interface alone.
-
-    Ray does so on macOS and Windows, where it supports no clusters of several machines, as this
-    constant of it says. Its argument `_node_ip_address` cannot do it.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+def _ray_constants_set(**values: Any) -> Iterator[None]:
+    before = {name: getattr(ray_constants, name) for name in values}
+    vars(ray_constants).update(values)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        vars(ray_constants).update(before)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import ray
-from ray._private import services
+from ray._private import ray_constants, services
 
 from manylabel.cluster import ray_cluster as cluster
 from manylabel.cluster import shared_memory
@@ -127,6 +127,18 @@ def test_a_machine_with_too_few_file_handles_or_little_shared_memory(starting, m
     monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
     with pytest.raises(ClusterError, match="hard limit of 64"):
         start()
+
+
+def test_hooks_of_the_shell_change_nothing_here(starting, seen, monkeypatch):
+    def init(_skip_env_hook, **options):
+        seen.append((_skip_env_hook, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV))
+
+    starting()
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
+    start()
+    assert seen == [(True, False), "shut down"]
+    assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
 
 
 def test_a_folder_whose_path_is_too_long_for_sockets_is_told_in_a_line(starting):
