@@ -1,6 +1,8 @@
-"""Follows a job, stops it, and reads what it printed."""
+"""Follows a job, and reads what it printed."""
 
 import datetime
+import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,20 +13,18 @@ from manylabel.pipeline.errors import CommandError, Interrupted
 from manylabel.pipeline.submission.state import (
     JobFiles,
     Standing,
-    View,
     ask_cluster,
     exit_code_of,
     judge_standing,
     read_job_files,
 )
-from manylabel.pipeline.submission.submit import STOP_SECONDS
 from manylabel.storage.errors import Transient
 from manylabel.storage.jobs import (
     COMMAND_LOG,
+    Attempt,
     JobStage,
     JobState,
     logs_path,
-    stop_now_path,
 )
 
 POLL_SECONDS = 2.0
@@ -41,42 +41,44 @@ class JobLostError(CommandError, Transient):
 def follow(api: JobsApi, place: Path, stage: JobStage, submission: str, show: Show) -> int:
     """Shows what a job prints until it is over; its exit code.
 
-    What is printed is read at an offset, from its file where this machine sees the place; that
-    reading fails or ends says nothing about the job.
+    What is printed is read at an offset, from its file where this machine sees the place. That
+    reading fails, or ends, says nothing about the job.
 
     Raises:
         JobLostError: the cluster has not answered for ten minutes, or knows nothing of the job.
         Interrupted: the user follows it no longer; the job is at work all the same.
     """
+    where = f"{shlex.quote(str(place))} --stage {stage}"
     try:
         return _follow(_Reader(api, place, stage, submission), show)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"the job goes on; manylabel logs {place} -f follows it again, manylabel stop {place} "
+            f"the job goes on; manylabel logs {where} -f follows it again, manylabel stop {where} "
             "stops it"
         ) from None
 
 
 def _follow(reader: "_Reader", show: Show) -> int:
-    api, place, stage, submission = reader.api, reader.place, reader.stage, reader.submission
     silent_since: float | None = None
     told = ""
     while True:
-        job, problem = ask_cluster(api, submission)
+        job, problem = ask_cluster(reader.api, reader.submission)
         reader.show_new(show)
         if job is not None and job.status.is_final:
-            reader.show_new(show)
+            reader.show_new(show, is_over=True)
+            if reader.attempt() is None and job.message:  # Ray failed it, not the command.
+                show(job.message.strip().splitlines()[-1])
             return exit_code_of(job)
         if not problem and job is None:
-            view = judge_standing(files_of(place, stage), None, "", _now())
-            raise JobLostError(f"{submission}: {view.why or view.standing}")
+            return _forgotten(reader)
         if problem:
             silent_since = silent_since or time.monotonic()
             if problem != told:
                 show(f"waiting for the cluster: {problem}")
             if time.monotonic() - silent_since > _GIVE_UP_SECONDS:
                 raise JobLostError(
-                    f"{problem}; the job may be at work all the same: manylabel status {place}"
+                    f"{problem}; the job may be at work all the same: manylabel status "
+                    f"{shlex.quote(str(reader.place))}"
                 )
         elif silent_since is not None:
             silent_since = None
@@ -85,62 +87,77 @@ def _follow(reader: "_Reader", show: Show) -> int:
         time.sleep(POLL_SECONDS)
 
 
+def _forgotten(reader: "_Reader") -> int:
+    """The exit code of a job that its cluster does not know any more.
+
+    Raises:
+        JobLostError: it had not ended.
+    """
+    attempt = reader.attempt()
+    if attempt is not None and attempt.ended is not None and attempt.exit_code is not None:
+        return attempt.exit_code if attempt.exit_code >= 0 else os.EX_TEMPFAIL
+    raise JobLostError(
+        f"{reader.submission}: the cluster does not know it any more, as after a restart; the same "
+        "command goes on from what is saved"
+    )
+
+
 class _Reader:
-    """New lines of what a job prints."""
+    """What a job prints, at an offset: from its files where this machine sees them."""
 
     def __init__(self, api: JobsApi, place: Path, stage: JobStage, submission: str) -> None:
         self.api, self.place, self.stage, self.submission = api, place, stage, submission
+        self._number = 0
+        self._offset = 0
         self._seen = 0
 
-    def show_new(self, show: Show) -> None:
-        """What came since the last call, whole lines."""
+    def attempt(self) -> Attempt | None:
+        """The newest of this submission; None where none is seen from here."""
+        files = files_of(self.place, self.stage)
+        found = (
+            [each for each in files.attempts if each.submission == self.submission] if files else []
+        )
+        return found[-1] if found else None
+
+    def show_new(self, show: Show, *, is_over: bool = False) -> None:
+        """Whole lines that came since the last call; with `is_over` the rest as well."""
+        files = files_of(self.place, self.stage)
+        ours = (
+            [each for each in files.attempts if each.submission == self.submission] if files else []
+        )
+        if not ours:
+            if is_over or not self.place.is_dir():
+                self._show_from_cluster(show, is_over=is_over)
+            return
+        for attempt in ours:
+            if attempt.number >= self._number:
+                self._show_file(show, attempt, is_over=is_over or attempt is not ours[-1])
+
+    def _show_file(self, show: Show, attempt: Attempt, *, is_over: bool) -> None:
+        if attempt.number > self._number:
+            self._number, self._offset = attempt.number, 0
+            show(f"attempt {attempt.number}: manylabel {shlex.join(attempt.command)}")
+        log = logs_path(self.place, self.stage, attempt.number) / COMMAND_LOG
+        try:
+            with log.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return  # storage that is away for a moment
+        end = len(data) if is_over else data.rfind(b"\n") + 1
+        self._offset += end
+        for line in data[:end].decode("utf-8", "replace").splitlines():
+            show(line)
+
+    def _show_from_cluster(self, show: Show, *, is_over: bool) -> None:
         try:
             text = self.api.logs(self.submission)
         except ClusterError:
             return  # its node may be lost; the state is asked for elsewhere
-        end = text.rfind("\n") + 1
-        if end > self._seen:
-            for line in text[self._seen : end].splitlines():
-                show(line)
-            self._seen = end
-
-
-def stop(
-    place: Path, stage: JobStage | None, api: JobsApi | None, *, now: bool, show: Show
-) -> View:
-    """Stops the job of a place, and waits until it has saved.
-
-    Raises:
-        CommandError: none is at work; or it does not end.
-        ClusterError: the cluster cannot be asked.
-    """
-    files = job_of(place, stage)
-    attempt = files.attempts[-1] if files.attempts else None
-    if attempt is None:
-        raise CommandError(
-            f"{place}: its {files.stage} was not submitted; press Ctrl-C where it runs, or send "
-            f"SIGTERM to process {files.status.process if files.status else '?'} there"
-        )
-    api = api or JobsApi(attempt.address)
-    job, problem = ask_cluster(api, attempt.submission)
-    if problem:
-        raise ClusterError(problem)
-    if job is None or job.status.is_final:
-        view = judge_standing(files, job, "", _now())
-        raise CommandError(f"{place}: no {files.stage} is at work ({view.why or view.standing})")
-    if now:
-        stop_now_path(place, files.stage).touch()
-    else:
-        show("asked to stop; waits for the checkpoint (--now does not)")
-    api.stop(attempt.submission)
-    deadline = time.monotonic() + STOP_SECONDS + 60
-    while time.monotonic() < deadline:
-        job, problem = ask_cluster(api, attempt.submission)
-        files = job_of(place, files.stage)
-        if job is None or job.status.is_final:
-            return judge_standing(files, job, problem, _now())
-        time.sleep(0.5)
-    raise CommandError(f"{place}: still not ended; `manylabel stop {place} --now` kills it")
+        end = len(text) if is_over else text.rfind("\n") + 1
+        for line in text[self._seen : end].splitlines():
+            show(line)
+        self._seen = max(self._seen, end)
 
 
 def job_of(place: Path, stage: JobStage | None) -> JobFiles:

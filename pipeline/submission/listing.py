@@ -42,7 +42,8 @@ class ListedJob:
 def jobs_below(root: Path, now: datetime.datetime) -> list[ListedJob]:
     """Those of the runs and datasets directly below a folder, or of itself, newest last."""
     places = [path.parent for path in (*root.glob(DIRECTORY), *root.glob(f"*/{DIRECTORY}"))]
-    listed = [_asked(files, now) for place in places for files in read_job_files(place)]
+    silent: dict[str, str] = {}
+    listed = [_asked(files, silent, now) for place in places for files in read_job_files(place)]
     return sorted(listed, key=lambda job: (job.began is not None, job.began))
 
 
@@ -61,18 +62,28 @@ def jobs_on(api: JobsApi, now: datetime.datetime) -> list[ListedJob]:
 
 def job_at(place: Path, stage: JobStage | None, now: datetime.datetime) -> list[ListedJob]:
     """Of each stage of a place, the one heard of last at the end."""
-    return [_asked(files, now) for files in read_job_files(place) if stage in (None, files.stage)]
+    silent: dict[str, str] = {}
+    found = [files for files in read_job_files(place) if stage in (None, files.stage)]
+    return [_asked(files, silent, now) for files in found]
 
 
-def _asked(files: JobFiles, now: datetime.datetime) -> ListedJob:
-    """With what its cluster says of the newest attempt, unless that has ended for good."""
-    attempt = files.attempts[-1] if files.attempts else None
+def _asked(files: JobFiles, silent: dict[str, str], now: datetime.datetime) -> ListedJob:
+    """With what its cluster says of the newest attempt, unless that has ended for good.
+
+    Args:
+        silent: why clusters could not be asked, by address: none is waited for twice.
+    """
+    attempt = files.newest
     if attempt is None or not attempt.address or _is_settled(attempt, now):
         return _listed(files, None, None, now)
+    if attempt.address in silent:
+        return _listed(files, None, silent[attempt.address], now)
     try:
         job, problem = ask_cluster(JobsApi(attempt.address), attempt.submission)
     except ClusterError as error:
-        return _listed(files, None, str(error), now)
+        job, problem = None, str(error)
+    if problem:
+        silent[attempt.address] = problem
     return _listed(files, job, problem, now)
 
 
@@ -86,7 +97,7 @@ def _is_settled(attempt: Attempt, now: datetime.datetime) -> bool:
 def _listed(
     files: JobFiles, job: RayJob | None, cluster: str | None, now: datetime.datetime
 ) -> ListedJob:
-    attempt = files.attempts[-1] if files.attempts else None
+    attempt = files.newest
     began = attempt.started if attempt else files.status.started if files.status else None
     return ListedJob(
         place=str(files.place),

@@ -47,9 +47,7 @@ class JobRequest(Document):
     @property
     def prefix(self) -> str:
         """Of the ids of its submissions: equal for one stage in one place, whoever submits it."""
-        name = _PLAIN.sub("-", Path(self.place).name)[:40]
-        digest = hashlib.sha256(self.place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        return f"manylabel-{self.stage}-{name}-{digest}-"
+        return submission_prefix(self.stage, self.place)
 
     def to_metadata(self) -> dict[str, str]:
         """What a job says of itself to who lists the cluster's jobs."""
@@ -58,6 +56,13 @@ class JobRequest(Document):
             "manylabel.stage": self.stage,
             "manylabel.place": self.place,
         }
+
+
+def submission_prefix(stage: JobStage, place: str) -> str:
+    """Of the ids of a stage's submissions in a place, given as an absolute path."""
+    name = _PLAIN.sub("-", Path(place).name)[:40]
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"manylabel-{stage}-{name}-{digest}-"
 
 
 def request_of(metadata: Mapping[str, str] | None) -> JobRequest | None:
@@ -84,12 +89,19 @@ def cluster_settings(settings: Settings, stage: JobStage) -> dict[str, Any]:
     Preprocessing goes to all nodes; a cluster that the settings name is the one that is submitted
     to, which the job finds by itself.
     """
-    tree = settings.model_dump(mode="json", exclude_unset=False)
+    tree = settings.model_dump(mode="json")
+    if csv := tree["eval"]["weights"]["csv"]:
+        tree["eval"]["weights"]["csv"] = absolute(csv)
     section = tree["preprocessing"]
     if stage is JobStage.PREPROCESS and section["executor"] != "inline":
         section["executor"] = "ray"
         section["runner"].update(processes=None, address=None)
     return tree
+
+
+def absolute(path: str) -> str:
+    """As all nodes are to see it: a job has another current folder."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _flat(request: JobRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How a job is, from its own files and from what the cluster says of it: never from a log."""
 
 import datetime
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,9 @@ from manylabel.storage.jobs import (
     JobStatus,
     attempt_numbers,
     attempt_path,
+    current_attempt,
+    gpu_seconds,
+    is_starting,
     status_path,
 )
 
@@ -55,9 +59,17 @@ class JobFiles:
     @property
     def gpu_seconds(self) -> float:
         """Of all attempts, that which is under way included."""
-        ended = sum(each.gpu_seconds for each in self.attempts if each.ended is not None)
-        is_under_way = not self.attempts or self.attempts[-1].ended is None
-        return ended + (self.status.gpu_seconds if self.status and is_under_way else 0.0)
+        return gpu_seconds(self.status, self.attempts)
+
+    @property
+    def newest(self) -> Attempt | None:
+        """Attempt; None for a command that was never submitted."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def word(self) -> JobStatus | None:
+        """What the job says of itself; None while its newest attempt has said nothing."""
+        return None if is_starting(self.status, self.newest) else self.status
 
     @property
     def last_heard(self) -> datetime.datetime:
@@ -98,8 +110,9 @@ def judge_standing(
         return ended
     if job is not None:
         return _of_cluster(files, job, now)
-    status = files.status if files else None
+    status = files.word if files else None
     silent = status.silence(now) if status else None
+    problem = files.problem if files else None
     again = "the same command goes on from what is saved"
     if cluster == "":
         return View(Standing.LOST, f"the cluster does not know it, as after a restart; {again}")
@@ -108,10 +121,11 @@ def judge_standing(
         asked = f", and the cluster does not answer ({cluster})" if cluster else ""
         return View(Standing.LOST, f"no update for {minutes} min{asked}; {again}")
     if files is not None and status is None and now - files.last_heard > SILENCE:
-        return View(Standing.LOST, f"not a word of it{f' ({cluster})' if cluster else ''}; {again}")
+        why = "; ".join(filter(None, (problem, cluster, again)))
+        return View(Standing.LOST, why if problem else f"not a word of it; {why}")
     if status is None:
-        return View(Standing.STARTING, cluster or None)
-    return View(Standing.RUNNING, cluster or None)
+        return View(Standing.STARTING, problem or cluster or None)
+    return View(Standing.RUNNING, problem or cluster or None)
 
 
 def ask_cluster(api: JobsApi, submission: str) -> tuple[RayJob | None, str]:
@@ -128,12 +142,14 @@ def exit_code_of(job: RayJob) -> int:
         return 0
     if job.status is RayJobState.STOPPED:
         return 130
-    return 75 if job.driver_exit_code is None else job.driver_exit_code
+    # None: its node was lost; negative: the entrypoint was killed, and the command with it.
+    lost = job.driver_exit_code is None or job.driver_exit_code < 0
+    return os.EX_TEMPFAIL if lost else job.driver_exit_code or 0
 
 
 def _ended(files: JobFiles, job: RayJob | None) -> View | None:
     """What the files say, where they are sure."""
-    attempt = files.attempts[-1] if files.attempts else None
+    attempt = current_attempt(files.status, files.newest)
     if attempt is None:  # A command on this machine or another, not submitted.
         status = files.status
         if status is None or status.state is JobState.RUNNING:
@@ -153,18 +169,30 @@ def _of_cluster(files: JobFiles | None, job: RayJob, now: datetime.datetime) -> 
         case RayJobState.STOPPED:
             return View(Standing.STOPPED, "it was stopped before it could say more")
         case RayJobState.FAILED:
-            lines = (job.message or "").strip().splitlines()
-            return View(Standing.FAILED, lines[-1] if lines else "Ray says no more")
+            return View(Standing.FAILED, _untold_failure(job))
     attempt = files.attempts[-1] if files and files.attempts else None
     if attempt is not None and attempt.ended is not None:
         return View(Standing.WAITING, attempt.reason)  # for the next attempt
-    status = files.status if files else None
-    if status is None or (attempt is not None and status.started < attempt.started):
+    status = files.word if files else None
+    if files is None:
+        return View(Standing.RUNNING)  # its folder is not seen from here, or empty yet
+    if status is None:
         return View(Standing.STARTING)
     if (silent := status.silence(now)) is not None:
         minutes = int(silent.total_seconds() // 60)
         return View(Standing.RUNNING, f"no update for {minutes} min, though the cluster has it")
     return View(Standing.RUNNING)
+
+
+def _untold_failure(job: RayJob) -> str:
+    """Why a job failed that could not write it down itself."""
+    if job.driver_exit_code is not None:  # Ray's message ends with what was printed before.
+        return (
+            f"its supervisor ended with exit code {job.driver_exit_code}; the same command goes on "
+            "from what is saved"
+        )
+    lines = (job.message or "").strip().splitlines()
+    return lines[0] if lines else "Ray says no more"
 
 
 def _files(place: Path, stage: JobStage) -> JobFiles:

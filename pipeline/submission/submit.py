@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
@@ -102,6 +101,7 @@ class Submitter:
             ClusterError: the cluster cannot be asked, or refuses.
             CommandError: it is not fit for the job, or has one for this place with other settings.
         """
+        self.check_door()
         if (found := self._at_work()) is not None:
             return found
         fit = self.check()
@@ -121,19 +121,10 @@ class Submitter:
         Raises:
             CommandError: the cluster is not fit; a line for each reason.
         """
-        if self._api.asks_for_token():
-            self._api.version()
-        elif urlsplit(self._api.address).hostname != self._trusted:
-            # Before a job is run there to find out more.
-            host = urlsplit(self._api.address).hostname
-            raise CommandError(
-                f"{self._api.address}: asks for no token, so whoever reaches it runs code there; "
-                "start its nodes with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN "
-                f"(docs/security.md), or say that you trust it: --trust-open {host}"
-            )
+        self.check_door()
         facts = check_cluster(self._api, self._folders.shared, self._folders.read)
         findings = judge(facts, _wanted(self._request))
-        if self._trusted is not None:
+        if self._is_trusted:
             findings = [each for each in findings if each.kind not in _OPEN]
         problems = [each.line() for each in findings if each.severity is Severity.ERROR]
         if problems:
@@ -145,6 +136,26 @@ class Submitter:
             with_code=any(each.kind is Kind.NOT_INSTALLED for each in findings),
             has_gpus=any(node.total.gpus >= 1 for node in facts.nodes),
         )
+
+    @property
+    def _is_trusted(self) -> bool:
+        return self._trusted is not None and urlsplit(self._api.address).hostname == self._trusted
+
+    def check_door(self) -> None:
+        """Before anything else is asked or sent.
+
+        Raises:
+            CommandError: whoever reaches the cluster runs code there.
+        """
+        if self._api.asks_for_token():
+            self._api.version()
+        elif not self._is_trusted:
+            host = urlsplit(self._api.address).hostname
+            raise CommandError(
+                f"{self._api.address}: asks for no token, so whoever reaches it runs code there; "
+                "start its nodes with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN "
+                f"(docs/security.md), or say that you trust it: --trust-open {host}"
+            )
 
     def submission(self, number: int, fit: Fit) -> Submission:
         """What the Jobs API is given."""
@@ -210,11 +221,6 @@ def _wanted(request: JobRequest) -> TopologyConfig | None:
     if request.stage is not JobStage.TRAIN or request.settings is None:
         return None
     return TrainerConfig.model_validate(request.settings["trainer"]).topology
-
-
-def absolute(path: str) -> str:
-    """As all nodes are to see it: a job has another current folder."""
-    return path if "://" in path else str(Path(path).absolute())
 
 
 def described(submission: Submission, request: JobRequest) -> str:

@@ -34,7 +34,6 @@ from manylabel.storage.jobs import (
     status_path,
     stop_now_path,
 )
-from manylabel.storage.provenance import code_version
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """In which Ray tells what it starts whose job it is."""
@@ -42,6 +41,7 @@ _POLL_SECONDS = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL_BYTES = 20_000
+_SECONDS_TO_COPY = 10.0
 
 
 def supervise(folder: Path) -> int:
@@ -61,18 +61,32 @@ class _Supervisor:
         self._request, self._folder = request, folder
         self._place = Path(request.place)
         self._told = threading.Event()
-        self._now_path = stop_now_path(self._place, request.stage)
+        self._child: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
-        with _signals(self._told.set):
+        with _signals(self._tell):
             for retried in range(self._request.retries + 1):
-                code, verdict = self._attempt(retried)
+                attempt, verdict = self._attempt(retried)
                 print(f"attempt ended: {verdict.reason}", flush=True)
-                if verdict.wait is None or self._told.wait(verdict.wait):
+                if verdict.wait is None:
                     break
+                if self._told.wait(verdict.wait):
+                    reason = f"stopped before another attempt; the last: {attempt.reason}"
+                    self._keep(
+                        attempt.model_copy(update={"state": JobState.STOPPED, "reason": reason})
+                    )
+                    return 130
+        code = attempt.exit_code or 0
         return 128 - code if code < 0 else code
 
-    def _attempt(self, retried: int) -> tuple[int, Verdict]:
+    def _tell(self) -> None:
+        """Hands a signal to stop on. Ray has sent the command one as well; both are one request if
+        they come within a second, so this is done at once."""
+        self._told.set()
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+
+    def _attempt(self, retried: int) -> tuple[Attempt, Verdict]:
         stage = self._request.stage
         number = max(attempt_numbers(self._place, stage), default=0) + 1
         attempt = Attempt(
@@ -81,21 +95,26 @@ class _Supervisor:
             submission=_submission(),
             address=self._request.address,
             command=self._request.arguments,
-            code_version=code_version(),
+            code_version=self._request.code_version,
             host=socket.gethostname(),
             started=_now(),
         )
         logs = logs_path(self._place, stage, number)
         logs.mkdir(parents=True, exist_ok=True)
-        self._now_path.unlink(missing_ok=True)
+        stop_now_path(self._place, stage).unlink(missing_ok=True)
         attempt.write(attempt_path(self._place, stage, number))
         print(f"attempt {number}: manylabel {' '.join(self._request.arguments)}", flush=True)
         with (logs / COMMAND_LOG).open("ab") as log:
             code = self._carry_out(log, logs)
-        ending = Ending(code, self._told.is_set(), _last_error(logs / COMMAND_LOG))
-        verdict = judge(ending, self._request.retries, retried)
         status = self._status_since(attempt.started)
-        ended = attempt.model_copy(
+        said = status.reason if status and status.reason else _last_error(logs / COMMAND_LOG)
+        verdict = judge(Ending(code, self._told.is_set(), said), self._request.retries, retried)
+        if status is not None and status.state is JobState.RUNNING:
+            # It was killed, and could not say so itself.
+            ended = {"state": verdict.state, "reason": verdict.reason, "gpus": 0.0}
+            with suppress(OSError):
+                status.model_copy(update=ended).write(status_path(self._place, stage))
+        attempt = attempt.model_copy(
             update={
                 "state": verdict.state,
                 "reason": verdict.reason,
@@ -105,13 +124,21 @@ class _Supervisor:
                 "gpu_seconds": status.gpu_seconds if status else 0.0,
             }
         )
-        ended.write(attempt_path(self._place, stage, number))
-        return code, verdict
+        self._keep(attempt)
+        return attempt, verdict
+
+    def _keep(self, attempt: Attempt) -> None:
+        """Writes the record. Storage that is away just now costs the record, not what follows."""
+        try:
+            attempt.write(attempt_path(self._place, self._request.stage, attempt.number))
+        except OSError as error:
+            print(f"the record of attempt {attempt.number} cannot be written: {error}", flush=True)
 
     def _carry_out(self, log: BinaryIO, logs: Path) -> int:
         """Runs the command to its end; what it prints goes to its log and to ours."""
         path = os.pathsep.join(filter(None, (str(self._folder), os.environ.get("PYTHONPATH"))))
-        child = subprocess.Popen(
+        now_path = stop_now_path(self._place, self._request.stage)
+        with subprocess.Popen(
             # Without the current folder, but with what came along, in front of what is installed.
             [sys.executable, "-P", "-m", "manylabel", *self._request.arguments],
             cwd=self._folder,
@@ -120,22 +147,22 @@ class _Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,
-        )
-        copier = threading.Thread(target=_copy, args=(child.stdout, log), daemon=True)
-        copier.start()
-        forwarded = False
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(_POLL_SECONDS)
-                break
-            if self._told.is_set() and not forwarded:
-                # Ray has sent it one as well; within a second both are one request.
+        ) as child:
+            self._child = child
+            if self._told.is_set():  # before there was a command to hand it to
                 child.send_signal(signal.SIGTERM)
-                forwarded = True
-            if self._now_path.exists():
-                self._told.set()
-                child.kill()
-        copier.join(timeout=10)  # a process that it left behind may hold the pipe
+            copier = threading.Thread(target=_copy, args=(child.stdout, log), daemon=True)
+            copier.start()
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_POLL_SECONDS)
+                    break
+                with suppress(OSError):  # storage that is away for a moment
+                    if now_path.exists():
+                        self._told.set()
+                        child.kill()
+            # A process that it left behind may hold the pipe.
+            copier.join(timeout=_SECONDS_TO_COPY)
         return child.returncode
 
     def _status_since(self, started: datetime.datetime) -> JobStatus | None:
@@ -144,15 +171,7 @@ class _Supervisor:
             status = JobStatus.read(status_path(self._place, self._request.stage))
         except (OSError, DocumentError):
             return None
-        if status.started < started:
-            return None
-        if status.state is JobState.RUNNING:  # it was killed, and could not say so itself
-            status = status.model_copy(
-                update={"state": JobState.FAILED, "reason": "its process was ended"}
-            )
-            with suppress(OSError):
-                status.write(status_path(self._place, self._request.stage))
-        return status
+        return None if status.started < started else status
 
 
 def _submission() -> str:
@@ -167,15 +186,17 @@ def _submission() -> str:
 def _copy(source: BinaryIO, log: BinaryIO) -> None:
     while data := source.read1(1 << 16):  # type: ignore[attr-defined]
         for target in (log, sys.stdout.buffer):
-            with suppress(OSError):  # a full disk; nobody reads ours any more
+            with suppress(OSError, ValueError):  # a full disk; nobody reads ours; its log is over
                 target.write(data)
                 target.flush()
 
 
 def _last_error(log: Path) -> str:
-    """The last line of an error that the command told its user."""
+    """The last error that the command told its user, where it came to no status of its own."""
     try:
-        text = log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,9 +1,8 @@
-"""Following a job whose cluster comes and goes, and stopping it."""
+"""Following a job whose cluster comes and goes."""
 
 import datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,7 @@ from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.jobs_api import RayJob, RayJobState
 from manylabel.pipeline.errors import CommandError, Interrupted
 from manylabel.pipeline.submission import following
-from manylabel.pipeline.submission.following import follow, job_of, log_files, read_log, stop
-from manylabel.pipeline.submission.state import Standing
+from manylabel.pipeline.submission.following import follow, job_of, log_files, read_log
 from manylabel.storage.errors import Transient
 from manylabel.storage.jobs import (
     Attempt,
@@ -20,7 +18,6 @@ from manylabel.storage.jobs import (
     JobState,
     attempt_path,
     logs_path,
-    stop_now_path,
 )
 
 NAME = "manylabel-train-run-0-1"
@@ -37,7 +34,6 @@ class Cluster:
 
     def __init__(self, *answers) -> None:
         self.answers = list(answers)
-        self.stopped: list[str] = []
         self._log: object = ""
 
     def job(self, submission_id: str):
@@ -52,9 +48,6 @@ class Cluster:
         if isinstance(log, BaseException):
             raise log
         return str(log)
-
-    def stop(self, submission_id: str) -> None:
-        self.stopped.append(submission_id)
 
 
 class Clock:
@@ -131,12 +124,11 @@ def test_a_cluster_that_was_started_anew_does_not_know_the_job(clock, tmp_path):
 
 def test_ctrl_c_says_that_the_job_goes_on(clock):
     cluster = Cluster((RUNNING, "a\n"), (KeyboardInterrupt(), ""))
-    with pytest.raises(Interrupted, match=r"the job goes on; .*logs /run -f .*stop /run stops it"):
+    with pytest.raises(Interrupted, match=r"logs /run --stage train -f .*stop /run --stage"):
         followed(cluster)
-    assert cluster.stopped == []
 
 
-def write(place: Path, state=JobState.RUNNING, number=1) -> None:
+def write(place: Path, state=JobState.RUNNING, number=1, exit_code=None) -> None:
     now = datetime.datetime.now(datetime.UTC)
     Attempt(
         number=number,
@@ -148,45 +140,10 @@ def write(place: Path, state=JobState.RUNNING, number=1) -> None:
         host="h",
         started=now,
         state=state,
+        exit_code=exit_code,
         ended=None if state is JobState.RUNNING else now,
         reason=None if state is JobState.RUNNING else "stopped at step 3, saved",
     ).write(attempt_path(place, JobStage.TRAIN, number))
-
-
-def test_stop_waits_until_it_has_saved(clock, tmp_path):
-    write(tmp_path)
-    cluster: Any = Cluster((RUNNING, ""), (RUNNING, ""), (failed(130), ""))
-    sleep = clock.sleep
-
-    def saves(seconds: float) -> None:
-        write(tmp_path, JobState.STOPPED)
-        sleep(seconds)
-
-    clock.sleep = saves
-    shown: list[str] = []
-    view = stop(tmp_path, None, cluster, now=False, show=shown.append)
-    assert (view.standing, view.why) == (Standing.STOPPED, "stopped at step 3, saved")
-    assert cluster.stopped == [NAME]
-    assert shown == ["asked to stop; waits for the checkpoint (--now does not)"]
-    assert not stop_now_path(tmp_path, JobStage.TRAIN).exists()
-
-
-def test_stop_now_leaves_the_word_for_it(clock, tmp_path):
-    write(tmp_path)
-    cluster: Any = Cluster((RUNNING, ""), (failed(137), ""))
-    shown: list[str] = []
-    stop(tmp_path, None, cluster, now=True, show=shown.append)
-    assert stop_now_path(tmp_path, JobStage.TRAIN).exists()
-    assert (cluster.stopped, shown) == ([NAME], [])
-
-
-@pytest.mark.parametrize("answer", [None, failed(2)])
-def test_nothing_is_stopped_that_is_not_at_work(clock, tmp_path, answer):
-    write(tmp_path)
-    cluster: Any = Cluster((answer, ""))
-    with pytest.raises(CommandError, match="no train is at work"):
-        stop(tmp_path, None, cluster, now=False, show=print)
-    assert cluster.stopped == []
 
 
 def test_a_place_without_a_job_is_told(tmp_path):
@@ -216,3 +173,23 @@ def test_a_log_is_read_until_its_attempt_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(following, "time", SimpleNamespace(sleep=more))
     lines = read_log(tmp_path, JobStage.TRAIN, 1, found[0], is_followed=True)
     assert [*lines] == ["command\n", "more\n"]
+
+
+def test_what_a_job_prints_is_read_from_its_file_where_that_is_seen(clock, tmp_path):
+    write(tmp_path)
+    logs = logs_path(tmp_path, JobStage.TRAIN, 1)
+    logs.mkdir()
+    (logs / "command.log").write_bytes(b"one\n\xff and no end")
+    code, shown = followed(Cluster((RUNNING, GONE), (failed(2), GONE)), tmp_path)
+    assert (code, shown) == (2, ["attempt 1: manylabel train", "one", "\ufffd and no end"])
+
+
+def test_a_job_that_ended_before_its_cluster_has_its_exit_code(clock, tmp_path):
+    write(tmp_path, JobState.STOPPED, exit_code=130)
+    assert followed(Cluster((None, "")), tmp_path)[0] == 130
+
+
+def test_what_ray_says_is_told_where_no_attempt_began(clock, tmp_path):
+    job = RayJob(status=RayJobState.FAILED, message="Runtime env\nno such file: python")
+    code, shown = followed(Cluster((PENDING, ""), (job, "")), tmp_path)
+    assert (code, shown) == (75, ["no such file: python"])

@@ -117,10 +117,17 @@ SILENT = SILENCE + MINUTE
         # Its supervisor is gone, and said nothing.
         (
             files(status(), attempt()),
-            ray(RayJobState.FAILED, message="a\nended by signal 9"),
+            ray(RayJobState.FAILED, message="with code -9:\ntrain: 8 of 9", driver_exit_code=-9),
             "",
             Standing.FAILED,
-            "ended by signal 9",
+            "its supervisor ended with exit code -9; the same command goes on",
+        ),
+        (
+            files(status(), attempt()),
+            ray(RayJobState.FAILED, message="its node was lost\nmore"),
+            "",
+            Standing.FAILED,
+            "its node was lost",
         ),
         (files(status(), attempt()), ray(RayJobState.STOPPED), "", Standing.STOPPED, "it was"),
         # The cluster is gone, or started anew.
@@ -137,7 +144,7 @@ SILENT = SILENCE + MINUTE
         (files(None, attempt(began=MINUTE)), None, GONE, Standing.STARTING, GONE),
         # The place cannot be seen from here.
         (None, ray(RayJobState.PENDING, message="no room"), "", Standing.WAITING, "no room"),
-        (None, ray(RayJobState.RUNNING), "", Standing.STARTING, None),
+        (None, ray(RayJobState.RUNNING), "", Standing.RUNNING, None),
         (None, ray(RayJobState.SUCCEEDED), "", Standing.DONE, None),
         (None, ray(RayJobState.FAILED), "", Standing.FAILED, "Ray says no more"),
     ],
@@ -239,3 +246,17 @@ def test_jobs_of_a_folder_are_those_of_its_runs_newest_last(tmp_path):
     listed = jobs_below(tmp_path, NOW)
     assert [Path(job.place).name for job in listed] == ["early", "late", "local"]
     assert [job.attempt for job in listed] == [1, 1, 0]
+
+
+def test_a_command_after_a_submission_speaks_for_itself():
+    """A job was stopped, and the user went on with the local command."""
+    stopped = attempt(JobState.STOPPED, ended=NOW - 20 * MINUTE, gpu_seconds=5.0)
+    there = files(status(), stopped)
+    assert judge_standing(there, None, None, NOW).standing is Standing.RUNNING
+    assert there.gpu_seconds == 12
+
+
+def test_an_attempt_that_begins_holds_nothing_of_the_one_before():
+    first = attempt(JobState.FAILED, began=30 * MINUTE, ended=NOW - 5 * MINUTE, gpu_seconds=5.0)
+    there = files(status(), first, attempt(number=2, began=MINUTE))
+    assert there.gpu_seconds == 5
