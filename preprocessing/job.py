@@ -79,6 +79,8 @@ def preprocess(
         check_runner(config.runner)
         check_cluster(config)
         root = UPath(output)
+        if config.executor is ExecutorKind.RAY and is_local(root):
+            root = root.absolute()  # nodes have other current folders
         images = image_root(config.catalog)
         _check_output_outside(config, root)
         _check_workers_reach(config, root, images)

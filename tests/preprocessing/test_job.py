@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from manylabel.preprocessing import job
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
@@ -403,3 +404,18 @@ def test_a_catalog_that_changes_while_it_is_read_is_noticed(
         preprocess(config_of(catalog), str(tmp_path / "out"))
     report = preprocess(config_of(catalog), str(tmp_path / "out"), overwrite=True)
     assert report.num_classes == 2
+
+
+def test_nodes_of_a_cluster_have_another_current_folder(catalog, tmp_path, monkeypatch):
+    """What they are told of the output leads there from wherever they are."""
+    told = []
+
+    def open_executor(config, dataset, images, plan):
+        told.append((images.is_absolute(), str(plan)))
+        raise PreprocessingError("no cluster")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, "open_executor", open_executor)
+    with pytest.raises(PreprocessingError, match="no cluster"):
+        preprocess(config_of(catalog, executor="ray"), "dataset")
+    assert told == [(True, str(tmp_path / "dataset" / "plan"))]
