@@ -82,6 +82,10 @@ class RayJob(_Answer):
     end_time: int | None = None
 
 
+class _Logs(_Answer):
+    logs: str = ""
+
+
 class Submission(BaseModel):
     """What is asked for.
 
@@ -117,6 +121,7 @@ class JobsApi:
     def __init__(self, address: str) -> None:
         self.address = check_address(address)
         self._session = requests.Session()
+        self._session.auth = _no_other_secrets
         if _is_loopback(self.address):
             self._session.trust_env = False  # a proxy has a loopback interface of its own
 
@@ -177,8 +182,7 @@ class JobsApi:
 
     def logs(self, submission_id: str) -> str:
         """All that the entrypoint has printed; empty while, or when, its node cannot be asked."""
-        text: str = self._json(self._checked("GET", f"/api/jobs/{submission_id}/logs"))["logs"]
-        return text
+        return self._parsed(_Logs, self._checked("GET", f"/api/jobs/{submission_id}/logs")).logs
 
     def _upload(self, package: bytes) -> str:
         name = f"_ray_pkg_{hashlib.sha256(package).hexdigest()[:16]}.zip"
@@ -209,8 +213,10 @@ class JobsApi:
                 f"{urlsplit(self.address).hostname}"
             ) from error
         except requests.exceptions.Timeout as error:
+            is_silent = isinstance(error, requests.exceptions.ConnectTimeout)
+            seconds = CONNECT_SECONDS if is_silent else ANSWER_SECONDS
             raise UnreachableClusterError(
-                f"{self.address}: no answer within {CONNECT_SECONDS:g} s; {_address_advice()}"
+                f"{self.address}: no answer within {seconds:g} s; {_address_advice()}"
             ) from error
         except requests.exceptions.RequestException as error:
             raise UnreachableClusterError(
@@ -252,17 +258,24 @@ def check_address(address: str) -> str:
     Raises:
         ClusterError: it is none, or leads anywhere below the head.
     """
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         port = parts.port
-    except ValueError:
-        port = None
-    fits = parts.scheme in ("http", "https") and parts.hostname and (port or parts.scheme[4:])
+    except ValueError as error:  # a bracket or a port that is none
+        raise ClusterError(
+            f"expected the address of a cluster's Jobs API, as {_EXAMPLE}, received {address}"
+        ) from error
+    fits = parts.scheme in ("http", "https") and parts.hostname and port
     if not fits or parts.path.strip("/") or parts.query or parts.username:
         raise ClusterError(
             f"expected the address of a cluster's Jobs API, as {_EXAMPLE}, received {address}"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _no_other_secrets(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """In place of what ~/.netrc has for the host, which would take the place of the token."""
+    return request
 
 
 def _is_loopback(address: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -122,13 +123,18 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
         errors="backslashreplace",
         prefix="manylabel-",
         suffix=".log",
-        dir=logs_of_this_job(),
+        dir=_writable(logs_of_this_job()),
         delete=False,
     ) as file:
         file.write(f"manylabel {' '.join(arguments)}\n{text}")
     summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     typer.echo(f"internal error: {summary} (traceback: {file.name})", err=True)
     return 1
+
+
+def _writable(folder: Path | None) -> Path | None:
+    """The folder; None where nothing can be written, for the system's own."""
+    return folder if folder is not None and os.access(folder, os.W_OK) else None
 
 
 def main() -> None:

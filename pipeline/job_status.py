@@ -140,7 +140,9 @@ def _ending(error: BaseException | None) -> tuple[JobState, str | None]:
     if error is None:
         return JobState.DONE, None
     reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, Interrupted | KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
+        return JobState.STOPPED, "stopped"
+    if isinstance(error, Interrupted):
         return JobState.STOPPED, reason
     if not isinstance(error, USER_ERRORS):
         reason = f"{type(error).__name__}: {reason}"

@@ -93,13 +93,15 @@ def _carry_out(
         code_version=code_version(),
     )
     api = JobsApi(cluster.address)
-    _check_free(api, request)
-    submitted = Submitter(
+    submitter = Submitter(
         request,
         Folders((place,)),
         trusted=cluster.trust_open,
         on_finding=lambda finding: show(f"note: {finding.line()}"),
-    ).submit()
+    )
+    submitter.check_door()
+    _check_free(api, request)
+    submitted = submitter.submit()
     job = FireJob(run=run.name, submission=submitted.submission, address=cluster.address)
     on_job(job)
     show(

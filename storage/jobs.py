@@ -7,11 +7,12 @@ jobs/STAGE/0001/*.log        what each process of that attempt printed
 
 import datetime
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from manylabel.storage.documents import Document
 
@@ -94,8 +95,8 @@ class JobStatus(Document):
     state: JobState
     reason: str | None = None
     doing: str = ""
-    started: datetime.datetime
-    updated: datetime.datetime
+    started: AwareDatetime
+    updated: AwareDatetime
     host: str
     process: int
     done: int = 0
@@ -139,13 +140,41 @@ class Attempt(Document):
     command: tuple[str, ...]
     code_version: str
     host: str
-    started: datetime.datetime
+    started: AwareDatetime
     state: JobState = JobState.RUNNING
-    ended: datetime.datetime | None = None
+    ended: AwareDatetime | None = None
     exit_code: int | None = None
     reason: str | None = None
     step: int | None = None
     gpu_seconds: float = 0.0
+
+
+def current_attempt(status: JobStatus | None, newest: Attempt | None) -> Attempt | None:
+    """The attempt that tells how a job is; None for a command that was not submitted, though
+    earlier ones were: `status` is then of a later start than the newest attempt's end.
+    """
+    if newest is None or newest.ended is None or status is None:
+        return newest
+    return None if status.started > newest.ended else newest
+
+
+def is_starting(status: JobStatus | None, newest: Attempt | None) -> bool:
+    """Whether the newest attempt runs, and has not said a word itself."""
+    attempt = current_attempt(status, newest)
+    if attempt is None or attempt.ended is not None:
+        return False
+    return status is None or status.started < attempt.started
+
+
+def gpu_seconds(status: JobStatus | None, attempts: Sequence[Attempt]) -> float:
+    """GPUs held times seconds, of all attempts, that which is under way included."""
+    newest = max(attempts, key=lambda attempt: attempt.number, default=None)
+    held = sum(attempt.gpu_seconds for attempt in attempts if attempt.ended is not None)
+    attempt = current_attempt(status, newest)
+    is_over = attempt is not None and attempt.ended is not None
+    if status is None or is_over or is_starting(status, newest):
+        return held
+    return held + status.gpu_seconds
 
 
 def status_path(place: Path, stage: JobStage) -> Path:

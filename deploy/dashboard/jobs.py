@@ -21,6 +21,9 @@ from manylabel.storage.jobs import (
     JobStatus,
     attempt_numbers,
     attempt_path,
+    current_attempt,
+    gpu_seconds,
+    is_starting,
     status_path,
 )
 
@@ -52,18 +55,12 @@ class ShownJob:
     @property
     def attempt(self) -> Attempt | None:
         """The newest; None for a command that was not submitted, though earlier ones were."""
-        newest = self.attempts[0] if self.attempts else None
-        if newest is None or newest.ended is None or self.status is None:
-            return newest
-        return None if self.status.started > newest.ended else newest
+        return current_attempt(self.status, self.attempts[0] if self.attempts else None)
 
     @property
     def is_starting(self) -> bool:
         """Whether its newest attempt runs, and has not said a word itself."""
-        attempt = self.attempt
-        if attempt is None or attempt.ended is not None:
-            return False
-        return self.status is None or self.status.started < attempt.started
+        return is_starting(self.status, self.attempts[0] if self.attempts else None)
 
     @property
     def state(self) -> JobState:
@@ -123,11 +120,7 @@ class ShownJob:
     @property
     def gpu_seconds(self) -> float:
         """GPUs held times seconds, over all attempts, that which is under way included."""
-        ended = sum(each.gpu_seconds for each in self.attempts if each.ended is not None)
-        is_over = self.attempt is not None and self.attempt.ended is not None
-        if self.status is None or is_over or self.is_starting:
-            return ended
-        return ended + self.status.gpu_seconds
+        return gpu_seconds(self.status, self.attempts)
 
     def to_json(self) -> dict[str, Any]:
         """As a page's JSON has it."""

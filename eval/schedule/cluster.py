@@ -10,12 +10,12 @@ EXAMPLE_ADDRESS = "http://HEAD:8265"
 
 def jobs_api_address(value: str) -> str:
     """The value; raises ValueError where it is no address of a Jobs API."""
-    parts = urlsplit(value)
     try:
-        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        parts = urlsplit(value)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port
     except ValueError:  # A port that is no number.
-        is_address = False
-    if not is_address or parts.path.strip("/") or parts.query or parts.username:
+        fits = False
+    if not fits or parts.path.strip("/") or parts.query or parts.username:
         raise ValueError(
             f"expected the address of a Ray cluster's Jobs API, as {EXAMPLE_ADDRESS}, received "
             f"{shown(value)}"

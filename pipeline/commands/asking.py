@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from manylabel.pipeline.commands.options import Address, Place, local_path, new_terminal
+from manylabel.pipeline.commands.options import OfCluster, Place, local_path, new_terminal
 from manylabel.storage.jobs import JobStage
 
 Stage = Annotated[JobStage | None, typer.Option(help="Which job of it; without it, the newest.")]
@@ -15,7 +15,7 @@ def jobs(
     root: Annotated[
         Path, typer.Argument(metavar="[ROOT]", parser=local_path, help="Folder of runs.")
     ] = Path("runs"),
-    address: Address = None,
+    address: OfCluster = None,
 ) -> None:
     """List jobs: below a folder of runs, or with --address, all that a cluster knows."""
     import datetime
@@ -98,15 +98,13 @@ def stop(
     now: Annotated[
         bool, typer.Option("--now", help="At once: what is not saved yet is done again.")
     ] = False,
-    address: Address = None,
+    address: OfCluster = None,
 ) -> int:
     """Stop a submitted job: it saves, and the same `submit` goes on from there."""
-    from manylabel.cluster.jobs_api import JobsApi
-    from manylabel.pipeline.submission.following import stop as stop_job
     from manylabel.pipeline.submission.state import Standing
+    from manylabel.pipeline.submission.stopping import stop as stop_job
 
-    api = JobsApi(address) if address else None
-    view = stop_job(run, stage, api, now=now, show=typer.echo)
+    view = stop_job(run, stage, address, now=now, show=typer.echo)
     typer.echo(f"{view.standing}: {view.why}" if view.why else str(view.standing))
     return 0 if view.standing in (Standing.STOPPED, Standing.DONE) else 1
 

@@ -77,13 +77,16 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        envvar="RAY_API_SERVER_ADDRESS",
-        help="Of the cluster's Jobs API: http://HEAD:8265.",
+        help="Of the cluster's Jobs API: http://HEAD:8265; without it, RAY_API_SERVER_ADDRESS.",
     ),
+]
+OfCluster = Annotated[
+    str | None,
+    typer.Option("--address", metavar="URL", help="Of a cluster's Jobs API: http://HEAD:8265."),
 ]
 Place = Annotated[
     Path,
-    typer.Argument(metavar="RUN", parser=local_path, help="Directory of a run, or of a dataset."),
+    typer.Argument(metavar="RUN", parser=run_path, help="Directory of a run, or of a dataset."),
 ]
 
 

@@ -1,5 +1,7 @@
 """Commands that give jobs to a Ray cluster."""
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,7 @@ from manylabel.pipeline.commands.options import (
     local_path,
     location,
     report,
+    run_path,
 )
 from manylabel.storage.jobs import JobStage
 
@@ -83,8 +86,8 @@ def preprocess(
 ) -> int:
     """Submit `preprocess`: pictures are checked and shards written on all nodes."""
     from manylabel.pipeline.config import load_settings, override
-    from manylabel.pipeline.submission.request import SETTINGS, cluster_settings
-    from manylabel.pipeline.submission.submit import Folders, absolute
+    from manylabel.pipeline.submission.request import SETTINGS, absolute, cluster_settings
+    from manylabel.pipeline.submission.submit import Folders
 
     catalogs = [] if catalog is None else [override("preprocessing.catalog.path", catalog)]
     settings = load_settings(config, [*catalogs, *(overrides or [])])
@@ -113,7 +116,7 @@ def train(
     ],
     run: Annotated[
         Path,
-        typer.Option(metavar="DIR", parser=local_path, help="The run; goes on if it exists."),
+        typer.Option(metavar="DIR", parser=run_path, help="The run; goes on if it exists."),
     ],
     address: Address = None,
     on: On = None,
@@ -125,8 +128,8 @@ def train(
 ) -> int:
     """Submit `train`: workers and parameter shards on all nodes that have room."""
     from manylabel.pipeline.config import load_settings
-    from manylabel.pipeline.submission.request import SETTINGS, cluster_settings
-    from manylabel.pipeline.submission.submit import Folders, absolute
+    from manylabel.pipeline.submission.request import SETTINGS, absolute, cluster_settings
+    from manylabel.pipeline.submission.submit import Folders
 
     settings = load_settings(config, overrides or [])
     place, data = absolute(str(run)), absolute(dataset)
@@ -158,7 +161,8 @@ def evaluate(
     overrides: EvalOverrides = None,
 ) -> int:
     """Submit `evaluate`: on one node, with a GPU where the cluster has any."""
-    from manylabel.pipeline.submission.submit import Folders, absolute
+    from manylabel.pipeline.submission.request import absolute
+    from manylabel.pipeline.submission.submit import Folders
 
     place = absolute(str(run))
     arguments = ["evaluate", place, "--step", step]
@@ -167,7 +171,8 @@ def evaluate(
         arguments += ["--dataset", absolute(dataset)]
         read = _local(absolute(dataset))
     for each in overrides or []:
-        arguments += ["--set", each]
+        key, _, value = each.partition("=")
+        arguments += ["--set", f"{key}={absolute(value)}" if key == "eval.weights.csv" else each]
     return _submit(
         JobStage.EVALUATE,
         place,
@@ -198,7 +203,8 @@ def export(
     trust_open: TrustOpen = None,
 ) -> int:
     """Submit `export`: write a model on the shared folder."""
-    from manylabel.pipeline.submission.submit import Folders, absolute
+    from manylabel.pipeline.submission.request import absolute
+    from manylabel.pipeline.submission.submit import Folders
 
     place, model = absolute(str(run)), absolute(str(output))
     arguments = ["export", place, "--output", model, "--top-k", str(top_k)]
@@ -233,6 +239,8 @@ def _submit(
     from manylabel.storage.provenance import code_version
 
     address, on, follow, dry_run, retry, trust_open = choice
+    if on is None:
+        address = address or os.environ.get("RAY_API_SERVER_ADDRESS")
     if "://" in place:
         raise CommandError(
             f"{place}: expected a folder that every node shares, received a URI; jobs keep their "
@@ -269,18 +277,20 @@ def _submit(
         typer.echo(described(submitter.submission(0, submitter.check()), request))
         return 0
     submitted = submitter.submit()
+    quoted = shlex.quote(place)
     where = f"{submitted.submission} on {request.address}"
     if submitted.found:
         typer.echo(f"already running: {where}{'; following it' if follow else ''}")
     else:
         typer.echo(f"submitted: {where}{' with our code' if submitted.with_code else ''}")
     if not follow:
-        typer.echo(f"manylabel status {place}    logs {place} -f    stop {place}")
+        for command in (f"status {quoted}", f"logs {quoted} --stage {stage} -f", f"stop {quoted}"):
+            typer.echo(f"  manylabel {command}")
         return 0
     api = JobsApi(request.address)
     code = follow_job(api, Path(place), stage, submitted.submission, typer.echo)
     if code:
-        report(f"the job ended with exit code {code}; manylabel status {place}")
+        report(f"the job ended with exit code {code}; manylabel status {quoted}")
     return code
 
 

@@ -88,7 +88,7 @@ def test_events_are_passed_on(tmp_path):
     [
         (None, JobState.DONE, None),
         (Interrupted("stopped at step 3, saved"), JobState.STOPPED, "stopped at step 3, saved"),
-        (KeyboardInterrupt(), JobState.STOPPED, "KeyboardInterrupt"),
+        (KeyboardInterrupt(), JobState.STOPPED, "stopped"),
         (CommandError("a.csv:\n no rows"), JobState.FAILED, "a.csv: no rows"),
         (TrainingError("worker-1 was lost"), JobState.FAILED, "worker-1 was lost"),
         (ValueError("our fault"), JobState.FAILED, "ValueError: our fault"),
