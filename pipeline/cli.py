@@ -104,12 +104,23 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, Transient):
             return TRY_AGAIN
     except OSError as error:
-        if error.filename is None:
+        if not _current_folder_is_there():
+            report("the current folder was removed; run the command in another one")
+        elif error.filename is None:
             return _internal_error(error, arguments)
-        report(f"{error.filename}: {error.strerror}")
+        else:
+            report(f"{error.filename}: {error.strerror}")
     except Exception as error:
         return _internal_error(error, arguments)
     return 2
+
+
+def _current_folder_is_there() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _internal_error(error: Exception, arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """The command line: exit codes, and one clear line for what is wrong."""
 
 import errno
+import os
 
 import pytest
 from upath import UPath
@@ -110,6 +111,19 @@ def test_errors_and_their_exit_codes(error, code, text, monkeypatch, capsys):
     monkeypatch.setattr("manylabel.pipeline.config.preset_names", failing(error))
     assert cli.run(["presets", "list"]) == code
     assert capsys.readouterr().err.startswith(text)
+
+
+def test_a_current_folder_that_was_removed_is_told(tmp_path, monkeypatch, capsys):
+    """Processes cannot be started there; what does without them works."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.run(["presets", "list"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("manylabel.pipeline.config.preset_names", os.getcwd)
+    assert cli.run(["presets", "list"]) == 2
+    assert capsys.readouterr().err.startswith("error: the current folder was removed; run")
 
 
 def test_an_internal_error_leaves_its_traceback_in_a_file(tmp_path, monkeypatch, capsys):
