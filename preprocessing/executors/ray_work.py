@@ -39,10 +39,10 @@ def run(
 ) -> Answer:
     """The task."""
     node = ray.util.get_node_ip_address()
-    if logs is not None:
-        _log_once(logs, node)
     if sight is not None and (problem := _missing_once(sight)):
         return Answer(node, Unseen(problem))
+    if logs is not None:  # only now: where the dataset is not seen, they would be on the local disk
+        _log_once(logs, node)
     return Answer(node, [attempt(function, item) for item in items])
 
 
