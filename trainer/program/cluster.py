@@ -86,9 +86,12 @@ def placement_on_cluster(
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         nodes = living_nodes()
-        if started_here:
-            needed = within_one_node(needed, config.topology.parameter_shards, nodes[0])
-        placement = place(config.topology, share, needed, nodes, driver)
+        asked = (
+            within_one_node(needed, config.topology.parameter_shards, nodes[0])
+            if started_here
+            else needed
+        )
+        placement = place(config.topology, share, asked, nodes, driver)
         if placement is not None:
             return placement
         if time.monotonic() > deadline:

@@ -1,8 +1,16 @@
-"""A cluster that cannot be started, on real Ray in a process of its own."""
+"""A cluster that cannot be started, on real Ray in a process of its own; and one without room."""
 
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import pytest
+
+from manylabel.trainer.config import TopologyConfig
+from manylabel.trainer.program import cluster
+from manylabel.trainer.program.cluster import placement_on_cluster
+from manylabel.trainer.program.room import Node, Resources
 
 SLOW_MACHINE = """if True:
     import itertools, time, types
@@ -38,3 +46,30 @@ def test_a_machine_that_is_too_slow_to_start_ray_is_told_in_a_line():
     assert done.stdout.startswith("Ray could not be started on this machine: ")
     assert "timed out during startup" in done.stdout
     assert "RAY_raylet_start_wait_time_s" in done.stdout, "what to do"
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Free memory of the only node, one number for each look; the last one stays."""
+    found: list[float] = []
+
+    def living_nodes():
+        free = found.pop(0) if len(found) > 1 else found[0]
+        return [Node("a", "10.0.0.1", Resources(4, 0), Resources(4, 0), free)]
+
+    context = SimpleNamespace(get_node_id=lambda: "a")
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    monkeypatch.setattr(cluster, "living_nodes", living_nodes)
+    monkeypatch.setattr(cluster, "shard_bytes", lambda config, layout: 50 * 2**20)
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.3)
+    return found
+
+
+def placed(*, started_here):
+    config = SimpleNamespace(topology=TopologyConfig(workers=1, parameter_shards=1))
+    return placement_on_cluster(config, None, Resources(1, 0), started_here=started_here)
+
+
+def test_a_look_before_memory_is_free_changes_nothing_of_what_shards_ask_for(looks):
+    looks[:] = [0, 2**30]
+    assert placed(started_here=True).shard_bytes == 50 * 2**20
