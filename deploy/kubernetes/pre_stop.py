@@ -6,6 +6,7 @@ The head has its job stopped, which saves, and waits until it has. A worker only
 cluster ends, the head stops the job; if this worker alone is to go, the job works on until it does.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -78,6 +79,8 @@ def _ask_ray(host: str, token: str) -> Ask:
         try:
             with opener.open(request, timeout=_ANSWER_WITHIN) as answer:
                 return dict(json.load(answer))
+        except (http.client.HTTPException, ValueError, TypeError) as error:
+            raise OSError(f"no answer of Ray's: {error}") from error  # the next may be one
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return {}

@@ -1,6 +1,7 @@
 """What a pod waits for before it is ended; the head over HTTP, as Ray's Jobs API answers."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -118,6 +119,37 @@ def test_it_speaks_to_ray_with_the_token_and_without_a_proxy(served, monkeypatch
 def test_a_worker_asks_the_head_by_the_name_that_kuberay_gives(served, capsys):
     main(["worker", "gone", "10"], {"FQ_RAY_IP": "127.0.0.1"})
     assert capsys.readouterr().out == "the job is unknown\n"
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        b"nothing of HTTP\r\n\r\n",
+    ],
+)
+def test_a_garbled_answer_is_none_and_ends_no_waiting(garbled, monkeypatch, capsys):
+    """As of a head that is short of memory; the hook would end, and with it the job's save."""
+    answer = b'{"status": "STOPPED"}'
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
+    monkeypatch.setattr(module, "_BETWEEN", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(module, "_PORT", server.getsockname()[1])
+
+        def serve():
+            for reply in (garbled, garbled, good):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        main(["worker", "job-1", "10"], {"FQ_RAY_IP": "127.0.0.1"})
+        thread.join()
+    assert capsys.readouterr().out == "the job is stopped\n"
 
 
 def test_it_starts_at_once():
