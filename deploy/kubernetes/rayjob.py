@@ -6,6 +6,7 @@ HTTPMode is taken: the operator asks for its state, and nothing depends on a str
 
 import hashlib
 import importlib.metadata
+import json
 import re
 import shlex
 import unicodedata
@@ -60,7 +61,7 @@ class KubernetesJob(BaseModel):
 
     @property
     def name(self) -> str:
-        """Of the RayJob, the ConfigMap and the submission in Ray: a DNS label.
+        """Of the RayJob and of the submission in Ray: a DNS label.
 
         Different stages, runs and numbers have different names, also where what is readable of
         them is the same.
@@ -70,6 +71,13 @@ class KubernetesJob(BaseModel):
         room = _NAME_LENGTH - len(self.stage) - _DIGEST_LENGTH - 2
         readable = _readable(self.run.rstrip("/").rpartition("/")[2])[:room].strip("-")
         return "-".join(filter(None, (self.stage, readable, digest)))
+
+    @property
+    def files_name(self) -> str:
+        """Of the ConfigMap: other files have another name, since a ConfigMap that is there stays
+        as it is."""
+        content = json.dumps(self.files, sort_keys=True).encode()
+        return f"{self.name}-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}"
 
 
 def render_ray_job(job: KubernetesJob) -> dict[str, Any]:
@@ -131,7 +139,7 @@ def render_files(job: KubernetesJob) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(job),
+        "metadata": _metadata(job) | {"name": job.files_name},
         "immutable": True,
         "data": dict(job.files),
     }
@@ -165,7 +173,7 @@ def _head(job: KubernetesJob) -> dict[str, Any]:
         memory=memory,
         gpus=gpus,
         shared_memory=shared,
-        files=(job.name, FILES_FOLDER),
+        files=(job.files_name, FILES_FOLDER),
     )
     return {"rayStartParams": {**start, **_object_store(shared)}, "template": template}
 

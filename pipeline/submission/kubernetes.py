@@ -32,7 +32,7 @@ def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) ->
         CommandError: there is no kubectl, or it refuses.
     """
     job = kubernetes_job(request, config)
-    manifests = yaml.safe_dump_all([render_files(job), render_ray_job(job)], sort_keys=False)
+    manifests = yaml.safe_dump_all([render_ray_job(job), render_files(job)], sort_keys=False)
     if dry_run:
         return manifests
     command = create_command(job.config)
@@ -51,17 +51,26 @@ def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) ->
         )
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"kubectl: no answer within {_SECONDS} s") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        if any("AlreadyExists" in line for line in lines):
-            where = f"kubectl --namespace {job.config.namespace}"
-            raise CommandError(
-                f"{request.place}: this {request.stage} was submitted before, as {job.name}: "
-                f"`{where} get rayjob {job.name}`; to submit it anew: `{where} delete "
-                f"rayjob,configmap {job.name}`"
-            )
-        raise CommandError("\n".join(f"kubectl: {line}" for line in lines))
+    if problem := _problem(done.returncode, done.stderr):
+        if "AlreadyExists" not in problem:
+            raise CommandError(f"kubectl: {problem}")
+        where = f"kubectl --namespace {job.config.namespace}"
+        raise CommandError(
+            f"{request.place}: this {request.stage} was submitted before, as {job.name}: "
+            f"`{where} get rayjob {job.name}`; to submit it anew: `{where} delete "
+            f"rayjob,configmap --selector app.kubernetes.io/instance={job.name}`"
+        )
     return done.stdout.strip()
+
+
+def _problem(code: int, printed: str) -> str | None:
+    """What kubectl could not do; None if all is there. A ConfigMap that was there before has this
+    very content, as its name says."""
+    lines = [line for line in printed.strip().splitlines() if line]
+    problems = [line for line in lines if not ("AlreadyExists" in line and "configmaps " in line)]
+    if problems or not lines:
+        return None if code == 0 else (problems or [f"exit code {code}"])[0]
+    return None
 
 
 def kubernetes_job(request: JobRequest, config: Path) -> KubernetesJob:

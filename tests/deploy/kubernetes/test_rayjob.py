@@ -220,7 +220,10 @@ def test_the_driver_finds_its_files(make_job):
     assert files["data"] == {"job.json": '{"a": 1}', "settings.yaml": "é: 1\n"}
     head = pods(manifest)[0]
     (volume,) = [volume for volume in head["volumes"] if "configMap" in volume]
-    assert volume["configMap"]["name"] == files["metadata"]["name"] == manifest["metadata"]["name"]
+    assert volume["configMap"]["name"] == files["metadata"]["name"]
+    others = make_job(files={"settings.yaml": "trainer: {epochs: 2}"})
+    assert others.name == manifest["metadata"]["name"]
+    assert others.files_name != files["metadata"]["name"]
     (mount,) = [
         mount for mount in container(head)["volumeMounts"] if mount["name"] == volume["name"]
     ]
