@@ -1,7 +1,6 @@
 """The nodes of the Ray cluster that this process is in: what they have room for, and whether they
 see what all share."""
 
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,46 +60,6 @@ class Demand:
             f"no node of the Ray cluster has room for a task of {self.cpus:g} CPUs and "
             f"{self.memory:,} bytes; the largest has {cpus:g} CPUs and {memory:,.0f} bytes"
         )
-
-
-class Head:
-    """The head of the cluster, without which Ray ends this process a minute later.
-
-    By then there has been an error instead of it; so nothing is asked of a head that is silent.
-    """
-
-    PATIENCE = 20.0  # seconds of silence: a head that is started anew is there again by then
-    _SECONDS_BETWEEN_LOOKS = 2.0
-    _SECONDS_TO_ANSWER = 2.0
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._heard = self._looked = time.monotonic()
-        self._silent = False
-
-    def answers(self) -> bool:
-        """Whether it answered when it was last looked for, a few seconds ago at most.
-
-        Raises:
-            ClusterLostError: it has been silent for long.
-        """
-        now = time.monotonic()
-        if now - self._looked >= self._SECONDS_BETWEEN_LOOKS:
-            host, _, port = self._address.rpartition(":")
-            try:
-                address = host.strip("[]"), int(port)
-                socket.create_connection(address, self._SECONDS_TO_ANSWER).close()
-                self._heard, self._silent = time.monotonic(), False
-            except OSError as error:
-                self._silent = True
-                if time.monotonic() - self._heard > self.PATIENCE:
-                    raise ClusterLostError(
-                        f"the head of the Ray cluster at {self._address} has not answered for "
-                        f"{self.PATIENCE:.0f} seconds ({error.strerror or error}); run the same "
-                        "command again when the cluster is back, finished work is kept"
-                    ) from error
-            self._looked = time.monotonic()
-        return not self._silent
 
 
 def check_nodes(sight: Sight) -> None:

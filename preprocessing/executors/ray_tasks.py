@@ -17,6 +17,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.head import Head
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_cluster import ray_cluster
 from manylabel.cluster.reachable import check_reachable, own_cluster
@@ -24,11 +25,7 @@ from manylabel.preprocessing.config import RunnerConfig
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Task, batches
 from manylabel.preprocessing.executors.ray_map import TaskMap
-from manylabel.preprocessing.executors.ray_nodes import (
-    Demand,
-    Head,
-    check_nodes,
-)
+from manylabel.preprocessing.executors.ray_nodes import Demand, check_nodes
 from manylabel.preprocessing.executors.ray_work import run
 from manylabel.preprocessing.executors.sight import Sight
 from manylabel.storage.errors import Transient
@@ -93,7 +90,7 @@ class RayTasks:
         self._dataset = dataset
         self._sight = sight
         self._logs = logs_of_this_job()
-        self._head = Head(ray.get_runtime_context().gcs_address)
+        self._head = Head(ray.get_runtime_context().gcs_address, lost_head)
         self._talking = threading.Lock()
         self._closed = False
         self._maps: weakref.WeakSet[TaskMap] = weakref.WeakSet()
@@ -156,6 +153,13 @@ class RayTasks:
             self._closed = True
             for work in list(self._maps):
                 work.cancel()
+
+
+def lost_head(what: str) -> ClusterLostError:
+    """The error of a head that has been silent for long."""
+    return ClusterLostError(
+        f"{what}; run the same command again when the cluster is back, finished work is kept"
+    )
 
 
 def _described(error: RayError) -> PreprocessingError:

@@ -37,6 +37,11 @@ class WorkerEnd:
     error: Exception | None = None
 
 
+def lost_head(what: str) -> LostPartError:
+    """The error of a head that has been silent for long."""
+    return LostPartError(f"{what}; {AGAIN} once it, or another cluster, is there")
+
+
 def _unknown(actor: str) -> None:
     return None
 

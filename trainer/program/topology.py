@@ -19,11 +19,17 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from manylabel.cluster.head import Head
 from manylabel.storage.jobs import ProcessPlace
 from manylabel.trainer.errors import LostPartError
 from manylabel.trainer.plane.coordinator import CoordinatorStatus
-from manylabel.trainer.program.head import Head
-from manylabel.trainer.program.losses import AGAIN, WorkerEnd, how_it_ended, plain_answer
+from manylabel.trainer.program.losses import (
+    AGAIN,
+    WorkerEnd,
+    how_it_ended,
+    lost_head,
+    plain_answer,
+)
 from manylabel.trainer.program.memory import malloc_environment
 from manylabel.trainer.program.placement import Placement
 from manylabel.trainer.program.plan import TrainingPlan
@@ -79,7 +85,7 @@ class Topology:
         # No other job has it: not of a run of the same name elsewhere, nor the attempt before this
         # one, whose actors may be dying still.
         self._namespace = f"manylabel-{secrets.token_hex(8)}"
-        self._head = Head()
+        self._head = Head(ray.get_runtime_context().gcs_address, lost_head)
         self._parts: dict[str, _Part] = {}
         self._runs: dict[Any, _Part] = {}
         self._started = 0
@@ -218,7 +224,7 @@ class Topology:
         """The answers of a shard or the coordinator, for as long as the cluster is there."""
         began = time.monotonic()
         while True:
-            self._head.check()
+            self._head.answers()
             try:
                 return plain_answer(answers, self._name_of, timeout=_LOOK_SECONDS)
             except GetTimeoutError:

@@ -1,12 +1,10 @@
-"""What nodes have room for, and for how long a head may be silent."""
-
-import socket
-import time
+"""What nodes have room for, and what a head that is lost is told as."""
 
 import pytest
 
 from manylabel.preprocessing.errors import ClusterLostError
-from manylabel.preprocessing.executors.ray_nodes import Demand, Head
+from manylabel.preprocessing.executors.ray_nodes import Demand
+from manylabel.preprocessing.executors.ray_tasks import lost_head
 from manylabel.storage.errors import Transient
 
 NODES = {
@@ -37,17 +35,8 @@ def test_a_lack_of_room_is_told_with_what_there_is():
     )
 
 
-def test_a_silent_head_is_missed_after_a_while(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        head = Head(address)
-        monkeypatch.setattr(Head, "_SECONDS_BETWEEN_LOOKS", 0.0)
-        monkeypatch.setattr(Head, "PATIENCE", 0.2)
-        assert head.answers()
-    assert not head.answers(), "nothing is asked of it meanwhile"
-    time.sleep(0.25)
-    with pytest.raises(ClusterLostError, match=f"{address} has not answered for .*again") as error:
-        head.answers()
-    assert isinstance(error.value, Transient)
-    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
-        assert head.answers(), "it is back"
+def test_a_lost_head_is_told_so_that_the_job_is_tried_again():
+    error = lost_head("the head, 10.0.0.1:6379, has not answered for 21 s")
+    assert isinstance(error, ClusterLostError)
+    assert isinstance(error, Transient)
+    assert str(error).startswith("the head, 10.0.0.1:6379, has not answered for 21 s; run")

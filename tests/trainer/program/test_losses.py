@@ -13,7 +13,7 @@ from ray.exceptions import (
 
 from manylabel.storage.errors import Transient
 from manylabel.trainer.errors import LostPartError, TrainingError
-from manylabel.trainer.program.losses import what_became
+from manylabel.trainer.program.losses import lost_head, what_became
 
 NAMES = {"ab12": "shard-1 on 10.0.0.7"}
 AGAIN = "run the same command again to go on from the last checkpoint"
@@ -60,3 +60,9 @@ def test_what_never_was_is_the_user_s_to_mend(error):
     told = what_became(error, NAMES.get)
     assert type(told) is TrainingError
     assert "could not be created" in str(told)
+
+
+def test_a_lost_head_is_told_so_that_the_job_is_tried_again():
+    told = lost_head("the head, 10.0.0.1:6379, has not answered for 21 s")
+    assert isinstance(told, LostPartError)
+    assert str(told).startswith(f"the head, 10.0.0.1:6379, has not answered for 21 s; {AGAIN}")
