@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ _VARIABLES = {
 # Whatever a user's own ~/.keras/keras.json says (channels first, another backend): models are built
 # for these. Keras reads its settings file in this folder, in which there can be none.
 _OURS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
+# What Python shows of no module but the user's own script.
+_HIDDEN_WARNINGS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
 _LOGGERS = ("apache_beam", "ray", "tensorflow", "absl", "matplotlib")
 _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:")
 
@@ -27,12 +35,16 @@ _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW
 def quiet_libraries() -> None:
     """To be called before they are imported: that is when they read their variables.
 
-    Worker processes inherit them. A value that the user has set wins, except those of
-    Keras.
+    Worker processes inherit them. A value that the user has set wins, except those of Keras and
+    of PYTHONWARNINGS.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
     os.environ.update(_OURS)
+    if os.environ.pop("PYTHONWARNINGS", None):  # `error` there makes errors of the libraries' own
+        warnings.resetwarnings()
+        for kind in _HIDDEN_WARNINGS:
+            warnings.simplefilter("ignore", kind)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     # What is logged on the root itself, not on a logger below it, is of no module of ours: Beam

@@ -32,6 +32,12 @@ def test_a_user_s_own_settings_of_keras(tmp_path):
     assert printed == "tensorflow channels_last float32"
 
 
+def test_warnings_that_the_user_s_shell_makes_errors():
+    """Libraries warn while they are imported."""
+    script = "import warnings; warnings.warn('old', ImportWarning); print('PYTHONWARNINGS' in "
+    assert run(f"{script}__import__('os').environ)", PYTHONWARNINGS="error") == "False"
+
+
 def test_a_home_that_cannot_be_written():
     """Compiled loops, Keras and plots do without, and say nothing of it."""
     environment = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "KERAS_HOME")}
