@@ -4,12 +4,12 @@
             |                                    ^
             +--lease, commit--> Coordinator -----+ apply, publish, save
 
-Only this package knows Ray.
+Of the trainer, only this package knows Ray.
 """
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,9 @@ from manylabel.trainer.program.room import Resources, living_nodes
 
 # Between two looks whether the cluster is still there, while an answer is waited for.
 _LOOK_SECONDS = 5.0
-# The coordinator may wait for shards that write a checkpoint to slow storage. That a process or a
-# node is gone, Ray tells long before: its health checks give a node about a minute.
+# The coordinator may wait for shards that write a checkpoint to slow storage, and a shard for
+# memory that others hold. That a process or a node is gone, Ray tells long before: its health
+# checks give a node about a minute.
 _SILENCE_SECONDS = 600.0
 
 
@@ -91,17 +92,16 @@ class Topology:
         self._started = 0
         try:
             shards = [
-                self._start(
-                    ParameterShardProcess, f"shard-{i}", node, memory=placement.shard_bytes
-                ).actor
+                self._start(ParameterShardProcess, f"shard-{i}", node, memory=placement.shard_bytes)
                 for i, node in enumerate(placement.shards)
             ]
-            self._shards = RayShards(shards)
-            self._coordinator = self._start(
-                CoordinatorProcess, "coordinator", placement.coordinator
-            ).actor
-            self._get([actor.start.remote(plan, i, logs) for i, actor in enumerate(shards)])
-            self._get(self._coordinator.start.remote(plan, self._shards, logs))
+            self._shards = RayShards([part.actor for part in shards])
+            coordinator = self._start(CoordinatorProcess, "coordinator", placement.coordinator)
+            self._coordinator = coordinator.actor
+            self._get(
+                {part.actor.start.remote(plan, i, logs): part for i, part in enumerate(shards)}
+            )
+            self._get({self._coordinator.start.remote(plan, self._shards, logs): coordinator})
         except BaseException:
             self.close()
             raise
@@ -154,7 +154,9 @@ class Topology:
         Raises:
             LostPartError: the coordinator, a shard that it asked, or the cluster is gone.
         """
-        return self._get(self._coordinator.call.remote(method, *arguments))
+        question = self._coordinator.call.remote(method, *arguments)
+        (answer,) = self._get({question: self._parts["coordinator"]})
+        return answer
 
     def status(self) -> CoordinatorStatus:
         """See `Coordinator.status`."""
@@ -220,19 +222,16 @@ class Topology:
             if part.node not in self._addresses:  # it joined meanwhile
                 self._addresses |= {node.node_id: node.address for node in living_nodes()}
 
-    def _get(self, answers: Any) -> Any:
-        """The answers of a shard or the coordinator, for as long as the cluster is there."""
+    def _get(self, asked: Mapping[Any, _Part]) -> list[Any]:
+        """The answers of parts, each to its question, for as long as the cluster is there."""
         began = time.monotonic()
         while True:
             self._head.answers()
             try:
-                return plain_answer(answers, self._name_of, timeout=_LOOK_SECONDS)
+                return list(plain_answer(list(asked), self._name_of, timeout=_LOOK_SECONDS))
             except GetTimeoutError:
                 if time.monotonic() - began > _SILENCE_SECONDS:
-                    raise LostPartError(
-                        f"{self._describe(self._parts['coordinator'])} has not answered for "
-                        f"{_SILENCE_SECONDS:g} s; {AGAIN}"
-                    ) from None
+                    raise silent(asked, self._describe) from None
 
     def _name_of(self, actor: str) -> str | None:
         for part in self._parts.values():
@@ -243,6 +242,16 @@ class Topology:
     def _describe(self, part: _Part) -> str:
         address = self._addresses.get(part.node)
         return f"{part.name} on {address}" if address else part.name
+
+
+def silent(asked: Mapping[Any, _Part], describe: Callable[[_Part], str]) -> LostPartError:
+    """The error of parts that have not answered for long, named after the first of them."""
+    _, waited_for = ray.wait(list(asked), num_returns=len(asked), timeout=0)
+    part = asked[waited_for[0] if waited_for else next(iter(asked))]
+    return LostPartError(
+        f"{describe(part)} has not answered for {_SILENCE_SECONDS:g} s: it hangs, or has had no "
+        f"room to start; {AGAIN}"
+    )
 
 
 def worker_options(share: Resources) -> dict[str, Any]:

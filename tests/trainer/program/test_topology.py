@@ -1,0 +1,68 @@
+"""Who is blamed for silence, without Ray."""
+
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import GetTimeoutError
+
+from manylabel.trainer.errors import LostPartError
+from manylabel.trainer.program import topology
+from manylabel.trainer.program.topology import Topology
+
+
+class Cluster:
+    """Parts that answer, and parts that say nothing: each question costs five seconds."""
+
+    def __init__(self, silent):
+        self.silent = silent
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def plain_answer(self, questions, name_of, timeout):
+        if self.silent & set(questions):
+            self.now += timeout
+            raise GetTimeoutError
+        return [f"answer to {question}" for question in questions]
+
+    def wait(self, questions, num_returns, timeout):
+        ready = [question for question in questions if question not in self.silent]
+        return ready, [question for question in questions if question in self.silent]
+
+
+def parts(monkeypatch, silent):
+    """A program without its processes; and a question to each part, by the part's name."""
+    cluster = Cluster(silent)
+    monkeypatch.setattr(topology, "plain_answer", cluster.plain_answer)
+    monkeypatch.setattr(topology, "ray", SimpleNamespace(wait=cluster.wait))
+    monkeypatch.setattr(topology, "time", cluster)
+    program = Topology.__new__(Topology)
+    program._head = SimpleNamespace(answers=lambda: True)
+    program._addresses = {"a": "10.0.0.7"}
+    names = ("shard-0", "shard-1", "coordinator")
+    program._parts = {name: topology._Part(name, None, "a") for name in names}
+    return program, cluster
+
+
+def test_of_shards_that_start_that_is_named_which_says_nothing(monkeypatch):
+    program, cluster = parts(monkeypatch, {"shard-1"})
+    asked = {name: program._parts[name] for name in ("shard-0", "shard-1")}
+    with pytest.raises(LostPartError, match=r"^shard-1 on 10.0.0.7 has not answered for 600 s: .*"):
+        program._get(asked)
+    assert cluster.now == pytest.approx(605)
+
+
+def test_a_coordinator_that_says_nothing_is_named(monkeypatch):
+    program, _ = parts(monkeypatch, {"coordinator"})
+    with pytest.raises(LostPartError, match=r"^coordinator on 10.0.0.7 has not answered for 600 s"):
+        program._get({"coordinator": program._parts["coordinator"]})
+
+
+def test_answers_come_in_the_order_of_the_questions(monkeypatch):
+    program, _ = parts(monkeypatch, set())
+    assert program._get(program._parts) == [
+        "answer to shard-0",
+        "answer to shard-1",
+        "answer to coordinator",
+    ]
