@@ -87,6 +87,15 @@ def test_a_signal_is_handled_and_nothing_is_left_half_started(number, starting, 
     assert seen == (["shut down"] if number == signal.SIGTERM else ["started", "shut down"])
 
 
+def test_what_is_started_does_not_hear_what_the_whole_job_is_told(starting, seen):
+    """Its processes inherit what is blocked; they are needed for what is still to be saved."""
+    starting(lambda: seen.append(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    start()
+    assert {signal.SIGHUP, signal.SIGUSR1} <= seen[0]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
 def test_joining_waits_for_nobody(starting, seen):
     """Ray looks for minutes for a cluster that is not there."""
     starting(kill_with(signal.SIGINT))
