@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from manylabel.storage.documents import Document
+from manylabel.storage.errors import DocumentError
 
 DIRECTORY = "jobs"
 COMMAND_LOG = "command.log"
@@ -220,3 +221,19 @@ def logs_of_this_job() -> Path | None:
     """Where the processes of the job that this command belongs to print; None: nowhere else."""
     folder = os.environ.get(LOGS_VARIABLE)
     return Path(folder) if folder else None
+
+
+def is_retry() -> bool:
+    """Whether this command is a later attempt of a submitted job, which an earlier one had begun.
+
+    What the cluster had for that one and lacks now may come back, as a node does that was lost.
+    """
+    logs = logs_of_this_job()
+    if logs is None or not logs.name.isdigit():
+        return False
+    numbers = (int(logs.name), int(logs.name) - 1)
+    try:
+        this, before = (Attempt.read(logs.with_name(f"{number:04d}.json")) for number in numbers)
+    except (OSError, DocumentError):
+        return False
+    return this.submission == before.submission

@@ -20,6 +20,7 @@ from manylabel.trainer.program.room import (
     PATIENCE_SECONDS,
     Resources,
     living_nodes,
+    no_room,
     room_for_workers,
 )
 from manylabel.trainer.program.shard_memory import shard_bytes
@@ -98,7 +99,7 @@ def placement_on_cluster(
             break
         time.sleep(0.1)
     free = ", ".join(f"{node.free_memory / 2**20:,.0f} MiB" for node in nodes)
-    raise TrainingError(
+    raise no_room(
         f"expected room for {config.topology.parameter_shards} parameter shards with "
         f"{needed / 2**20:,.0f} MiB of memory each, beside the workers; the nodes have free: "
         f"{free}; wait for the other jobs there, raise trainer.topology.parameter_shards, or "

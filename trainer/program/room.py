@@ -8,8 +8,9 @@ from typing import NamedTuple
 import ray
 from ray._private.state import available_resources_per_node
 
+from manylabel.storage.jobs import is_retry
 from manylabel.trainer.config import TopologyConfig
-from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError
 
 # What a job that has just ended held is free a moment later only.
 PATIENCE_SECONDS = 10.0
@@ -42,7 +43,7 @@ def room_for_workers(config: TopologyConfig) -> Resources:
     """What each worker gets on the cluster that this process has joined, of what is free there.
 
     Raises:
-        TrainingError: there is no room for all workers.
+        TrainingError: there is no room for all workers; see `no_room`.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -63,10 +64,17 @@ def room_for_workers(config: TopologyConfig) -> Resources:
         f"{node.whole.gpus:g} GPUs"
         for node in nodes
     )
-    raise TrainingError(
+    raise no_room(
         f"expected room for {config.workers} workers with {config.cpus_per_worker or 1:g} cores "
         f"and {gpus:g} GPUs each; the nodes have free: {found}; {advice}"
     )
+
+
+def no_room(problem: str) -> TrainingError:
+    """The error of a cluster that is too small: the user's to mend, unless an earlier attempt of
+    the same job had room there. Then a node was lost, or actors of that attempt are dying still,
+    and another try may do."""
+    return LostPartError(problem) if is_retry() else TrainingError(problem)
 
 
 def gpus_per_worker(config: TopologyConfig, nodes: Sequence[Resources]) -> float:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from manylabel.trainer.config import TopologyConfig
-from manylabel.trainer.program import cluster
+from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.program import cluster, room
 from manylabel.trainer.program.cluster import placement_on_cluster
 from manylabel.trainer.program.room import Node, Resources
 
@@ -73,3 +74,17 @@ def placed(*, started_here):
 def test_a_look_before_memory_is_free_changes_nothing_of_what_shards_ask_for(looks):
     looks[:] = [0, 2**30]
     assert placed(started_here=True).shard_bytes == 50 * 2**20
+
+
+@pytest.mark.parametrize(("retry", "error"), [(False, TrainingError), (True, LostPartError)])
+def test_what_had_room_in_an_earlier_attempt_is_tried_again(looks, monkeypatch, retry, error):
+    monkeypatch.setattr(room, "is_retry", lambda: retry)
+    monkeypatch.setattr(room, "living_nodes", cluster.living_nodes)
+    looks[:] = [2**20]
+    for ask in (
+        lambda: placed(started_here=False),
+        lambda: room.room_for_workers(TopologyConfig(workers=5)),
+    ):
+        with pytest.raises(TrainingError, match="the nodes have free: ") as caught:
+            ask()
+        assert type(caught.value) is error
