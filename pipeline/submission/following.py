@@ -108,6 +108,7 @@ class _Reader:
     def __init__(self, api: JobsApi, place: Path, stage: JobStage, submission: str) -> None:
         self.api, self.place, self.stage, self.submission = api, place, stage, submission
         self._number = 0
+        self._ended = 0
         self._offset = 0
         self._seen = 0
 
@@ -132,6 +133,9 @@ class _Reader:
         for attempt in ours:
             if attempt.number >= self._number:
                 self._show_file(show, attempt, is_over=is_over or attempt is not ours[-1])
+            if attempt.number > self._ended and attempt.ended is not None:
+                self._ended = attempt.number
+                show(f"attempt ended: {attempt.reason}")  # and whether it is tried again
 
     def _show_file(self, show: Show, attempt: Attempt, *, is_over: bool) -> None:
         if attempt.number > self._number:

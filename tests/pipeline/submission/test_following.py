@@ -193,3 +193,15 @@ def test_what_ray_says_is_told_where_no_attempt_began(clock, tmp_path):
     job = RayJob(status=RayJobState.FAILED, message="Runtime env\nno such file: python")
     code, shown = followed(Cluster((PENDING, ""), (job, "")), tmp_path)
     assert (code, shown) == (75, ["no such file: python"])
+
+
+def test_why_an_attempt_ended_is_told_once_before_the_next(clock, tmp_path):
+    write(tmp_path, JobState.FAILED)
+    write(tmp_path, number=2)
+    cluster = Cluster((RUNNING, ""), (RUNNING, ""), (failed(2), ""))
+    _, shown = followed(cluster, tmp_path)
+    assert shown == [
+        "attempt 1: manylabel train",
+        "attempt ended: stopped at step 3, saved",
+        "attempt 2: manylabel train",
+    ]
