@@ -45,15 +45,18 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = DEF
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    tf.saved_model.save(
-        classifier,
-        str(unfinished / SAVED_MODEL),
-        signatures={"serving_default": classifier.classify},
-    )
-    classifier.network.save(unfinished / "model.keras")
-    shutil.copyfile(run / LABELS, unfinished / LABELS)
-    model.origin.write(unfinished / ORIGIN)
-    if output.exists():
-        output.rmdir()
-    unfinished.rename(output)
+    try:
+        tf.saved_model.save(
+            classifier,
+            str(unfinished / SAVED_MODEL),
+            signatures={"serving_default": classifier.classify},
+        )
+        classifier.network.save(unfinished / "model.keras")
+        shutil.copyfile(run / LABELS, unfinished / LABELS)
+        model.origin.write(unfinished / ORIGIN)
+        if output.exists():
+            output.rmdir()
+        unfinished.rename(output)
+    finally:  # whatever happened, also a stop: it is complete by now, or absent
+        shutil.rmtree(unfinished, ignore_errors=True)
     return output / SAVED_MODEL

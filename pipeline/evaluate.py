@@ -258,12 +258,12 @@ class _Evaluation:
         step, total = checkpoint.step, self._dataset.records(SplitName.HELDOUT)
 
         def batches() -> Iterator[PredictionBatch]:
-            done = 0
-            predicted = self._predictor.predict(checkpoint, self._config.batch_size)
+            done, predictor = 0, self._predictor
+            predicted = predictor.predict(checkpoint, self._config.batch_size)
             for image_ids, class_ids, scores in predicted:
                 yield PredictionBatch(image_ids, class_ids, scores)
                 done += len(image_ids)
-                self._on_event(PredictionProgressed(done, total))
+                self._on_event(PredictionProgressed(done, total, predictor.gpus))
 
         forget_others(self._run, step, checkpoint.digest)
         with long_work(f"evaluate step {step:,}", self._on_event):

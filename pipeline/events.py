@@ -40,10 +40,15 @@ class TrainingProgressed:
 
 @dataclass(frozen=True, slots=True)
 class PredictionProgressed:
-    """Held-out images that are predicted, of all."""
+    """Held-out images that are predicted, of all.
+
+    Attributes:
+        gpus: That the process holds.
+    """
 
     done: int
     total: int
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from manylabel.pipeline.champion import meant_checkpoint
+from manylabel.pipeline.events import Event
+from manylabel.pipeline.job_status import StatusWriter
 from manylabel.pipeline.quiet import quiet_imports
+from manylabel.pipeline.stopping import told_to_stop_with
+from manylabel.storage.jobs import JobStage
 from manylabel.trainer.runs.directory import open_run
 
 
@@ -16,9 +20,21 @@ def export_run(place: Path, output: Path, step: int | None, top_k: int) -> Path:
     Raises:
         CommandError: a step was named beside a folder, or its champion is not what was promoted.
         TrainingError: there is neither a run nor a champion.
+        Interrupted: it was told to stop; there is nothing of the export.
     """
     run, step = meant_checkpoint(place, step)
     open_run(run)  # Its error comes before the seconds that TensorFlow takes to load.
-    with quiet_imports():
-        from manylabel.deploy.export import export
-    return export(run, output, step=step, top_k=top_k)
+    with (
+        told_to_stop_with("stopped, and nothing is written; the same command begins anew"),
+        StatusWriter(run, JobStage.EXPORT, _tell_nobody) as status,
+    ):
+        status.begin("loading TensorFlow")
+        with quiet_imports():
+            from manylabel.deploy.export import export
+            from manylabel.trainer.predict import gpus_held
+        status.begin("exporting", gpus=gpus_held())
+        return export(run, output, step=step, top_k=top_k)
+
+
+def _tell_nobody(event: Event) -> None:
+    pass

@@ -53,6 +53,16 @@ class StatusWriter:
     def __enter__(self) -> Self:
         return self
 
+    def begin(self, doing: str, *, gpus: float = 0.0) -> None:
+        """Writes at once what a job is at that tells no events.
+
+        Args:
+            gpus: that it holds from now on.
+        """
+        if self._place is not None:
+            self._note({"doing": doing, "gpus": gpus})
+            self._write(_now())
+
     def on_event(self, event: Event) -> None:
         """Notes what an event says, and passes it on."""
         self._on_event(event)
@@ -127,8 +137,8 @@ def _values(event: Event) -> dict[str, Any] | None:
                 "images_per_second": progress.rate or None,
                 "processes": progress.processes,
             }
-        case PredictionProgressed(done, total):
-            return {"doing": "predicting", "done": done, "total": total}
+        case PredictionProgressed(done, total, gpus):
+            return {"doing": "predicting", "done": done, "total": total, "gpus": gpus}
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from manylabel.pipeline.errors import Interrupted
 from manylabel.storage.stop_signals import on_stop_signal
 
 
@@ -12,6 +13,20 @@ def told_to_stop() -> Iterator[None]:
     process."""
     with on_stop_signal(_interrupt):
         yield
+
+
+@contextmanager
+def told_to_stop_with(line: str) -> Iterator[None]:
+    """For a command that has nothing to do then but to say `line`.
+
+    Raises:
+        Interrupted: it was told to stop.
+    """
+    try:
+        with told_to_stop():
+            yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(line) from stop
 
 
 def _interrupt() -> None:

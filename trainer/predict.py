@@ -19,6 +19,11 @@ from manylabel.trainer.runs.checkpoint import CheckpointInfo, load_weights
 from manylabel.trainer.runs.directory import RunDescription, check_dataset, open_run
 
 
+def gpus_held() -> int:
+    """By a process that computes with a model: one, where TensorFlow sees any; it uses no other."""
+    return 1 if tf.config.list_physical_devices("GPU") else 0
+
+
 class TopK(NamedTuple):
     """The k best classes of B images, best first, equal scores by class id.
 
@@ -39,6 +44,9 @@ class Predictor:
         k: classes wanted of each image.
         averaged: use the Polyak average of the weights, as the paper does for inference.
 
+    Attributes:
+        gpus: that the process holds for it.
+
     Raises:
         TrainingError: the dataset is not the run's.
     """
@@ -47,6 +55,7 @@ class Predictor:
         keep_freed_memory()
         description = open_run(run)
         check_dataset(run, description, dataset)
+        self.gpus = gpus_held()
         self._dataset = dataset
         self._config = config = description.trainer
         self._averaged = averaged

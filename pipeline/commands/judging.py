@@ -17,6 +17,7 @@ from manylabel.pipeline.commands.options import (
     report,
     run_path,
 )
+from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.pipeline.streams import check_written
 
 
@@ -40,10 +41,12 @@ def evaluate(
     overrides: EvalOverrides = None,
 ) -> None:
     """Score checkpoints on the held-out images by weighted MAP@100."""
-    from manylabel.pipeline.evaluate import evaluate_run
-
     terminal = new_terminal()
-    terminal.show_evaluations(evaluate_run(run, step, dataset, overrides or [], terminal.on_event))
+    with told_to_stop_with("stopped; the same command goes on with what is not evaluated yet"):
+        from manylabel.pipeline.evaluate import evaluate_run
+
+        summaries = evaluate_run(run, step, dataset, overrides or [], terminal.on_event)
+    terminal.show_evaluations(summaries)
 
 
 def compare(

@@ -250,3 +250,14 @@ def test_what_is_there_is_not_overwritten(run, tmp_path, kind):
     with pytest.raises(DeploymentError, match="expected a new or empty directory"):
         export(run, output)
     assert mine.read_text() == "mine"
+
+
+def test_an_export_that_is_stopped_leaves_nothing(run, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        (tmp_path / ".model.unfinished" / "saved_model").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export(run, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

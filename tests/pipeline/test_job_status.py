@@ -163,3 +163,18 @@ def test_a_full_disk_does_not_end_the_work(tmp_path, monkeypatch):
             status.on_event(trained())
     assert len(seen) == 1
     assert not status_path(tmp_path, JobStage.TRAIN).exists()
+
+
+def test_work_that_tells_no_events_is_begun_and_holds_its_gpu(tmp_path, clock):
+    with StatusWriter(tmp_path, JobStage.EXPORT, ignore) as status:
+        status.begin("exporting", gpus=1)
+        found = read(tmp_path, JobStage.EXPORT)
+        assert (found.state, found.doing, found.gpus) == (JobState.RUNNING, "exporting", 1.0)
+        clock.now += 10
+    assert (read(tmp_path, JobStage.EXPORT).gpu_seconds) == 10.0
+
+
+def test_predicting_holds_the_gpu_that_its_process_has(tmp_path):
+    with StatusWriter(tmp_path, JobStage.EVALUATE, ignore) as status:
+        status.on_event(PredictionProgressed(1, 2, gpus=1))
+        assert read(tmp_path, JobStage.EVALUATE).gpus == 1.0

@@ -1,0 +1,83 @@
+"""Commands that are told to stop while they work: exit code 130, and one line."""
+
+import os
+import signal
+import sys
+from types import ModuleType
+
+import pytest
+
+from manylabel.pipeline import cli, evaluate
+from manylabel.pipeline import export as export_stage
+from manylabel.storage import stop_signals
+from manylabel.storage.jobs import JobStage, JobState, JobStatus, status_path
+from manylabel.storage.stop_signals import STOP_SIGNALS
+
+TOLD = [pytest.param(number, id=number.name) for number in STOP_SIGNALS]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """For the rest of the same request."""
+    monkeypatch.setattr(stop_signals, "_ONE_REQUEST_SECONDS", 0.01)
+
+
+@pytest.fixture
+def status(tmp_path):
+    return lambda: JobStatus.read(status_path(tmp_path, JobStage.EXPORT))
+
+
+@pytest.fixture
+def exporting(tmp_path, monkeypatch):
+    """Takes the place of what loads TensorFlow: exporting(work), called as `export` is."""
+
+    def use(work, gpus=0):
+        for name, attributes in (
+            ("manylabel.deploy.export", {"export": work}),
+            ("manylabel.trainer.predict", {"gpus_held": lambda: gpus}),
+        ):
+            module = ModuleType(name)
+            vars(module).update(attributes)
+            monkeypatch.setitem(sys.modules, name, module)
+
+    monkeypatch.setattr(export_stage, "open_run", lambda run: None)
+    monkeypatch.setattr(export_stage, "meant_checkpoint", lambda place, step: (tmp_path, step))
+    return use
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_stopped_evaluation_says_how_it_goes_on(told, tmp_path, monkeypatch, capsys):
+    def work(*arguments):
+        os.kill(os.getpid(), told)
+        signal.pause()
+
+    monkeypatch.setattr(evaluate, "evaluate_run", work)
+    assert cli.run(["evaluate", str(tmp_path)]) == 130
+    told_user = capsys.readouterr().err
+    assert told_user == "stopped; the same command goes on with what is not evaluated yet\n"
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_stopped_export_says_how_it_goes_on(told, exporting, status, tmp_path, capsys):
+    def work(*arguments, **options):
+        os.kill(os.getpid(), told)
+        signal.pause()
+
+    exporting(work)
+    assert cli.run(["export", str(tmp_path), "--output", str(tmp_path / "model")]) == 130
+    told_user = capsys.readouterr().err
+    assert told_user == "stopped, and nothing is written; the same command begins anew\n"
+    assert status().state is JobState.STOPPED
+
+
+def test_an_export_is_heard_of_while_it_works(exporting, status, tmp_path):
+    seen = []
+
+    def work(run, output, **options):
+        seen.append(status())
+        return output
+
+    exporting(work, gpus=1)
+    export_stage.export_run(tmp_path, tmp_path / "model", None, 5)
+    assert (seen[0].state, seen[0].doing, seen[0].gpus) == (JobState.RUNNING, "exporting", 1.0)
+    assert status().state is JobState.DONE
