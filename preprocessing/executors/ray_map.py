@@ -31,6 +31,7 @@ from manylabel.preprocessing.executors.lost_tasks import (
 from manylabel.preprocessing.executors.outcomes import Raised
 from manylabel.preprocessing.executors.ray_nodes import Demand, alive_nodes, unfit
 from manylabel.preprocessing.executors.ray_work import Answer, Unseen
+from manylabel.storage.jobs import is_retry
 
 AHEAD = 3
 """Batches that are under way for each that the cluster can work on: at work, on their way, and done
@@ -82,7 +83,8 @@ class TaskMap:
         self._node_lost = -math.inf
         self._turns: Iterator[str] | None = None  # of nodes, once one was lost
         self._abandoned: list[ray.ObjectRef] = []
-        self._had_room = -math.inf
+        # An earlier attempt had it: what was lost since may come back.
+        self._had_room = time.monotonic() if is_retry() else -math.inf
         self._counted = -math.inf
 
     def results(self) -> Generator[Any, None, None]:
