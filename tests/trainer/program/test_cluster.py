@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from manylabel.trainer.config import TopologyConfig
+from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.program import cluster, room
 from manylabel.trainer.program.cluster import placement_on_cluster
 from manylabel.trainer.program.room import Node, Resources
@@ -67,8 +69,9 @@ def looks(monkeypatch):
 
 
 def placed(*, started_here):
-    config = SimpleNamespace(topology=TopologyConfig(workers=1, parameter_shards=1))
-    return placement_on_cluster(config, None, Resources(1, 0), started_here=started_here)
+    config = TrainerConfig(topology=TopologyConfig(workers=1, parameter_shards=1))
+    no_layout = cast(ParameterLayout, None)  # only shard_bytes would look at it
+    return placement_on_cluster(config, no_layout, Resources(1, 0), started_here=started_here)
 
 
 def test_a_look_before_memory_is_free_changes_nothing_of_what_shards_ask_for(looks):

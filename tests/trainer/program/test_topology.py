@@ -38,7 +38,7 @@ def parts(monkeypatch, silent):
     monkeypatch.setattr(topology, "ray", SimpleNamespace(wait=cluster.wait))
     monkeypatch.setattr(topology, "time", cluster)
     program = Topology.__new__(Topology)
-    program._head = SimpleNamespace(answers=lambda: True)
+    program._head = SimpleNamespace(answers=lambda: True)  # type: ignore[assignment]
     program._addresses = {"a": "10.0.0.7"}
     names = ("shard-0", "shard-1", "coordinator")
     program._parts = {name: topology._Part(name, None, "a") for name in names}
