@@ -169,6 +169,7 @@ class RayNodes:
                     str(common),
                     *ray,
                 ],
+                cwd=self.folder,  # `ray start` executes modules of its current folder
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
