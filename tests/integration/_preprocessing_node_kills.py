@@ -151,6 +151,7 @@ class Cluster:
             deadline = time.monotonic() + 20
             while not (workers := self._workers()) and time.monotonic() < deadline:
                 time.sleep(POLL / 10)
+            assert workers, "too late"
             os.kill(random.choice(workers), signal.SIGKILL)
         elif victim is Victim.NODE:
             self.nodes.kill(node)
@@ -193,7 +194,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=10)
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--cables", type=int, default=1)
-    parser.add_argument("--pictures", type=int, default=1200)
+    parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     random.seed(arguments.seed)

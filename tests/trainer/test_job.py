@@ -101,7 +101,7 @@ def test_nothing_is_written_before_the_cluster_was_reached(write_dataset, tmp_pa
 
 def test_who_runs_where_is_told(watch):
     """As the program says, with the records that the coordinator counted."""
-    seen = []
+    seen: list[job.TrainingProgress] = []
     watch(ScriptedProgram([replace(DONE, applied={"worker-0": 20})]), on_progress=seen.append)
     (place,) = seen[-1].processes
     assert (place.name, place.images) == ("worker-0", 20)
