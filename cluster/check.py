@@ -21,8 +21,8 @@ from manylabel.storage.provenance import code_version
 JOB_PREFIX = "manylabel-check-"
 """Of the ids of the jobs that look."""
 
-NODE_SECONDS = 10.0
-"""For which a node may be silent; it starts a process in one to three seconds."""
+NODE_SECONDS = 20.0
+"""For which a node may be silent; it starts a process in one to three seconds, or ten if busy."""
 
 _JOB_SECONDS = 60.0  # for the whole job, on a head that is busy
 _POLL_SECONDS = 0.1

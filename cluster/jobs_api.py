@@ -212,6 +212,11 @@ class JobsApi:
                 f"{self.address}: the proxy of this environment does not lead there; set no_proxy="
                 f"{urlsplit(self.address).hostname}"
             ) from error
+        except requests.exceptions.SSLError as error:
+            raise ClusterError(
+                f"{self.address}: expected a server that speaks HTTPS, and that this machine "
+                "trusts; a head speaks http:// unless a proxy is before it"
+            ) from error
         except requests.exceptions.Timeout as error:
             is_silent = isinstance(error, requests.exceptions.ConnectTimeout)
             seconds = CONNECT_SECONDS if is_silent else ANSWER_SECONDS
@@ -266,7 +271,7 @@ def check_address(address: str) -> str:
             f"expected the address of a cluster's Jobs API, as {_EXAMPLE}, received {address}"
         ) from error
     fits = parts.scheme in ("http", "https") and parts.hostname and port
-    if not fits or parts.path.strip("/") or parts.query or parts.username:
+    if not fits or parts.path.strip("/") or parts.query or "@" in parts.netloc:
         raise ClusterError(
             f"expected the address of a cluster's Jobs API, as {_EXAMPLE}, received {address}"
         )
@@ -287,18 +292,22 @@ def _is_loopback(address: str) -> bool:
 
 
 def _token() -> str | None:
-    """As Ray looks for it, but for ~/.ray/auth_token, which another cluster may have left."""
-    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return token
+    """As Ray looks for it, but for ~/.ray/auth_token, which another cluster may have left.
+
+    Raises:
+        ClusterError: it cannot be read, or is none.
+    """
+    where, token = "RAY_AUTH_TOKEN", os.environ.get("RAY_AUTH_TOKEN", "").strip()
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if not path:
-        return None
-    try:
-        return Path(path).read_text("utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClusterError(
-            f"RAY_AUTH_TOKEN_PATH={path}: the token cannot be read: {error}"
-        ) from error
+    if not token and path:
+        where = f"RAY_AUTH_TOKEN_PATH={path}"
+        try:
+            token = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ClusterError(f"{where}: the token cannot be read: {error}") from error
+    if token and not (token.isascii() and token.isprintable()):
+        raise ClusterError(f"{where}: expected a token of one line of ASCII letters and digits")
+    return token or None
 
 
 def _innermost(error: BaseException) -> str:

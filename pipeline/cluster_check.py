@@ -158,7 +158,8 @@ def _silent_nodes(facts: ClusterFacts) -> Iterator[Finding]:
                 Kind.SILENT_NODE,
                 f"the node could not be looked at: {node.problem}",
                 (node.address,),
-                "look at its Ray and its network, or take it out of the cluster (`ray stop` there)",
+                "try again if it is only busy; else look at its Ray and its network, or take it "
+                "out of the cluster (`ray stop` there)",
             )
 
 
@@ -264,6 +265,8 @@ def _room(nodes: Sequence[NodeFacts], wanted: TopologyConfig) -> Iterator[Findin
     from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_share
 
     usable = [node for node in nodes if node.seen is not None]
+    if not usable:  # which is told
+        return
     whole = [Resources(node.total.cpus, node.total.gpus) for node in usable]
     free = [Resources(node.free.cpus, node.free.gpus) for node in usable]
     gpus = gpus_per_worker(wanted, whole)

@@ -12,10 +12,19 @@ if TYPE_CHECKING:  # It loads the client of clusters.
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
+def _plain(text: str) -> str:
+    """Without what would change the terminal: a status may be anybody's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def job_lines(job: "ListedJob", now: datetime.datetime) -> Iterator[str]:
     """What `status` says of one job."""
+    return map(_plain, _job_lines(job, now))
+
+
+def _job_lines(job: "ListedJob", now: datetime.datetime) -> Iterator[str]:
     attempt = f", attempt {job.attempt}" if job.attempt else ""
-    why = f": {job.view.why}" if job.view.why else ""
+    why = f": {job.view.why}" if job.view.why not in (None, str(job.view.standing)) else ""
     yield f"{job.stage}: {job.view.standing}{attempt}{why}"
     status = job.status
     if status is None:
@@ -28,7 +37,8 @@ def job_lines(job: "ListedJob", now: datetime.datetime) -> Iterator[str]:
     for process in status.processes:
         gone = ", ended" if process.ended else ""
         gpus = f", {process.gpus:g} GPUs" if process.gpus else ""
-        yield f"  {process.name:<20} on {process.node}{gpus}: {process.images:,} images{gone}"
+        images = f": {process.images:,} images" if process.images else ""
+        yield f"  {process.name:<20} on {process.node}{gpus}{images}{gone}"
 
 
 def job_progress(status: JobStatus | None) -> str:

@@ -232,11 +232,11 @@ def _scores(scores: Scores) -> list[str]:
 def jobs_table(listed: "Sequence[ListedJob]", now: datetime.datetime) -> Table:
     """Jobs, a row each."""
     table = _plain_table()
-    table.add_column("run", overflow="fold", ratio=1)
+    table.add_column("run", overflow="fold", ratio=1, min_width=16)
     for name in ("stage", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("attempt", "progress", "images/s", "GPU-hours", "age"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "progress")
     for job in listed:
         table.add_row(
             escape(job.place),

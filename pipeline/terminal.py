@@ -225,7 +225,7 @@ class Terminal:
             return
         self._console.print(jobs_table(listed, now))
         for job in listed:
-            if job.view.why:
+            if job.view.why and job.view.why != str(job.view.standing):
                 self._print(f"{job.place}, {job.stage}: {job.view.why}")
 
     def show_job_status(self, listed: "Sequence[ListedJob]", now: datetime.datetime) -> None:

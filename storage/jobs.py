@@ -112,7 +112,7 @@ class JobStatus(Document):
 
     def silence(self, now: datetime.datetime) -> datetime.timedelta | None:
         """For how long nothing was heard of a job that should be at work; None if it was."""
-        silent = now - self.updated
+        silent = abs(now - self.updated)  # a word of tomorrow is of a clock that is wrong
         return silent if self.state is JobState.RUNNING and silent > SILENCE else None
 
 
@@ -156,6 +156,9 @@ def current_attempt(status: JobStatus | None, newest: Attempt | None) -> Attempt
     """
     if newest is None or newest.ended is None or status is None:
         return newest
+    is_another = status.started < newest.started and status.updated > newest.ended
+    if is_another and status.state is JobState.RUNNING:
+        return None  # at work since before, it has refused the newest attempt its place
     return None if status.started > newest.ended else newest
 
 
@@ -201,7 +204,7 @@ def stop_now_path(place: Path, stage: JobStage) -> Path:
 def attempt_numbers(place: Path, stage: JobStage) -> list[int]:
     """Of the attempts that there are, in order."""
     found = (place / DIRECTORY / stage).glob("[0-9]*.json")
-    return sorted(int(path.stem) for path in found if path.stem.isdigit())
+    return sorted(int(path.stem) for path in found if path.stem.isascii() and path.stem.isdigit())
 
 
 def log_to(logs: Path, process: str) -> None:

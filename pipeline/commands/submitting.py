@@ -240,7 +240,7 @@ def _submit(
 
     address, on, follow, dry_run, retry, trust_open = choice
     if on is None:
-        address = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+        address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or None
     if "://" in place:
         raise CommandError(
             f"{place}: expected a folder that every node shares, received a URI; jobs keep their "
@@ -263,7 +263,9 @@ def _submit(
     if on is not None:
         from manylabel.pipeline.submission.kubernetes import submit_on_kubernetes
 
-        typer.echo(submit_on_kubernetes(request, on, dry_run=dry_run))
+        typer.echo(
+            submit_on_kubernetes(request, on, [*folders.shared, *folders.read], dry_run=dry_run)
+        )
         return 0
     submitter = Submitter(
         request,

@@ -62,7 +62,8 @@ def judge(ending: Ending, retries: int, retried: int) -> Verdict:
     elif code != os.EX_TEMPFAIL:
         return Verdict(JobState.FAILED, how)
     if retried >= retries:
-        return Verdict(JobState.FAILED, f"{how}; given up after {retried} retries")
+        given_up = f"; given up after {retried} retries" if retried else ""
+        return Verdict(JobState.FAILED, f"{how}{given_up}")
     wait = min(_FIRST_WAIT_SECONDS * 2**retried, LONGEST_WAIT_SECONDS)
     next_one = f"tried again in {wait:g} s ({retried + 1} of {retries})"
     return Verdict(JobState.FAILED, f"{how}; {next_one}", wait)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -20,18 +21,27 @@ from manylabel.pipeline.submission.request import REQUEST, SETTINGS, JobRequest
 _SECONDS = 60
 
 
-def submit_on_kubernetes(request: JobRequest, config: Path, *, dry_run: bool) -> str:
+def submit_on_kubernetes(
+    request: JobRequest, config: Path, paths: Sequence[str], *, dry_run: bool
+) -> str:
     """Gives kubectl the RayJob of a request and its files; what kubectl says.
 
     Args:
         config: YAML file of KubernetesConfig.
+        paths: that the job reads or writes, as the pods see them.
         dry_run: return the manifests, for `kubectl create -f -`, instead.
 
     Raises:
         DeploymentError: the settings file is wrong.
-        CommandError: there is no kubectl, or it refuses.
+        CommandError: a path is of this machine; there is no kubectl, or it refuses.
     """
     job = kubernetes_job(request, config)
+    for path in paths:
+        if not Path(path).is_relative_to(job.config.mount):
+            raise CommandError(
+                f"{path}: expected a path as the pods see it, below {job.config.mount} (`mount` in "
+                f"{config}); put it on the shared volume and name it there"
+            )
     manifests = yaml.safe_dump_all([render_ray_job(job), render_files(job)], sort_keys=False)
     if dry_run:
         return manifests

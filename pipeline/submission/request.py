@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from manylabel.pipeline.config import Settings
+from manylabel.pipeline.errors import CommandError
 from manylabel.storage.documents import Document
 from manylabel.storage.jobs import JobStage
 
@@ -17,6 +19,9 @@ SETTINGS = "settings.yaml"
 
 KEY = "manylabel.request"
 """Of the job's metadata, which Ray keeps for as long as the cluster lives."""
+
+_LARGEST = 100_000
+"""Bytes. Ray hands a job's metadata on as one environment variable; Linux allows 131,072."""
 
 _PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -50,9 +55,19 @@ class JobRequest(Document):
         return submission_prefix(self.stage, self.place)
 
     def to_metadata(self) -> dict[str, str]:
-        """What a job says of itself to who lists the cluster's jobs."""
+        """What a job says of itself to who lists the cluster's jobs.
+
+        Raises:
+            CommandError: it is more than a process can be told.
+        """
+        request = self.model_dump_json()
+        if len(request.encode()) > _LARGEST:
+            raise CommandError(
+                f"{self.place}: expected settings of at most {_LARGEST:,} bytes for a job, "
+                f"received {len(request.encode()):,}; put what is long into a file of its own"
+            )
         return {
-            KEY: self.model_dump_json(),
+            KEY: request,
             "manylabel.stage": self.stage,
             "manylabel.place": self.place,
         }
@@ -101,7 +116,7 @@ def cluster_settings(settings: Settings, stage: JobStage) -> dict[str, Any]:
 
 def absolute(path: str) -> str:
     """As all nodes are to see it: a job has another current folder."""
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    return path if "://" in path else os.path.normpath(Path(path).expanduser().absolute())
 
 
 def _flat(request: JobRequest) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Stops a job of a place, wherever its cluster is."""
 
 import datetime
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.jobs_api import JobsApi
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.submission.following import files_of, job_of
@@ -50,7 +52,7 @@ def stop(
     place = place.absolute()
     job = _at_work(place, stage, address, connect)
     if now:
-        stop_now_path(place, job.stage).touch()
+        _leave_word(stop_now_path(place, job.stage), show)
     else:
         show("asked to stop; waits for the checkpoint (--now does not)")
     job.api.stop(job.submission)
@@ -61,21 +63,39 @@ def stop(
             when = datetime.datetime.now(datetime.UTC)
             return judge_standing(files_of(place, job.stage), found, "", when)
         time.sleep(_POLL_SECONDS)
-    raise CommandError(f"{place}: still not ended; `manylabel stop {place} --now` kills it")
+    raise CommandError(
+        f"{place}: still not ended; `manylabel stop {shlex.quote(str(place))} --now` kills it"
+    )
+
+
+def _leave_word(path: Path, show: Callable[[str], None]) -> None:
+    """For the job's supervisor, that it kills the command."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        show(f"{path}: {error.strerror}; so it saves before it ends")
 
 
 def _at_work(place: Path, stage: JobStage | None, address: str | None, connect: Connect) -> _AtWork:
     stages = list(JobStage) if stage is None else [stage]
     found = []
+    away: ClusterError | None = None
     for each in [address] if address else _addresses(place):
-        api = connect(each)
-        for candidate in stages:
-            job = unfinished(api, submission_prefix(candidate, str(place)))
+        try:
+            api = connect(each)
+            jobs = [unfinished(api, submission_prefix(stage, str(place))) for stage in stages]
+        except ClusterError as error:
+            away = error
+            continue
+        for candidate, job in zip(stages, jobs, strict=True):
             if job is not None and job.submission_id is not None:
                 found.append(_AtWork(api, candidate, job.submission_id))
     if len(found) > 1:
         names = ", ".join(f"--stage {each.stage}" for each in found)
         raise CommandError(f"{place}: several jobs are at work there; say which: {names}")
+    if not found and away is not None:
+        raise away
     if not found:
         raise CommandError(_none_at_work(place, stage, address))
     return found[0]

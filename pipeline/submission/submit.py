@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
@@ -15,6 +16,7 @@ from manylabel.cluster.check import check_cluster
 from manylabel.cluster.jobs_api import AlreadySubmittedError, JobsApi, RayJob, Submission
 from manylabel.pipeline.cluster_check import Finding, Kind, Severity, judge
 from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.submission.following import files_of
 from manylabel.pipeline.submission.package import job_package
 from manylabel.pipeline.submission.request import (
     REQUEST,
@@ -139,7 +141,9 @@ class Submitter:
 
     @property
     def _is_trusted(self) -> bool:
-        return self._trusted is not None and urlsplit(self._api.address).hostname == self._trusted
+        return self._trusted is not None and urlsplit(
+            self._api.address
+        ).hostname == self._trusted.lower().strip("[]")
 
     def check_door(self) -> None:
         """Before anything else is asked or sent.
@@ -174,8 +178,12 @@ class Submitter:
         return Submitted(self._request, submission.submission_id, with_code=fit.with_code)
 
     def _numbers(self) -> Iterator[int]:
-        for job in self._api.jobs():
-            tail = re.fullmatch(re.escape(self._request.prefix) + r"(\d+)", job.submission_id or "")
+        """That are taken: on this cluster, and on others before it."""
+        files = files_of(Path(self._request.place), self._request.stage)
+        names = [job.submission_id or "" for job in self._api.jobs()]
+        names += [attempt.submission for attempt in files.attempts] if files else []
+        for name in names:
+            tail = re.fullmatch(re.escape(self._request.prefix) + r"(\d+)", name)
             if tail:
                 yield int(tail[1])
 

@@ -66,7 +66,13 @@ class _Supervisor:
     def run(self) -> int:
         with _signals(self._tell):
             for retried in range(self._request.retries + 1):
-                attempt, verdict = self._attempt(retried)
+                try:
+                    attempt, verdict = self._attempt(retried)
+                except OSError as error:
+                    if retried == 0:
+                        raise  # the place is wrong; later it is away
+                    print(f"another attempt cannot be begun: {error}", flush=True)
+                    return os.EX_TEMPFAIL
                 print(f"attempt ended: {verdict.reason}", flush=True)
                 if verdict.wait is None:
                     break
@@ -104,7 +110,7 @@ class _Supervisor:
         stop_now_path(self._place, stage).unlink(missing_ok=True)
         attempt.write(attempt_path(self._place, stage, number))
         print(f"attempt {number}: manylabel {' '.join(self._request.arguments)}", flush=True)
-        with (logs / COMMAND_LOG).open("ab") as log:
+        with (logs / COMMAND_LOG).open("ab", buffering=0) as log:
             code = self._carry_out(log, logs)
         status = self._status_since(attempt.started)
         said = status.reason if status and status.reason else _last_error(logs / COMMAND_LOG)

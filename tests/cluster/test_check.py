@@ -92,7 +92,7 @@ def test_the_command_brings_its_program_and_runs_nothing_of_the_folder(tmp_path)
         text=True,
         timeout=30,
     )
-    assert done.stdout.splitlines() == ["joined auto", "seconds 10.0", f"{MARKER}[]"], done.stderr
+    assert done.stdout.splitlines() == ["joined auto", "seconds 20.0", f"{MARKER}[]"], done.stderr
     argument = json.loads(shlex.split(command)[-1])
     assert (argument["folders"], argument["read_folders"]) == (["/not-there/a b"], ["/data"])
 

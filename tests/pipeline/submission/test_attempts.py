@@ -55,4 +55,5 @@ def test_retries_are_bounded(retries):
     verdicts = [judge(Ending(75, False, "lost"), retries, n) for n in range(retries + 1)]
     assert all(each.wait is not None for each in verdicts[:-1])
     assert verdicts[-1].wait is None
-    assert verdicts[-1].reason == f"lost; given up after {retries} retries"
+    given_up = f"; given up after {retries} retries" if retries else ""
+    assert verdicts[-1].reason == f"lost{given_up}"

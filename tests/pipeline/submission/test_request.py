@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from manylabel.pipeline.submission.request import differences, request_of
+from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.submission.request import absolute, differences, request_of
 from manylabel.storage.jobs import JobStage
 
 
@@ -80,3 +81,13 @@ def test_a_request_travels_in_the_jobs_metadata(make_request):
     assert request_of({"name": "another's"}) is None
     newer = request.model_dump_json().replace('"format_version":1', '"format_version":2')
     assert request_of({"manylabel.request": newer}) is None
+
+
+def test_settings_that_no_process_can_be_told_are_refused(make_request):
+    job = make_request(settings={"preprocessing": {"catalog": {"path": "x" * 150_000}}})
+    with pytest.raises(CommandError, match=r"at most 100,000 bytes for a job, received 150,"):
+        job.to_metadata()
+
+
+def test_two_spellings_of_a_folder_are_one():
+    assert absolute("/data/runs/../runs/a/") == absolute("/data/runs/a")

@@ -260,3 +260,14 @@ def test_an_attempt_that_begins_holds_nothing_of_the_one_before():
     first = attempt(JobState.FAILED, began=30 * MINUTE, ended=NOW - 5 * MINUTE, gpu_seconds=5.0)
     there = files(status(), first, attempt(number=2, began=MINUTE))
     assert there.gpu_seconds == 5
+
+
+def test_an_attempt_that_was_refused_does_not_hide_the_job_at_work():
+    refused = attempt(JobState.FAILED, number=2, began=5 * MINUTE, ended=NOW - 4 * MINUTE)
+    there = files(status(), attempt(), refused)
+    assert judge_standing(there, None, None, NOW).standing is Standing.RUNNING
+
+
+def test_a_word_of_tomorrow_is_none():
+    there = files(status(silent=-24 * 60 * MINUTE), attempt())
+    assert judge_standing(there, None, GONE, NOW).standing is Standing.LOST

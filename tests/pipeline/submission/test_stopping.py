@@ -150,3 +150,19 @@ def test_a_command_that_was_not_submitted_is_stopped_where_it_runs(tmp_path):
     ).write(status_path(tmp_path, JobStage.TRAIN))
     with pytest.raises(CommandError, match=r"was not submitted; .* process 77 on box"):
         stop(tmp_path, Cluster(tmp_path))
+
+
+def test_now_before_the_command_has_begun_makes_its_own_folder(tmp_path):
+    cluster = Cluster(tmp_path, [JobStage.TRAIN])
+    stop(tmp_path, cluster, address=ADDRESS, now=True)
+    assert stop_now_path(tmp_path, JobStage.TRAIN).exists()
+    assert len(cluster.stopped) == 1
+
+
+def test_now_where_the_folder_cannot_be_written_stops_all_the_same(tmp_path):
+    place = tmp_path / "file"
+    place.write_text("no folder")
+    cluster = Cluster(place, [JobStage.TRAIN])
+    _, shown = stop(place, cluster, address=ADDRESS, now=True)
+    assert len(cluster.stopped) == 1
+    assert "so it saves before it ends" in shown[0]
