@@ -195,8 +195,10 @@ class Topology:
             .options(
                 name=f"{self._plan.run.name}/{name}",
                 namespace=self._namespace,
-                # Soft: a node that is gone by now is no reason to wait for it.
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)
+                # Soft: a node that is gone by now is no reason to wait for it. Not so the
+                # coordinator's, which is the driver's: Ray takes another now and then, also one
+                # that is lost and not known to be.
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=name != "coordinator")
                 if node
                 else "DEFAULT",
                 **{"num_cpus": 0, **options},
