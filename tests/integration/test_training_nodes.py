@@ -115,11 +115,14 @@ def test_a_lost_worker_is_replaced_and_a_lost_node_is_told_and_made_good(
     assert job.end() == 75, job.printed
     # Of a node that loses its power, the end of its processes may be heard of first.
     why = r"\(its (node is gone|process ended)\)"
-    told = rf"error: shard-\d on {nodes.ip(lost)} was lost {why}; run the same command"
+    told = rf"error: \S+ on {nodes.ip(lost)} was lost {why}; run the same command"
     assert re.match(told, job.printed.splitlines()[-1]), job.printed
     assert "Traceback" not in job.printed
 
-    job.start()  # On the two that are left.
-    assert job.end() == 0, job.printed
+    for _ in range(3):  # On the two that are left; Ray may hold the lost one for alive at first.
+        job.start()
+        if (code := job.end()) != 75:
+            break
+    assert code == 0, job.printed
     assert "resumed at step" in job.printed
     job.assert_each_record_was_counted_once()
