@@ -1,4 +1,4 @@
-"""A cluster that cannot be started, on real Ray in a process of its own; and one without room."""
+"""A cluster without room for the parameter shards."""
 
 from types import SimpleNamespace
 from typing import cast
