@@ -237,11 +237,12 @@ def kill_whole(process: subprocess.Popen[bytes]) -> None:
 
 
 def contents(output: Path) -> dict[str, str]:
-    """Digests of a dataset's files, but for what an interrupted job keeps for the next."""
+    """Digests of a dataset's files, but for what an interrupted job keeps for the next, and what
+    is told of jobs."""
     digests = {}
     for path in output.rglob("*"):
         name = str(path.relative_to(output))
-        if path.is_file() and not name.startswith("plan/checked"):
+        if path.is_file() and not name.startswith(("plan/checked", "jobs/")):
             # The code may get another commit during the recorded run.
             data = re.sub(rb'"code_version": "[^"]*"', b"", path.read_bytes())
             digests[name] = hashlib.sha256(data).hexdigest()

@@ -28,7 +28,6 @@ from tests.integration._processes import command_of
 
 LONGEST = 150.0  # seconds that a job may take; Ray gives up a node without a cable after 65
 POLL = 0.01
-_JOB = "jobs/"  # what is said of a job, and is no part of the dataset
 
 
 class Victim(StrEnum):
@@ -174,7 +173,7 @@ class Cluster:
 def same(done: Done, other: Path) -> None:
     """Raises AssertionError unless the bytes are the same and every image is accounted for."""
     ours, theirs = contents(done.root), contents(other)
-    different = {name for name, _ in ours.items() ^ theirs.items() if not name.startswith(_JOB)}
+    different = {name for name, _ in ours.items() ^ theirs.items()}
     assert not different, sorted(different)
     counts = Dataset.open(done.root).manifest.counts
     assert counts.listed == counts.written + counts.rejected + counts.duplicates > 0
