@@ -1,6 +1,6 @@
 """Loses parts of a training job on three nodes: how long until that is told, and until it goes on.
 
-    python -m tests.integration._training_recovery DATASET [CASE ...]
+    python -m tests.integration.nodes._training_recovery DATASET [CASE ...]
 
 Cases are worker, shard, coordinator, node, cut and head. Run by hand, as root. Each trains to its
 end, by the same command again where the first ended, and checks that every record was counted once
@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.integration._node_training import NodeJob
-from tests.integration._nodes import RayNodes
+from tests.integration.nodes._node_training import NodeJob
+from tests.integration.nodes._ray_nodes import RayNodes
 
 CASES = ("worker", "shard", "coordinator", "node", "cut", "head")
 

@@ -1,6 +1,6 @@
 """Kills parts of a submitted training on three nodes, again and again, until it is done.
 
-    python -m tests.integration._training_kills DATASET EPOCHS [ROUNDS]
+    python -m tests.integration.nodes._training_kills DATASET EPOCHS [ROUNDS]
 
 Run by hand, as root. Each round kills a worker, a parameter shard, the coordinator, and a node that
 is not the head; the supervisor tries again by itself. For each, a line says how long it was from
@@ -20,8 +20,8 @@ from manylabel.storage.jobs import COMMAND_LOG, JobStage, logs_path
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.metrics_log import read_metrics
-from tests.integration._nodes import RayNodes
-from tests.integration._submitter import Place, Running, Submitter, settings_file, wait_until
+from tests.integration.nodes._ray_nodes import RayNodes
+from tests.integration.nodes._submitter import Place, Running, Submitter, settings_file, wait_until
 
 KINDS = ("worker", "shard", "coordinator", "node")
 NETWORK = 5

@@ -14,8 +14,8 @@ from manylabel.storage.jobs import JobStage, JobState
 from manylabel.storage.manifest import Manifest
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.records.ledger import Settlement
-from tests.integration._nodes import RayNodes, cannot
-from tests.integration._submitter import Place, Submitter, settings_file
+from tests.integration.nodes._ray_nodes import RayNodes, cannot
+from tests.integration.nodes._submitter import Place, Submitter, settings_file
 
 NETWORK = 5
 EPOCHS = 16  # long enough that a node which starts late has its part

@@ -25,8 +25,8 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import SILENCE, JobStage, JobState
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.checkpoint import list_checkpoints
-from tests.integration._nodes import RayNodes, cannot
-from tests.integration._submitter import Place, Submitter, settings_file, wait_until
+from tests.integration.nodes._ray_nodes import RayNodes, cannot
+from tests.integration.nodes._submitter import Place, Submitter, settings_file, wait_until
 
 NETWORK = 5
 OPEN = 15

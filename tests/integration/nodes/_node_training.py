@@ -15,7 +15,7 @@ from manylabel.storage.schema import SplitName
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.checkpoint import list_checkpoints, read_manifest
 from manylabel.trainer.runs.metrics_log import read_metrics
-from tests.integration._nodes import RayNodes
+from tests.integration.nodes._ray_nodes import RayNodes
 
 KINDS = {
     "worker": b"GradientWorkerProcess",

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration._nodes import RayNodes, cannot
 from tests.integration._preprocessing_kills import Phase
-from tests.integration._preprocessing_node_kills import (
+from tests.integration.nodes._preprocessing_node_kills import (
     Cluster,
     Stroke,
     Victim,
     same,
     start_folder,
 )
+from tests.integration.nodes._ray_nodes import RayNodes, cannot
 
 pytestmark = [
     pytest.mark.integration,

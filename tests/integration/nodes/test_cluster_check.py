@@ -14,12 +14,12 @@ import pytest
 
 from manylabel.cluster.check import check_cluster
 from manylabel.cluster.jobs_api import JobsApi
-from tests.integration import _nodes
-from tests.integration._nodes import BIN, RayNodes
+from tests.integration.nodes import _ray_nodes
+from tests.integration.nodes._ray_nodes import BIN, RayNodes
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(_nodes.cannot() is not None, reason=str(_nodes.cannot())),
+    pytest.mark.skipif(_ray_nodes.cannot() is not None, reason=str(_ray_nodes.cannot())),
 ]
 
 NETWORK = 4

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from manylabel.storage.dataset import Dataset
-from tests.integration._node_training import NodeJob
-from tests.integration._nodes import RayNodes, cannot
+from tests.integration.nodes._node_training import NodeJob
+from tests.integration.nodes._ray_nodes import RayNodes, cannot
 
 NETWORK = 1
 EPOCHS = 20  # so many that a worker which is at work ten seconds before the others does not decide

@@ -1,6 +1,6 @@
 """Preprocessing on three nodes, whose worker processes and whole nodes are killed.
 
-    python -m tests.integration._preprocessing_node_kills [--workers 10] [--nodes 3] [--seed 0]
+    python -m tests.integration.nodes._preprocessing_node_kills [--workers 10] [--nodes 3] [--seed 0]
 
 At random moments of both phases; and once a node's cable is cut. Each job must come to its end by
 itself with the bytes of one in a single process, and account for every image. Prints a line for
@@ -22,9 +22,9 @@ from pathlib import Path
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import JobStage, JobStatus, ProcessPlace, status_path
-from tests.integration._nodes import BIN, RayNodes
 from tests.integration._preprocessing_kills import Phase, contents, make_catalog
 from tests.integration._processes import command_of
+from tests.integration.nodes._ray_nodes import BIN, RayNodes
 
 LONGEST = 150.0  # seconds that a job may take; Ray gives up a node without a cable after 65
 POLL = 0.01

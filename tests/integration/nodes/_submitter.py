@@ -20,7 +20,7 @@ from manylabel.storage.jobs import (
     status_path,
 )
 from manylabel.trainer.runs.checkpoint import list_checkpoints, read_manifest
-from tests.integration._nodes import BIN, RayNodes
+from tests.integration.nodes._ray_nodes import BIN, RayNodes
 
 MANYLABEL = str(BIN / "manylabel")
 COMMANDS = {

@@ -16,7 +16,7 @@ from manylabel.eval.schedule.store import FireStore
 from manylabel.storage.jobs import Attempt, JobStage, JobState, JobStatus, attempt_path, status_path
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from tests.conftest import Demo
-from tests.integration._nodes import BIN, RayNodes, cannot
+from tests.integration.nodes._ray_nodes import BIN, RayNodes, cannot
 
 NETWORK = 6
 DEADLINE = 120  # seconds
