@@ -1,6 +1,6 @@
 """Preprocessing on three nodes, whose worker processes and whole nodes are killed.
 
-    python -m tests.integration.nodes._preprocessing_node_kills [--workers 10] [--nodes 3] [--seed 0]
+    python -m tests.integration.nodes._preprocessing_node_kills [--workers N] [--nodes N] [--seed N]
 
 At random moments of both phases; and once a node's cable is cut. Each job must come to its end by
 itself with the bytes of one in a single process, and account for every image. Prints a line for
@@ -72,18 +72,18 @@ class Done:
 
 
 class Cluster:
-    """Jobs on the catalog in the folder `data` of the nodes' folder."""
+    """Jobs on the catalog in the folder's `data`."""
 
-    def __init__(self, nodes: RayNodes, images_per_shard: int) -> None:
-        self.nodes = nodes
-        self._data = nodes.folder / "data"
+    def __init__(self, nodes: RayNodes, folder: Path, images_per_shard: int) -> None:
+        self.nodes, self.folder = nodes, folder
+        self._data = folder / "data"
         self._images_per_shard = images_per_shard
         self._inline: Path | None = None
 
     def inline(self) -> Path:
         """The dataset of a job in one process."""
         if self._inline is None:
-            self._inline = self.nodes.folder / "inline"
+            self._inline = self.folder / "inline"
             command = self._command(self._inline, {"executor": "inline"})
             subprocess.run(command, check=True, capture_output=True)
         return self._inline
@@ -126,13 +126,6 @@ class Cluster:
             text = output.read()
         assert process.returncode == code, text
         return Done(root, text, ended - begun, ended - struck)
-
-    def mend(self) -> None:
-        """Starts nodes anew that are gone."""
-        for node in range(2, self.nodes.count + 1):
-            if not self.nodes.processes(node):
-                self.nodes.start(node)
-        self.nodes._await_nodes()
 
     def _is(self, root: Path, phase: Phase) -> bool:
         return Phase.of(root) == phase and (phase is not Phase.CHECKING or bool(self._workers()))
@@ -179,14 +172,6 @@ def same(done: Done, other: Path) -> None:
     assert counts.listed == counts.written + counts.rejected + counts.duplicates > 0
 
 
-def start_folder(folder: Path, pictures: int) -> None:
-    """An empty folder but for the catalog in `data`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "data").mkdir(parents=True)
-    folder.chmod(0o700)
-    make_catalog(folder / "data", pictures)
-
-
 def main() -> None:
     """The recorded run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -198,9 +183,11 @@ def main() -> None:
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     folder = Path("/tmp/mlt3")
-    start_folder(folder, arguments.pictures)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    make_catalog(folder / "data", arguments.pictures)
     with RayNodes(folder, network=3) as nodes:
-        cluster = Cluster(nodes, images_per_shard=16)
+        cluster = Cluster(nodes, folder, images_per_shard=16)
         quiet = cluster.run(folder / "quiet")
         same(quiet, cluster.inline())
         print(f"undisturbed: {quiet.seconds:.1f} s", flush=True)
@@ -214,7 +201,7 @@ def main() -> None:
             print(f"{told}: the same, {done.after:.1f} s later", flush=True)
             shutil.rmtree(done.root)
             if victim is Victim.NODE:
-                cluster.mend()
+                nodes.mend()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -123,6 +123,14 @@ class RayNodes:
             raise
         return self
 
+    def mend(self) -> None:
+        """Starts anew those that were killed."""
+        lost = [node for node in range(1, self.count + 1) if node not in self._nodes]
+        for node in lost:
+            self.start(node)
+        if lost:
+            self._await_nodes()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -200,13 +208,14 @@ class RayNodes:
         """Puts it back."""
         _ip("link", "set", self._name("v", node), "up")
 
-    def cut_here(self) -> None:
-        """Takes this machine, which is none of the nodes, off their network."""
+    @contextlib.contextmanager
+    def out_of_reach(self) -> Iterator[None]:
+        """Takes this machine, which is none of the nodes, off their network for a while."""
         _ip("addr", "del", self._here, "dev", self._name("b"))
-
-    def join_here(self) -> None:
-        """Puts it back."""
-        _ip("addr", "add", self._here, "dev", self._name("b"))
+        try:
+            yield
+        finally:
+            _ip("addr", "add", self._here, "dev", self._name("b"))
 
     def popen(self, node: int, *command: str, **options: Any) -> "subprocess.Popen[str]":
         """Starts a command on a node."""
@@ -241,7 +250,8 @@ class RayNodes:
             time.sleep(0.2)
 
     def _await_nodes(self) -> None:
-        listed = "import ray; ray.init('auto', log_to_driver=False); print(len(ray.nodes()))"
+        listed = "import ray; ray.init('auto', log_to_driver=False); "
+        listed += "print(sum(node['Alive'] for node in ray.nodes()))"
         deadline = time.monotonic() + 120
         while True:
             done = self.run(1, sys.executable, "-c", listed, env=self._with_address())

@@ -1,8 +1,6 @@
 """Preprocessing, training, evaluation and export on three nodes, by one command each."""
 
 import csv
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,28 +12,12 @@ from manylabel.storage.jobs import JobStage, JobState
 from manylabel.storage.manifest import Manifest
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.records.ledger import Settlement
-from tests.integration.nodes._ray_nodes import RayNodes, cannot
 from tests.integration.nodes._submitter import Place, Submitter, settings_file
 
-NETWORK = 5
 EPOCHS = 16  # long enough that a node which starts late has its part
 FAIR = 0.2  # share of the work, of three nodes
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def submitter() -> Iterator[Submitter]:
-    if reason := cannot():
-        pytest.skip(reason)
-    folder = Path(f"/tmp/mlt{NETWORK}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # Ray's own processes import from where they are started.
-        with RayNodes(folder, network=NETWORK) as nodes:
-            yield Submitter(nodes, folder)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

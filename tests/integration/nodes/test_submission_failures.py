@@ -1,8 +1,5 @@
 """What befalls submitted jobs and who submits them: what the user sees, the exit code, and what
-stands in the run afterwards.
-
-The tests of one cluster; the head is lost in the last.
-"""
+stands in the run afterwards."""
 
 import datetime
 import os
@@ -28,26 +25,11 @@ from manylabel.trainer.runs.checkpoint import list_checkpoints
 from tests.integration.nodes._ray_nodes import RayNodes, cannot
 from tests.integration.nodes._submitter import Place, Submitter, settings_file, wait_until
 
-NETWORK = 5
 OPEN = 15
 FOR_LONG = 300  # epochs; no test waits for their end
 TRAINED = re.compile(r"train: ([\d,]+) of")
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def submitter() -> Iterator[Submitter]:
-    if reason := cannot():
-        pytest.skip(reason)
-    folder = Path(f"/tmp/mlt{NETWORK}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # Ray's own processes import from where they are started.
-        with RayNodes(folder, network=NETWORK) as nodes:
-            yield Submitter(nodes, folder)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -106,12 +88,9 @@ def test_a_job_outlives_whoever_follows_it_and_its_own_process(submitter: Submit
     assert f"error: trainer.epochs: {FOR_LONG}.0 there, 2.0 here\n" in other.stderr
 
     # Their connection is cut: they wait, and go on.
-    submitter.nodes.cut_here()
-    try:
+    with submitter.nodes.out_of_reach():
         for each in (first, second):
             each.wait_for("waiting for the cluster")
-    finally:
-        submitter.nodes.join_here()
     for each in (first, second):
         each.wait_for("the cluster answers again")
 

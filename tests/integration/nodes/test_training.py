@@ -5,16 +5,14 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from manylabel.storage.dataset import Dataset
 from tests.integration.nodes._node_training import NodeJob
-from tests.integration.nodes._ray_nodes import RayNodes, cannot
+from tests.integration.nodes._ray_nodes import RayNodes
 
-NETWORK = 1
 EPOCHS = 20  # so many that a worker which is at work ten seconds before the others does not decide
 # Trains as the command does, and tells what it saw: the last word of who ran where, and once what
 # Ray's own tools say.
@@ -41,20 +39,6 @@ WATCHED = """if True:
 """
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[RayNodes]:
-    if reason := cannot():
-        pytest.skip(reason)
-    folder = Path(f"/tmp/mlt{NETWORK}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # Ray's own processes import from where they are started.
-        with RayNodes(folder, network=NETWORK) as nodes:
-            yield nodes
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_every_node_takes_its_part(nodes: RayNodes, clipart_dataset: Dataset, tmp_path: Path):
