@@ -105,6 +105,9 @@ def submit(
             f"{place}: expected a folder that every node shares, received a URI; jobs keep their "
             "records there, and buckets are not supported for that yet"
         )
+    for each in (place, *arguments, *folders.read):
+        if any("\ud800" <= letter <= "\udfff" for letter in each):  # It could not travel.
+            raise CommandError(f"expected a path in UTF-8, received {each!r}; rename it")
     address = delivery.head()
     request = JobRequest(
         stage=stage,

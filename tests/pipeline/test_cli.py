@@ -58,6 +58,7 @@ def failing(error):
         (["score", "p", "--dataset", "d", "--run", "r", "--step", "9" * 20], "'--step': "),
         (["score", "p", "--dataset", "d", "--samples", "9" * 20], "'--samples': "),
         (["promote", "bad\udcff", "--step", "1", "--reason", "x"], "expected a path in UTF-8"),
+        (["submit", "preprocess", "demo", "--output", "bad\udcff"], "expected a path in UTF-8"),
         (["promote", "r", "--step", "1", "--reason", "\udcff"], "--reason: expected text in UTF-8"),
     ],
 )
