@@ -33,7 +33,7 @@ COMMANDS = {
 DEADLINE = 120  # seconds
 
 
-def settings_file(path: Path, *, epochs: int, workers: int = 2, shards: int = 1) -> Path:
+def settings_file(path: Path, *, epochs: int, workers: int = 1, shards: int = 1) -> Path:
     """Of a training that three busy nodes get through quickly."""
     path.write_text(
         yaml.safe_dump(

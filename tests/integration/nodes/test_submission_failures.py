@@ -288,7 +288,7 @@ def test_an_open_cluster_is_refused_unless_trusted_and_our_code_travels(
 ):
     submitter = Submitter(open_node, tmp_path)
     run, host = tmp_path / "run", open_node.ip(1)
-    settings = settings_file(tmp_path / "settings.yaml", epochs=1, workers=1)
+    settings = settings_file(tmp_path / "settings.yaml", epochs=1)
     arguments = ["submit", "train", str(settings), "--dataset", str(clipart_dataset.root)]
     arguments += ["--run", str(run), *submitter.address, "--follow"]
     refused = submitter.run(*arguments)
