@@ -18,11 +18,13 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.networks.head_bias import initial_biases
+from manylabel.trainer.networks.loss_config import UnknownKind
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalShards
 from manylabel.trainer.program.plan import stream_identity
+from manylabel.trainer.records.known_labels import count_known_labels
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.runs.checkpoint import checkpoint_path
 from manylabel.trainer.runs.writer import CheckpointWriter
@@ -72,6 +74,7 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     Raises:
         CheckpointError: it cannot be written.
         DatasetError, TableError: the dataset's label table is not as its manifest says.
+        TrainingError: unknown labels are to be ignored and no absence was verified.
     """
     import keras
 
@@ -104,6 +107,9 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
 
 
 def _head_biases(dataset: Dataset, config: TrainerConfig) -> NDArray[np.float32]:
-    counts = dataset.labels().column("train_count").to_numpy()
-    images = dataset.records(SplitName.TRAIN)
-    return initial_biases(config.model.head_bias, config.loss.kind, counts, images)
+    if config.loss.unknown is UnknownKind.IGNORE:
+        _, present, absent = count_known_labels(dataset)
+    else:
+        present = dataset.labels().column("train_count").to_numpy()
+        absent = dataset.records(SplitName.TRAIN) - present
+    return initial_biases(config.model.head_bias, config.loss.kind, present, absent)

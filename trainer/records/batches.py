@@ -9,7 +9,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.schema import IMAGE_ENCODED, LABEL_CONFIDENCES, LABEL_IDS, SplitName
+from manylabel.storage.schema import (
+    IMAGE_ENCODED,
+    LABEL_CONFIDENCES,
+    LABEL_IDS,
+    LABEL_NEGATIVE_IDS,
+    SplitName,
+)
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.records.augment import evaluation_image, training_image
 from manylabel.trainer.records.config import InputConfig
@@ -18,9 +24,10 @@ from manylabel.trainer.records.reader import BadRecordReport, RecordReader
 
 
 class SparseLabels(NamedTuple):
-    """The labels of a batch as N triples, in any order.
+    """What is known of a batch's images as N triples, in any order.
 
-    A triple that occurs twice counts twice. Images without a triple have no labels.
+    A confidence of 0 is a verified absence. What has no triple is unknown. A triple that occurs
+    twice counts twice.
     """
 
     row_ids: tf.Tensor
@@ -43,6 +50,7 @@ _FEATURES = {
     IMAGE_ENCODED: tf.io.FixedLenFeature([], tf.string),
     LABEL_IDS: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
     LABEL_CONFIDENCES: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
+    LABEL_NEGATIVE_IDS: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
 }
 
 
@@ -72,12 +80,10 @@ def training_batches(
     feed = _RecordFeed(ranges, order, dataset, in_flight + _MOST_MISSING)
 
     def decode(serialized: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        features = _parse(serialized, dataset.num_classes)
+        encoded, class_ids, confidences = _parse(serialized, dataset.num_classes)
         key = tf.stack([tf.constant(config.seed, tf.int64), position])
-        image = training_image(
-            features[IMAGE_ENCODED], image_size, key, config.framing, config.augmentation
-        )
-        return image, features[LABEL_IDS], features[LABEL_CONFIDENCES], position
+        image = training_image(encoded, image_size, key, config.framing, config.augmentation)
+        return image, class_ids, confidences, position
 
     batches = (
         tf.data.Dataset.from_generator(feed.chunks, output_signature=feed.SIGNATURE)
@@ -213,19 +219,25 @@ class _RecordFeed:
         return payloads, positions
 
 
-def _parse(serialized: tf.Tensor, classes: int) -> dict[str, tf.Tensor]:
-    """The features of one record; fails on labels that the model has no output for."""
+def _parse(serialized: tf.Tensor, classes: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A record's JPEG, class ids and confidences, which are 0 for verified absences.
+
+    Fails on classes that the model has no output for.
+    """
     features = tf.io.parse_single_example(serialized, _FEATURES)
-    ids, confidences = features[LABEL_IDS], features[LABEL_CONFIDENCES]
-    tf.debugging.assert_equal(tf.size(ids), tf.size(confidences))
-    tf.debugging.Assert(tf.reduce_all((ids >= 0) & (ids < classes)), [ids])
-    return features
+    present, absent = features[LABEL_IDS], features[LABEL_NEGATIVE_IDS]
+    confidences = features[LABEL_CONFIDENCES]
+    tf.debugging.assert_equal(tf.size(present), tf.size(confidences))
+    class_ids = tf.concat([present, absent], 0)
+    tf.debugging.Assert(tf.reduce_all((class_ids >= 0) & (class_ids < classes)), [class_ids])
+    confidences = tf.concat([confidences, tf.zeros_like(absent, tf.float32)], 0)
+    return features[IMAGE_ENCODED], class_ids, confidences
 
 
 def _sparse(
     images: tf.Tensor, class_ids: tf.Tensor, confidences: tf.Tensor, positions: tf.Tensor
 ) -> tuple[tf.Tensor, SparseLabels, tf.Tensor]:
-    """Drops the padding (class -1) of class_ids and confidences, [B, most labels of an image]."""
+    """Drops the padding (class -1) of class_ids and confidences, [B, most of an image]."""
     places = tf.where(class_ids >= 0)
     labels = SparseLabels(
         places[:, 0], tf.gather_nd(class_ids, places), tf.gather_nd(confidences, places)

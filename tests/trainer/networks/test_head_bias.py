@@ -30,24 +30,30 @@ IMAGES = 4
 )
 def test_where_the_biases_begin(setting, kind, expected):
     start = ModelConfig(head_bias=setting).head_bias
-    biases = initial_biases(start, LossKind(kind), COUNTS, IMAGES)
+    biases = initial_biases(start, LossKind(kind), COUNTS, IMAGES - COUNTS)
     assert biases.dtype == np.float32
     np.testing.assert_allclose(biases, expected, rtol=1e-6)
 
 
 def test_the_softmax_prior_gives_each_class_its_share():
-    biases = initial_biases(HeadBias.PRIOR, LossKind.SOFTMAX, COUNTS, IMAGES)
+    biases = initial_biases(HeadBias.PRIOR, LossKind.SOFTMAX, COUNTS, IMAGES - COUNTS)
     assert np.exp(biases.astype(np.float64)).sum() == pytest.approx(1)
 
 
 def test_the_prior_of_a_large_dataset_is_finite():
     """JFT's size, where one image more or less is nothing in float32."""
     counts = np.array([0, 1, 350_000_000])
-    biases = initial_biases(HeadBias.PRIOR, LossKind.SIGMOID, counts, 350_000_000)
+    biases = initial_biases(HeadBias.PRIOR, LossKind.SIGMOID, counts, counts[-1] - counts)
     # log(.5 / 3.5e8) = -(log 7 + 8 log 10)
     assert biases[0] == pytest.approx(-(math.log(7) + 8 * math.log(10)))
     assert biases[1] - biases[0] == pytest.approx(math.log(3), rel=1e-5)
     assert biases[2] == -biases[0]
+
+
+def test_absences_may_be_fewer_than_the_other_images():
+    present, absent = np.array([2, 0, 5]), np.array([7, 0, 0])
+    biases = initial_biases(HeadBias.PRIOR, LossKind.SIGMOID, present, absent)
+    np.testing.assert_allclose(biases, [math.log(2.5 / 7.5), 0, math.log(11)], rtol=1e-6)
 
 
 def test_prior_is_the_default():

@@ -1,6 +1,7 @@
 """The whole parameter plane in one process, step by step, against a plain Keras loop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -22,6 +23,7 @@ from manylabel.trainer.program.plan import TrainingPlan, record_order
 from manylabel.trainer.records.batches import SparseLabels, training_batches
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.checkpoint import (
+    CheckpointInfo,
     checkpoint_path,
     describe_checkpoint,
     list_checkpoints,
@@ -152,6 +154,40 @@ def test_workers_in_turn_compute_on_weights_as_old_as_there_are_others(
     staleness = [row.staleness for row in status.rows]
     # Each fetches its first weights when its first turn comes. The last records do not go round.
     assert staleness[:12] == [0, 0, 0, *[2] * 9]
+
+
+def test_labels_that_nobody_judged_are_not_trained(
+    write_dataset: Callable[..., Dataset],
+    labelled_image: Callable[..., LabelledImage],
+    tmp_path: Path,
+):
+    """Labels 0 and 1 are verified on each image, one present and one absent; 2 is not judged."""
+    images = [
+        replace(labelled_image(n, (n % 2,)), negative_ids=(1 - n % 2,)) for n in range(2 * BATCH)
+    ]
+    dataset = write_dataset(train=[images], classes=3)
+    model = {"input_size": 32, "width": 0.125, "middle_repeats": 0}
+    moved = {}
+    for unknown in ("negative", "ignore"):
+        config = settings(model=model, loss={"unknown": unknown}, l2=0)
+        train_in_process(dataset, tmp_path / unknown, config, workers=1)
+        first, last = map(classifier_of, list_checkpoints(tmp_path / unknown))
+        moved[unknown] = np.abs(last - first).max(axis=0)
+    assert (moved["ignore"][:2] > 0).all()
+    assert moved["ignore"][2] == 0
+    assert moved["negative"][2] > 0
+
+
+def classifier_of(checkpoint: CheckpointInfo) -> np.ndarray:
+    """Weights and bias of each class: [features + 1, C]."""
+    weights = load_weights(checkpoint, averaged=False)
+    kernel, bias = (
+        weights.parameters[slot.offset : slot.offset + slot.size].reshape(slot.shape)
+        for name in ("kernel", "bias")
+        for slot in weights.layout.parameters
+        if slot.path == f"predictions/{name}"
+    )
+    return np.vstack([kernel, bias])
 
 
 def flip_a_byte(dataset: Dataset, shard: int, record: int) -> tuple[Path, int]:

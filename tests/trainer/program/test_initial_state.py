@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.losses import label_loss
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
@@ -33,12 +34,12 @@ def dataset(write_dataset, labelled_image):
     return write_dataset(train=[train[:10], train[10:]], heldout=[heldout], classes=len(COUNTS))
 
 
-def settings(head_bias, loss="sigmoid"):
+def settings(head_bias, loss="sigmoid", unknown="negative"):
     return TrainerConfig.model_validate(
         {
             "model": {"input_size": 32, "width": 0.125, "middle_repeats": 1}
             | ({} if head_bias is None else {"head_bias": head_bias}),
-            "loss": {"kind": loss},
+            "loss": {"kind": loss, "unknown": unknown},
             "input": {"batch_size": IMAGES},
             "topology": {"parameter_shards": 2},
         }
@@ -94,6 +95,28 @@ def test_a_softmax_begins_at_the_shares_of_the_labels(dataset, tmp_path):
     # 74 labels and half a one for each of 10 classes.
     shares = [(n + 0.5) / 79 for n in COUNTS]
     np.testing.assert_allclose(tf.nn.softmax(logits), [shares] * IMAGES, rtol=0.05)
+
+
+def test_without_the_unknown_a_label_begins_at_its_odds_among_what_is_known(
+    write_dataset, labelled_image, tmp_path
+):
+    """Label 0 is on 3 of 12 images and verified to be absent on the others; 1 is on those; 2 is
+    verified to be absent on two; of 3 nothing is known."""
+    images = []
+    for number in range(12):
+        present = (0,) if number < 3 else (1,)
+        absent = (() if number < 3 else (0,)) + ((2,) if number < 2 else ())
+        images.append(dataclasses.replace(labelled_image(number, present), negative_ids=absent))
+    dataset = write_dataset(train=[images[:5], images[5:]], classes=4)
+    logits_of_known = [math.log(3.5 / 9.5), math.log(9.5 / 0.5), math.log(0.5 / 2.5), 0]
+    model = first_model(tmp_path, dataset, settings(None, unknown="ignore"), averaged=False)
+    np.testing.assert_allclose(model.get_layer("predictions").bias, logits_of_known, rtol=1e-6)
+
+
+def test_the_unknown_cannot_be_ignored_where_nothing_was_verified(dataset, tmp_path):
+    with pytest.raises(TrainingError, match=r"no absence of a label was verified .* 24 training"):
+        write_initial_checkpoint(tmp_path / "run", dataset, settings(None, unknown="ignore"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_number_is_every_classs_bias_and_nothing_else_changes(dataset, tmp_path):

@@ -81,6 +81,23 @@ def test_batches_hold_the_records_of_their_positions(write_dataset, images):
             np.testing.assert_allclose(confidences[rows == row], expected.confidences, rtol=1e-6)
 
 
+def test_verified_absences_come_with_confidence_0(write_dataset, labelled_image):
+    present, absent = [(1, 4), (), (7,)], [(0, 9), (3,), ()]
+    images = [
+        _with(labelled_image(number, labels), negative_ids=negatives)
+        for number, (labels, negatives) in enumerate(zip(present, absent, strict=True))
+    ]
+    dataset = write_dataset(train=[images])
+    [(_, (rows, classes, confidences), positions)], bad = run(dataset, [(0, 3)])
+    assert bad == []
+    _, _, records = order_of(dataset, config()).locate(0, 3)
+    for row, position in enumerate(positions):
+        image = images[records[position]]
+        assert tuple(classes[rows == row]) == (*image.label_ids, *image.negative_ids)
+        expected = (*image.confidences, *[0] * len(image.negative_ids))
+        np.testing.assert_allclose(confidences[rows == row], expected, rtol=1e-6)
+
+
 def test_the_pipeline_may_start_at_every_position(write_dataset, images):
     dataset = write_dataset(train=images)
     settings = config(batch_size=22, augmentation={})
@@ -123,7 +140,7 @@ def test_a_file_cut_short_is_reported(write_dataset, images):
     assert ["ends in the payload" in report.detail for report in bad] == [True]
 
 
-@pytest.mark.parametrize("broken", ["example", "jpeg", "class", "confidences"])
+@pytest.mark.parametrize("broken", ["example", "jpeg", "class", "absence", "confidences"])
 def test_an_intact_record_with_bad_content_is_reported(
     write_dataset, labelled_image, images, broken
 ):
@@ -132,6 +149,7 @@ def test_an_intact_record_with_bad_content_is_reported(
         "example": b"\xff\xff not a protocol buffer",
         "jpeg": encode_example(_with(whole, encoded=whole.encoded[:600])),
         "class": encode_example(_with(whole, label_ids=(3, 10))),
+        "absence": encode_example(_with(whole, negative_ids=(3, 10))),
         "confidences": encode_example(whole).replace(b"label/confidences", b"label/c0nfidences"),
     }[broken]
     dataset = write_dataset(train=[[payload, *images[0]], [payload], [*images[2], payload]])
