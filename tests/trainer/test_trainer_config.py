@@ -70,6 +70,7 @@ CHANGES = [
     ("schedule.unit", "steps", BASE),
     ("schedule.staircase", False, BASE),
     ("averaging.decay", 0.05, BASE),
+    ("averaging.decay", "auto", BASE),
     ("averaging.warm_up", False, BASE),
     ("l2", 0.02, BASE),
     ("epochs", 1.5, BASE),
@@ -223,6 +224,17 @@ def test_a_changed_setting_changes_what_training_does(new_plan, path, value, bas
 
 def test_the_same_settings_do_the_same(new_plan):
     assert observe(new_plan("one", BASE)) == observe(new_plan("two", BASE))
+
+
+def test_an_automatic_averaging_decay_is_that_of_the_runs_updates(new_plan):
+    """24 records in batches of 2 are 12 updates; over 1.3 epochs 31 records are 16."""
+    for epochs, updates in ((1, 12), (1.3, 16)):
+        settings = {**BASE, "epochs": epochs}
+        auto, given = (
+            observe(new_plan(f"{name}{epochs}", changed(settings, "averaging.decay", decay)))
+            for name, decay in (("auto", "auto"), ("given", 1 - 10 / updates))
+        )
+        assert auto == given
 
 
 def test_l2_applies_to_the_decayed_variables_only(new_plan):

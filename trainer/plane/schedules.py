@@ -1,8 +1,16 @@
 """Learning rate and averaging decay as functions of how much training was applied."""
 
 import enum
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 
 class ScheduleUnit(enum.StrEnum):
@@ -34,16 +42,25 @@ class ExponentialDecay(BaseModel):
         return self.learning_rate * self.decay_rate**decays
 
 
+class AverageDecay(enum.StrEnum):
+    """How the averaging decay is chosen, when it is not given."""
+
+    AUTO = "auto"
+
+
 class PolyakAverage(BaseModel):
-    """average <- decay * average + (1 - decay) * weights, after every update."""
+    """average <- decay * average + (1 - decay) * weights, after every update.
+
+    The average is of the last 1 / (1 - decay) updates or so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    decay: float = Field(
+    decay: AverageDecay | Annotated[float, Field(ge=0, lt=1)] = Field(
         0.9999,
-        ge=0,
-        lt=1,
-        description="per update; open in the paper, TF's inception_distributed_train uses 0.9999",
+        description="per update; open in the paper, TF's inception_distributed_train uses 0.9999. "
+        "auto: 1 - 10 / the run's updates, an average of about its last tenth, since 0.9999 "
+        "averages over more than a short run has",
     )
     warm_up: bool = Field(
         True,
@@ -51,6 +68,32 @@ class PolyakAverage(BaseModel):
         "with num_updates does, so that the first weights are forgotten early",
     )
 
+    @field_validator("decay", mode="wrap")
+    @classmethod
+    def _is_auto_or_a_number(
+        cls, value: Any, check: ValidatorFunctionWrapHandler
+    ) -> AverageDecay | float:
+        """One problem instead of one for each branch. YAML's yes, no, on and off are no numbers."""
+        try:
+            if not isinstance(value, bool):
+                checked: AverageDecay | float = check(value)
+                return checked
+        except ValidationError:
+            pass
+        raise ValueError(f"expected auto or a number in [0, 1), received {value!r:.60}")
+
+    def over(self, updates: int) -> Self:
+        """The same with the decay as a number, for a run of so many updates."""
+        if self.decay is not AverageDecay.AUTO:
+            return self
+        return self.model_copy(update={"decay": max(0.0, 1 - 10 / max(updates, 1))})
+
     def decay_at(self, step: int) -> float:
-        """The decay for the update that makes version `step` (1 for the first update)."""
+        """The decay for the update that makes version `step` (1 for the first update).
+
+        Raises:
+            ValueError: the decay is `auto`; `over` makes a number of it.
+        """
+        if self.decay is AverageDecay.AUTO:
+            raise ValueError("the decay is auto, which is known for a number of updates only")
         return min(self.decay, (1 + step) / (10 + step)) if self.warm_up else self.decay

@@ -7,6 +7,7 @@ from the checkpoint that the plan names. A fresh run starts from a checkpoint of
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -117,7 +118,7 @@ class TrainingPlan:
                 keep=config.checkpoints.keep,
             ),
             config.schedule,
-            config.averaging,
+            config.averaging.over(total_updates(dataset, config)),
             config.failures,
             samples_per_checkpoint=config.checkpoints.every_samples,
             updates_per_row=config.updates_per_metrics_row,
@@ -213,6 +214,11 @@ def check_stream(
 def total_records(dataset: Dataset, config: TrainerConfig) -> int:
     """Records that the run reads in all, over its epochs."""
     return round(dataset.records(SplitName.TRAIN) * config.epochs)
+
+
+def total_updates(dataset: Dataset, config: TrainerConfig) -> int:
+    """Updates that these records make, if each batch is full."""
+    return ceil(total_records(dataset, config) / config.input.batch_size)
 
 
 def _leases(worker: str, coordinator: WorkerCoordinator) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
+from manylabel.trainer.plane.schedules import (
+    AverageDecay,
+    ExponentialDecay,
+    PolyakAverage,
+    ScheduleUnit,
+)
 
 
 @pytest.mark.parametrize("staircase", [True, False])
@@ -56,6 +61,51 @@ def test_warm_up_ends_at_the_decay():
     averaging = PolyakAverage(decay=0.99)
     assert averaging.decay_at(1) == 2 / 11
     assert averaging.decay_at(10_000) == 0.99
+
+
+@pytest.mark.parametrize(
+    ("updates", "expected"),
+    # By hand; the demo has 652 updates, and fewer than 10 leave no average.
+    [(652, 0.98466), (10_000, 0.999), (30_000_000, 1 - 1 / 3e6), (12, 1 / 6), (9, 0), (0, 0)],
+)
+def test_an_automatic_decay_follows_the_runs_length(updates, expected):
+    averaging = PolyakAverage(decay="auto", warm_up=False).over(updates)
+    assert averaging.decay_at(1) == pytest.approx(expected, abs=5e-6)
+    assert not averaging.warm_up
+
+
+def test_an_automatic_average_forgets_the_first_nine_tenths():
+    """What is left of the first weights when a tenth of the updates is still to come, and after
+    them, is (1 - 10/n)^(.9 n), which is e^-9, and e^-10."""
+    averaging = PolyakAverage(decay="auto", warm_up=False).over(5000)
+    kept = np.cumprod([averaging.decay_at(step) for step in range(1, 5001)])
+    assert kept[4499] == pytest.approx(np.exp(-9), rel=0.02)
+    assert kept[-1] == pytest.approx(np.exp(-10), rel=0.02)
+
+
+def test_a_given_decay_holds_for_any_length():
+    averaging = PolyakAverage(decay=0.97)
+    assert averaging.over(5) is averaging
+
+
+def test_an_automatic_decay_needs_the_length_first():
+    with pytest.raises(ValueError, match="auto"):
+        PolyakAverage(decay="auto").decay_at(1)
+
+
+@pytest.mark.parametrize("decay", ["auto", 0.97])
+def test_a_decay_reads_back_from_json(decay):
+    averaging = PolyakAverage(decay=decay)
+    assert PolyakAverage.model_validate_json(averaging.model_dump_json()) == averaging
+    assert (averaging.decay is AverageDecay.AUTO) == (decay == "auto")
+
+
+@pytest.mark.parametrize("decay", [1, -0.1, "often", None, True, float("nan"), [0.9]])
+def test_a_wrong_decay_is_one_problem_that_says_what_was_expected(decay):
+    with pytest.raises(ValidationError, match=r"expected auto or a number in \[0, 1\), received"):
+        PolyakAverage(decay=decay)
+    with pytest.raises(ValidationError, match="1 validation error"):
+        PolyakAverage(decay=decay)
 
 
 @pytest.mark.parametrize(
