@@ -25,6 +25,7 @@ from manylabel.trainer.program.cluster import (
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
+from manylabel.trainer.recipe_warnings import recipe_warnings
 from manylabel.trainer.runs.checkpoint import checkpoint_path, read_manifest
 from manylabel.trainer.runs.directory import (
     check_run,
@@ -50,7 +51,8 @@ class TrainingProgress:
         workers: how many run.
         row: the newest metrics, None before the first.
         saved: steps of checkpoints that were finished just now.
-        notes: lines about what went wrong just now.
+        notes: lines about what went wrong just now; in the first, about settings that go together
+            badly.
         processes: who runs, or ran, where.
     """
 
@@ -166,6 +168,8 @@ class _Monitor:
         self._metrics = metrics
         self._on_progress = on_progress
         self._row: MetricsRow | None = None
+        counts = dataset.labels().column("train_count").to_numpy()
+        self._warnings = recipe_warnings(plan.config, counts)
 
     def watch(self, stop: threading.Event, resumed_at: int) -> TrainingReport:
         """Runs the workers until every record is settled, training fails, or `stop` is set.
@@ -230,6 +234,7 @@ class _Monitor:
         status = self._topology.status()
         self._metrics.append(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
+        warnings, self._warnings = self._warnings, []
         self._on_progress(
             TrainingProgress(
                 step=status.step,
@@ -239,7 +244,7 @@ class _Monitor:
                 workers=len(self._topology.workers),
                 row=self._row,
                 saved=status.saved,
-                notes=status.notes,
+                notes=[*warnings, *status.notes],
                 processes=self._topology.places(status.applied),
             )
         )

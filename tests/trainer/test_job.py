@@ -107,6 +107,16 @@ def test_who_runs_where_is_told(watch):
     assert (place.name, place.images) == ("worker-0", 20)
 
 
+def test_settings_that_go_together_badly_are_told_once(watch):
+    """The default epsilon, and labels of which no image is there."""
+    seen: list[job.TrainingProgress] = []
+    noted = replace(GOING, step=1, notes=["worker 1 died"])
+    watch(ScriptedProgram([GOING, noted, DONE]), on_progress=seen.append)
+    assert [len(progress.notes) for progress in seen] == [1, 1, 0, 0]
+    assert "10 of 10 labels have fewer" in seen[0].notes[0]
+    assert seen[1].notes == ["worker 1 died"]
+
+
 def test_dead_workers_are_replaced_while_there_is_work(watch):
     program = ScriptedProgram(
         [GOING, replace(GOING, step=1), replace(GOING, step=2, has_work=False), DONE],
