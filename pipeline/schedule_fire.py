@@ -27,6 +27,7 @@ from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
+from manylabel.pipeline.stopping import raise_if_told
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -107,6 +108,7 @@ class Fire:
         try:
             return self._given_up() if self._decision.act is Act.GIVE_UP else self._attempt()
         except Exception as error:  # Counted: it is in the record, and tried again.
+            raise_if_told(error)
             return self._failed(self._told(error))
 
     def _attempt(self) -> FireRecord:
@@ -116,6 +118,7 @@ class Fire:
             try:
                 self._evaluate(run, step)
             except Exception as error:  # It keeps no other run from being evaluated.
+                raise_if_told(error)
                 is_busy = is_busy or isinstance(error, EvaluationBusyError)
                 problems.append(self._told(error))
         problem = "; ".join(problems)

@@ -1,18 +1,39 @@
 """Being told to stop, as an exception."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from manylabel.pipeline.errors import Interrupted
 from manylabel.storage.stop_signals import on_stop_signal
 
+_told = threading.Event()
+
 
 @contextmanager
 def told_to_stop() -> Iterator[None]:
     """Makes every signal to stop what SIGINT is, KeyboardInterrupt; a later second one ends the
     process."""
+    _told.clear()
     with on_stop_signal(_interrupt):
-        yield
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            raise_if_told(error)
+            raise
+
+
+def raise_if_told(error: Exception) -> None:
+    """For who catches what goes wrong within `told_to_stop`, and goes on.
+
+    Raises:
+        KeyboardInterrupt: the process was told to stop. An extension module that was being imported
+            then makes an ImportError of that.
+    """
+    if _told.is_set():
+        raise KeyboardInterrupt from error
 
 
 @contextmanager
@@ -30,4 +51,5 @@ def told_to_stop_with(line: str) -> Iterator[None]:
 
 
 def _interrupt() -> None:
+    _told.set()
     raise KeyboardInterrupt

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import shlex
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from manylabel.eval.statistics.differences import Verdict
 from manylabel.pipeline import events, schedule_runs
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule import list_schedules
+from manylabel.pipeline.stopping import told_to_stop
+from manylabel.storage import stop_signals
 from manylabel.storage.errors import DatasetError
 
 TWO = datetime.datetime(2026, 5, 4, 2, tzinfo=datetime.UTC)
@@ -176,6 +179,28 @@ def test_a_run_that_cannot_be_read_is_told_and_others_go_on(world, monkeypatch):
     world.look()
     assert world.evaluated == {("b", 1, ()): 1}
     assert events.ScheduleProblem("a: of another version") in world.told
+
+
+def test_a_stop_that_a_library_makes_an_error_of_is_no_failure(world, monkeypatch):
+    """As extension modules do while they are imported."""
+    monkeypatch.setattr(stop_signals, "_ONE_REQUEST_SECONDS", 0.01)
+    world.settings(NIGHTLY % "")
+    world.checkpoint("a", 1)
+    world.look()
+    world.now = TWO
+
+    def trouble(run, step):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except KeyboardInterrupt as stop:
+            raise ImportError("initialization failed") from stop
+
+    world.trouble = trouble
+    with suppress(Interrupted), told_to_stop():
+        world.look()
+    record = world.records("nightly")[-1]
+    assert (record.outcome, record.failures) == (Outcome.INTERRUPTED, 0)
 
 
 def test_a_fire_that_was_stopped_in_between_does_not_tell_twice_what_is_worse(world):

@@ -57,6 +57,21 @@ def test_a_stopped_evaluation_says_how_it_goes_on(told, tmp_path, monkeypatch, c
     assert told_user == "stopped; the same command goes on with what is not evaluated yet\n"
 
 
+def test_a_library_that_makes_an_error_of_it_while_it_is_imported(tmp_path, monkeypatch, capsys):
+    """As extension modules do."""
+
+    def work(*arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except KeyboardInterrupt as stop:
+            raise ImportError("initialization failed") from stop
+
+    monkeypatch.setattr(evaluate, "evaluate_run", work)
+    assert cli.run(["evaluate", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith("stopped; ")
+
+
 @pytest.mark.parametrize("told", TOLD)
 def test_a_stopped_export_says_how_it_goes_on(told, exporting, status, tmp_path, capsys):
     def work(*arguments, **options):
