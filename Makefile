@@ -11,7 +11,7 @@ IMAGE_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 \
   --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check proofs bench screenshots lock clean
+.PHONY: help setup demo test test-system test-units check proofs bench screenshots lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,14 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 demo: setup ## Preprocess, train, evaluate and plot on the pictures in examples/ (results: demo-output/).
 	$(BIN)/manylabel demo
 
-test: setup ## Run every test.
-	$(BIN)/python -m pytest
+# Whole jobs wait for their own processes half the time. sed keeps the lines of both apart.
+test: setup ## Run every test, those of whole jobs beside the others.
+	$(MAKE) --no-print-directory --jobs=2 test-system test-units
+
+test-system: TESTS := tests/integration tests/browser
+test-units: TESTS := tests --ignore=tests/integration --ignore=tests/browser
+test-system test-units: setup
+	bash -o pipefail -c '$(BIN)/python -m pytest $(TESTS) | sed -u ""'
 
 check: setup ## Check format, lint and types.
 	$(BIN)/ruff format --check .
