@@ -19,6 +19,11 @@ class NonFiniteStateError(TrainingError):
     """A shard's state holds NaN or Inf; the message says in which vector of which file."""
 
 
+class InitialWeightsError(TrainingError):
+    """`model.initial_weights` names nothing that the network can begin with; the message says
+    what did not fit."""
+
+
 class UnseenPathError(TrainingError):
     """A node of the cluster does not see, or cannot write, what every node must."""
 

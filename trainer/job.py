@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from manylabel.trainer.runs.directory import (
     check_run,
     describe_run,
     is_described,
+    read_initial_weights,
     sole_training_job,
 )
 from manylabel.trainer.runs.metrics_log import MetricsLog
@@ -51,8 +52,8 @@ class TrainingProgress:
         workers: how many run.
         row: the newest metrics, None before the first.
         saved: steps of checkpoints that were finished just now.
-        notes: lines about what went wrong just now; in the first, about settings that go together
-            badly.
+        notes: lines about what went wrong just now; in the first, what the run began with, and
+            about settings that go together badly.
         processes: who runs, or ran, where.
     """
 
@@ -120,8 +121,11 @@ def train(
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
         checkpoint = checkpoint_to_resume(run)
+        notes = []
         if checkpoint is None or _never_began(run, checkpoint):
             checkpoint = make_initial_checkpoint(run, dataset, config)
+            if weights := read_initial_weights(run):
+                notes.append(weights.told())
         manifest = read_manifest(checkpoint)
         check_stream(checkpoint, manifest.stream, dataset, config.input)
         plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint, manifest)
@@ -133,7 +137,7 @@ def train(
         metrics = stack.enter_context(MetricsLog(run, manifest.step))
         topology = Topology(plan, share, placement, logs=_folder_of_logs())
         stack.callback(topology.close)
-        monitor = _Monitor(topology, plan, dataset, metrics, on_progress)
+        monitor = _Monitor(topology, plan, dataset, metrics, on_progress, notes)
         return monitor.watch(stop, manifest.step)
 
 
@@ -160,6 +164,7 @@ class _Monitor:
         dataset: Dataset,
         metrics: MetricsLog,
         on_progress: Callable[[TrainingProgress], None],
+        notes: Sequence[str] = (),
     ) -> None:
         self._topology = topology
         self._plan = plan
@@ -169,7 +174,7 @@ class _Monitor:
         self._on_progress = on_progress
         self._row: MetricsRow | None = None
         counts = dataset.labels().column("train_count").to_numpy()
-        self._warnings = recipe_warnings(plan.config, counts)
+        self._notes = [*notes, *recipe_warnings(plan.config, counts)]
 
     def watch(self, stop: threading.Event, resumed_at: int) -> TrainingReport:
         """Runs the workers until every record is settled, training fails, or `stop` is set.
@@ -230,11 +235,14 @@ class _Monitor:
             for end in self._topology.ended_workers(_POLL_SECONDS):
                 self._topology.call("worker_ended", end.worker, end.death)
 
+    def _take_notes(self) -> list[str]:
+        notes, self._notes = self._notes, []
+        return notes
+
     def _report(self) -> CoordinatorStatus:
         status = self._topology.status()
         self._metrics.append(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
-        warnings, self._warnings = self._warnings, []
         self._on_progress(
             TrainingProgress(
                 step=status.step,
@@ -244,7 +252,7 @@ class _Monitor:
                 workers=len(self._topology.workers),
                 row=self._row,
                 saved=status.saved,
-                notes=[*warnings, *status.notes],
+                notes=[*self._take_notes(), *status.notes],
                 processes=self._topology.places(status.applied),
             )
         )

@@ -12,6 +12,7 @@ from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.storage.documents import Document
 from manylabel.storage.jobs import JobStage
+from manylabel.trainer.networks.keras_names import is_application_name
 
 REQUEST = "job.json"
 SETTINGS = "settings.yaml"
@@ -107,6 +108,9 @@ def cluster_settings(settings: Settings, stage: JobStage) -> dict[str, Any]:
     tree = settings.model_dump(mode="json")
     if csv := tree["eval"]["weights"]["csv"]:
         tree["eval"]["weights"]["csv"] = absolute(csv)
+    weights = tree["trainer"]["model"]["initial_weights"]
+    if weights and not is_application_name(weights):
+        tree["trainer"]["model"]["initial_weights"] = absolute(weights)
     section = tree["preprocessing"]
     if stage is JobStage.PREPROCESS and section["executor"] != "inline":
         section["executor"] = "ray"

@@ -36,8 +36,9 @@ def write_dataset(tmp_path: Path) -> DatasetWriter:
         heldout: Sequence[Sequence[LabelledImage | bytes]] = (),
         classes: int = 10,
         names: Sequence[str] = (),
+        folder: str = "dataset",
     ) -> Dataset:
-        root = tmp_path / "dataset"
+        root = tmp_path / folder
         splits = {
             name: _write_split(root, name, shards)
             for name, shards in (("train", train), ("heldout", heldout))

@@ -80,12 +80,12 @@ def watch(write_dataset, tmp_path):
     plan = TrainingPlan(config, str(dataset.root), tmp_path, tmp_path / "checkpoint")
     assert dataset.records(SplitName.TRAIN) == 20
 
-    def watch(program, stop=False, on_progress=lambda progress: None):
+    def watch(program, stop=False, on_progress=lambda progress: None, notes=()):
         asked_to_stop = threading.Event()
         if stop:
             asked_to_stop.set()
         with MetricsLog(tmp_path, 0) as metrics:
-            monitor = job._Monitor(program, plan, dataset, metrics, on_progress)
+            monitor = job._Monitor(program, plan, dataset, metrics, on_progress, notes)
             return monitor.watch(asked_to_stop, 0)
 
     return watch
@@ -115,6 +115,15 @@ def test_settings_that_go_together_badly_are_told_once(watch):
     assert [len(progress.notes) for progress in seen] == [1, 1, 0, 0]
     assert "10 of 10 labels have fewer" in seen[0].notes[0]
     assert seen[1].notes == ["worker 1 died"]
+
+
+def test_what_a_run_began_with_is_told_once(watch):
+    seen: list[job.TrainingProgress] = []
+    going = replace(GOING, step=1, notes=["worker-0 ended"])
+    watch(ScriptedProgram([going, DONE]), on_progress=seen.append, notes=["began with a.keras"])
+    first, *others = [progress.notes for progress in seen]
+    assert (first[0], first[-1]) == ("began with a.keras", "worker-0 ended")
+    assert not any(others)
 
 
 def test_dead_workers_are_replaced_while_there_is_work(watch):

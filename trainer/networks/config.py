@@ -105,6 +105,15 @@ class ModelConfig(BaseModel):
         "stated in the paper; Google's JFT-300M configurations in uncertainty-baselines have -10.",
     )
 
+    initial_weights: str | None = Field(
+        None,
+        min_length=1,
+        description="Weights to begin with instead of random ones: a .keras or .h5 file of Keras "
+        "(path or URI) with the same network, a checkpoint or run of ours, or Xception, the name "
+        "in keras.applications, whose ImageNet weights are downloaded. Not in the paper: it trains "
+        "from random weights.",
+    )
+
     @field_validator("head_bias", mode="wrap")
     @classmethod
     def _is_prior_zero_or_a_number(

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.head_bias import initial_biases
 from manylabel.trainer.networks.loss_config import UnknownKind
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalShards
+from manylabel.trainer.program.initial_weights import begin_with_weights
 from manylabel.trainer.program.plan import stream_identity
 from manylabel.trainer.records.known_labels import count_known_labels
 from manylabel.trainer.records.ledger import RecordLedger
@@ -40,7 +43,14 @@ def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) 
             initializer=_be_quiet_on_the_cpu,
         ) as process,
     ):
-        return process.submit(write_initial_checkpoint, run, dataset, config).result()
+        try:
+            return process.submit(write_initial_checkpoint, run, dataset, config).result()
+        except BrokenProcessPool as error:
+            weights = config.model.initial_weights
+            raise TrainingError(
+                "the process that makes the first weights was ended: it had too little memory"
+                + (f", or cannot read {weights}, which is damaged then" if weights else "")
+            ) from error
 
 
 @contextmanager
@@ -69,9 +79,11 @@ def _be_quiet_on_the_cpu() -> None:
 def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """Builds the model with random weights of `config.seed` and writes its state; the path.
 
-    Its classifier's biases begin as `config.model.head_bias` says.
+    Its classifier's biases begin as `config.model.head_bias` says. Where there are
+    `config.model.initial_weights`, they take the place of the random ones as far as they fit.
 
     Raises:
+        InitialWeightsError: they do not fit, or cannot be read.
         CheckpointError: it cannot be written.
         DatasetError, TableError: the dataset's label table is not as its manifest says.
         TrainingError: unknown labels are to be ignored and no absence was verified.
@@ -84,6 +96,7 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, dataset.num_classes)
     set_head_biases(model, biases)
+    begin_with_weights(model, run, dataset, config)
     layout = ParameterLayout.of(model, decayed_variables(model))
     parameters, statistics = layout.read(model)
     count = config.topology.parameter_shards

@@ -1,7 +1,7 @@
 """What a run keeps beside its checkpoints, so that each result leads back to its origin."""
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,6 +22,7 @@ from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, finished_checkpoints
 
 DESCRIPTION = "run.json"
+INITIAL_WEIGHTS = "initial_weights.json"
 SETTINGS = "config.yaml"
 LABELS = "labels.parquet"
 _LOCK = ".lock"
@@ -37,6 +38,45 @@ _FIXED_SETTINGS = (
     "input.shuffle_mix",
     "input.framing",
 )
+
+
+class InitialWeights(Document):
+    """What a run took from another training before its first update.
+
+    Attributes:
+        location: where it was; a file, a checkpoint, or the name of a network.
+        digest: SHA-256 over what was taken; the same for the same weights, wherever they lay.
+        variables, values: how many were taken.
+        anew: layers of the head that were not there or did not fit, and began anew.
+        unused: layers that were there and that nothing was taken from.
+    """
+
+    NOUN: ClassVar[str] = "the record of a run's initial weights"
+    REMEDY: ClassVar[str] = "use the version of manylabel that made the run"
+
+    format_version: Literal[1] = 1
+    location: str
+    digest: str
+    variables: int
+    values: int
+    anew: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def keep(self, run: Path) -> None:
+        """Beside the run."""
+        run.mkdir(parents=True, exist_ok=True)
+        self.write(run / INITIAL_WEIGHTS)
+
+    def told(self) -> str:
+        """One line for the user."""
+        parts = [
+            f"began with {self.location}: {self.variables} variables with {self.values:,} values "
+            f"taken, digest {self.digest[:12]}",
+            f"{_listed(self.anew)} anew" if self.anew else "the head as well",
+        ]
+        if self.unused:
+            parts.append(f"not used of what is there: {_listed(self.unused)}")
+        return "; ".join(parts)
 
 
 class RunDescription(Document):
@@ -80,6 +120,23 @@ def open_run(run: Path) -> RunDescription:
             f"{run}: expected a run directory, found no {DESCRIPTION}; "
             "`manylabel runs` lists the runs, `manylabel train` makes one"
         ) from error
+
+
+def read_initial_weights(run: Path) -> InitialWeights | None:
+    """What the run began with; None for one that began at random.
+
+    Raises:
+        DocumentError: its record is damaged or of another format version.
+    """
+    try:
+        return InitialWeights.read(run / INITIAL_WEIGHTS)
+    except FileNotFoundError:
+        return None
+
+
+def forget_initial_weights(run: Path) -> None:
+    """Removes the record of a start that never began."""
+    (run / INITIAL_WEIGHTS).unlink(missing_ok=True)
 
 
 def is_described(run: Path) -> bool:
@@ -194,6 +251,11 @@ def sole_training_job(run: Path) -> Iterator[None]:
                 f"{run}: expected a directory that can be written and locked, received: {error}"
             ) from error
         yield
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
 
 
 def _check_settings(run: Path, earlier: RunDescription, config: TrainerConfig) -> None:

@@ -4,8 +4,14 @@ import re
 
 import pytest
 
+from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.submission.request import absolute, differences, request_of
+from manylabel.pipeline.submission.request import (
+    absolute,
+    cluster_settings,
+    differences,
+    request_of,
+)
 from manylabel.storage.jobs import JobStage
 
 
@@ -91,3 +97,20 @@ def test_settings_that_no_process_can_be_told_are_refused(make_request):
 
 def test_two_spellings_of_a_folder_are_one():
     assert absolute("/data/runs/../runs/a/") == absolute("/data/runs/a")
+
+
+@pytest.mark.parametrize(
+    ("location", "sent"),
+    [
+        ("x.keras", "HERE/x.keras"),
+        ("runs/first", "HERE/runs/first"),
+        ("s3://weights/x.keras", "s3://weights/x.keras"),
+        ("Xception", "Xception"),
+    ],
+)
+def test_initial_weights_are_named_as_all_nodes_see_them(location, sent, monkeypatch, tmp_path):
+    """A name of keras.applications is no path."""
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings("demo", [f"trainer.model.initial_weights={location}"])
+    tree = cluster_settings(settings, JobStage.TRAIN)
+    assert tree["trainer"]["model"]["initial_weights"] == sent.replace("HERE", str(tmp_path))

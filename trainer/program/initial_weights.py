@@ -1,0 +1,205 @@
+"""What `model.initial_weights` names: a file of Keras, a checkpoint of ours, or a network of
+keras.applications. What was taken of it is kept beside the run, in initial_weights.json."""
+
+import contextlib
+import hashlib
+import io
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from upath import UPath
+
+from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import StorageError
+from manylabel.storage.locations import is_local
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.errors import InitialWeightsError, TrainingError
+from manylabel.trainer.networks.initial_weights import (
+    StoredArray,
+    StoredLayers,
+    take_weights,
+)
+from manylabel.trainer.networks.keras_names import application, is_application_name
+from manylabel.trainer.runs.checkpoint import (
+    MANIFEST,
+    CheckpointInfo,
+    FlatWeights,
+    describe_checkpoint,
+    kept,
+    list_checkpoints,
+    load_weights,
+)
+from manylabel.trainer.runs.directory import (
+    DESCRIPTION,
+    InitialWeights,
+    forget_initial_weights,
+    open_run,
+    read_labels,
+)
+from manylabel.trainer.runs.weight_files import weight_file
+
+# A server that says nothing for so long is not there.
+_SECONDS_OF_SILENCE = 30.0
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Stored weights while they can be read.
+
+    Attributes:
+        location: as errors name it, and the run keeps it.
+        same_classes: False where its classes are known to be others than the dataset's.
+    """
+
+    location: str
+    layers: StoredLayers
+    same_classes: bool = True
+
+
+@dataclass(frozen=True)
+class _HeldArray:
+    """An array in memory."""
+
+    values: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def read(self) -> NDArray[np.float32]:
+        return self.values
+
+
+def begin_with_weights(model: Any, run: Path, dataset: Dataset, config: TrainerConfig) -> None:
+    """Puts what `config.model.initial_weights` names into a new model, and writes down what was
+    taken; of an earlier start that never began, nothing is left.
+
+    Raises:
+        InitialWeightsError: it does not fit, or cannot be read.
+        TrainingError: the checkpoint that it names is damaged.
+    """
+    forget_initial_weights(run)
+    if config.model.initial_weights is None:
+        return
+    with _source(config.model.initial_weights, dataset, config) as source:
+        taken = take_weights(
+            model,
+            config.model,
+            source.layers,
+            f"trainer.model.initial_weights = {source.location}",
+            same_classes=source.same_classes,
+        )
+    InitialWeights(
+        location=source.location,
+        digest=_digest(taken.arrays),
+        variables=len(taken.arrays),
+        values=sum(values.size for values in taken.arrays.values()),
+        anew=taken.anew,
+        unused=taken.unused,
+    ).keep(run)
+
+
+def _digest(arrays: Mapping[str, NDArray[np.float32]]) -> str:
+    """SHA-256 over the variables by path: each path, a zero byte, and the values, float32 and
+    little-endian. The same for the same weights, whatever file they lay in."""
+    total = hashlib.sha256()
+    for path, values in sorted(arrays.items()):
+        total.update(path.encode() + b"\0")
+        total.update(np.ascontiguousarray(values, "<f4").tobytes())
+    return total.hexdigest()
+
+
+@contextmanager
+def _source(location: str, dataset: Dataset, config: TrainerConfig) -> Iterator[_Source]:
+    if is_application_name(location):
+        yield _Source(location, _downloaded(location, config))
+        return
+    path = UPath(location)
+    if is_local(path) and path.is_dir():
+        with _checkpoint(Path(path.path).absolute(), dataset) as source:
+            yield source
+        return
+    with weight_file(location) as layers:
+        yield _Source(str(path.absolute()) if is_local(path) else location, layers)
+
+
+@contextmanager
+def _checkpoint(folder: Path, dataset: Dataset) -> Iterator[_Source]:
+    """A checkpoint, or the newest one of a run; its averaged weights, as evaluation takes them."""
+    if (folder / MANIFEST).exists():
+        found, run = [describe_checkpoint(folder)], folder.parent.parent
+    else:
+        found, run = list_checkpoints(folder)[-1:], folder
+    with kept(found) as held:
+        if not held:
+            raise InitialWeightsError(
+                f"trainer.model.initial_weights = {folder}: expected a checkpoint, a run that has "
+                "one, or a .keras or .h5 file of Keras, received a folder without a checkpoint"
+            )
+        weights = load_weights(held[0], averaged=True)
+        yield _Source(str(held[0].path), _layers_of(weights), _same_classes(held[0], run, dataset))
+
+
+def _layers_of(weights: FlatWeights) -> StoredLayers:
+    layers: dict[str, list[StoredArray]] = {}
+    for slots, vector in (
+        (weights.layout.parameters, weights.parameters),
+        (weights.layout.statistics, weights.statistics),
+    ):
+        for slot in slots:
+            values = vector[slot.offset : slot.stop].reshape(slot.shape)
+            layers.setdefault(slot.path.split("/")[-2], []).append(_HeldArray(values))
+    return layers
+
+
+def _same_classes(checkpoint: CheckpointInfo, run: Path, dataset: Dataset) -> bool:
+    """Whether the classes are the dataset's, in its order; not where nothing says what they are.
+    Class ids are never read against another label table."""
+    if checkpoint.dataset_digest == dataset.content_digest:
+        return True
+    if not (run / DESCRIPTION).exists():
+        return False
+    try:
+        theirs = read_labels(run, open_run(run))
+    except (StorageError, TrainingError):  # the head starts anew, which is told
+        return False
+    return theirs.column("name").equals(dataset.labels().column("name"))
+
+
+def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:
+    """The ImageNet weights that keras.applications publishes; Keras keeps the file in ~/.keras."""
+    import keras
+
+    expected = application(config.model)
+    if name != expected:
+        there = f"the name {expected} that keras.applications has for it" if expected else ""
+        raise InitialWeightsError(
+            f"trainer.model.initial_weights = {name}: expected weights of {config.model.name}: "
+            f"{' or '.join(filter(None, (there, 'a file or checkpoint that is there')))}"
+        )
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS_OF_SILENCE)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # its progress bar
+            model = getattr(keras.applications, name)(weights="imagenet")
+    except Exception as error:  # what Keras raises where it cannot download is a bare Exception
+        folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+        raise InitialWeightsError(
+            f"trainer.model.initial_weights = {name}: cannot be downloaded: "
+            f"{' '.join(str(error).split())}; put the file into {folder} on this machine, or name "
+            f"one made elsewhere by keras.applications.{name}().save_weights('x.weights.h5')"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    layers: dict[str, list[StoredArray]] = {}
+    for variable in sorted(model.weights, key=lambda variable: not variable.trainable):
+        values = np.asarray(variable.value, np.float32)
+        layers.setdefault(variable.path.split("/")[-2], []).append(_HeldArray(values))
+    return layers
