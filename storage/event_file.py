@@ -6,7 +6,7 @@ TensorBoard's messages are imported where they are made: whoever reads a run doe
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +56,29 @@ class EventFile:
                 for tag, value in values.items()
             ]
         )
+        self._add(step, summary=summary)
+
+    def add_histogram(self, step: int, tag: str, counts: Sequence[tuple[int, int]]) -> None:
+        """Adds a histogram of whole numbers: (number, how often), ascending; none: no point."""
+        from tensorboard.compat.proto import summary_pb2
+
+        if not counts:
+            return
+        histogram = summary_pb2.HistogramProto(
+            min=counts[0][0],
+            max=counts[-1][0],
+            num=sum(count for _, count in counts),
+            sum=sum(number * count for number, count in counts),
+            sum_squares=sum(number**2 * count for number, count in counts),
+        )
+        # A bucket ends at its limit; each number stands in the middle of one of its own.
+        for number, count in counts:
+            if not histogram.bucket_limit or histogram.bucket_limit[-1] < number - 0.5:
+                histogram.bucket_limit.append(number - 0.5)
+                histogram.bucket.append(0)
+            histogram.bucket_limit.append(number + 0.5)
+            histogram.bucket.append(count)
+        summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, histo=histogram)])
         self._add(step, summary=summary)
 
     def flush(self) -> None:

@@ -1,13 +1,15 @@
 """The settings of a training run. Reading them loads no TensorFlow."""
 
 import enum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from manylabel.trainer.networks.config import ModelConfig
 from manylabel.trainer.networks.loss_config import LossConfig
 from manylabel.trainer.plane.failures import FailureConfig
 from manylabel.trainer.plane.optimizers import Optimizer, RMSprop
+from manylabel.trainer.plane.policies.config import Asynchronous, Synchronous, UpdateConfig
 from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage
 from manylabel.trainer.records.config import InputConfig
 
@@ -86,14 +88,42 @@ class TrainerConfig(BaseModel):
         "1e-5 for Xception, 4e-5 for Inception V3. That it means the whole sum, as Keras has it, "
         "and not TensorFlow's half of it, is open",
     )
+    global_clipnorm: float | None = Field(
+        None,
+        gt=0,
+        description="an update's gradient, without the L2 term, is scaled down to this L2 norm if "
+        "its own is larger, as tf.clip_by_global_norm; none: it is not. The paper mentions none; "
+        "Inception V3's authors used 2.0",
+    )
     epochs: float = Field(
         1.0, gt=0, description="passes over the training records; may be a fraction"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of the first weights and of dropout")
     precision: Precision = Field(Precision.FLOAT32, description="what the network computes with")
     topology: TopologyConfig = TopologyConfig()
+    updates: UpdateConfig = Asynchronous()
     checkpoints: CheckpointConfig = CheckpointConfig()
     updates_per_metrics_row: int = Field(
         20, ge=1, description="updates that one row of the metrics log sums up"
     )
     failures: FailureConfig = FailureConfig()
+
+    @field_validator("updates", mode="before")
+    @classmethod
+    def _asynchronous_unless_named(cls, updates: Any) -> Any:
+        return {"name": "asynchronous", **updates} if isinstance(updates, dict) else updates
+
+    @field_validator("updates")
+    @classmethod
+    def _leaves_workers(
+        cls, updates: Asynchronous | Synchronous, info: ValidationInfo
+    ) -> Asynchronous | Synchronous:
+        topology = info.data.get("topology")
+        if topology is None or not isinstance(updates, Synchronous):
+            return updates
+        if updates.backup_workers >= topology.workers:
+            raise ValueError(
+                f"expected fewer backup_workers than trainer.topology.workers = "
+                f"{topology.workers}, received {updates.backup_workers}"
+            )
+        return updates

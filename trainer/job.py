@@ -14,9 +14,9 @@ from manylabel.storage.schema import SplitName
 from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.cluster import (
     joined_cluster,
     placement_on_cluster,

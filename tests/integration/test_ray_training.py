@@ -36,10 +36,18 @@ def job(
 
 
 class Job:
-    """`manylabel train` in a process of its own, always the same command."""
+    """`manylabel train` in a process of its own, always the same command.
+
+    Args:
+        trainer: sections of the settings in place of those below.
+    """
 
     def __init__(
-        self, dataset: Dataset, folder: Path, descendants: Callable[[int], list[int]]
+        self,
+        dataset: Dataset,
+        folder: Path,
+        descendants: Callable[[int], list[int]],
+        **trainer: object,
     ) -> None:
         self._descendants = descendants
         self.records = dataset.records(SplitName.TRAIN)
@@ -57,6 +65,7 @@ class Job:
                         "topology": {"workers": 2, "parameter_shards": 2, "leased_batches": 2},
                         "checkpoints": {"every_samples": 200, "keep": 2},
                         "updates_per_metrics_row": 4,
+                        **trainer,
                     },
                 }
             )

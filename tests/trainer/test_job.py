@@ -10,8 +10,8 @@ from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import WorkerEnd
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.runs.metrics_log import MetricsLog

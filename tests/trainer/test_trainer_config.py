@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from manylabel.storage.dataset import Dataset
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
 from manylabel.trainer.errors import CheckpointError, TrainingError
 from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot
@@ -22,7 +23,7 @@ from manylabel.trainer.plane.protocols import GradientReport
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalCoordinator, LocalShards, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
-from manylabel.trainer.program.plan import TrainingPlan, stream_identity
+from manylabel.trainer.program.plan import TrainingPlan, stream_identity, total_updates
 from manylabel.trainer.program.processes import ParameterShardProcess
 from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_share
 from manylabel.trainer.records.ledger import RecordLedger
@@ -31,6 +32,7 @@ from manylabel.trainer.runs.checkpoint import (
     checkpoint_path,
     describe_checkpoint,
     list_checkpoints,
+    load_shard,
     load_weights,
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
@@ -73,6 +75,9 @@ CHANGES = [
     ("averaging.decay", "auto", BASE),
     ("averaging.warm_up", False, BASE),
     ("l2", 0.02, BASE),
+    ("global_clipnorm", 0.5, BASE),
+    ("updates.compensation.name", {"name": "inverse_staleness"}, BASE),
+    ("updates.trace", True, BASE),
     ("epochs", 1.5, BASE),
     ("topology.parameter_shards", 3, BASE),
     ("topology.leased_batches", 3, BASE),
@@ -94,15 +99,24 @@ OTHERWISE = {
     "topology.gpus_per_worker",
     "failures.worker_silence_seconds",
 }
+# And these in tests/trainer/plane: they need several workers.
+OTHERWISE |= {
+    "updates.name",
+    "updates.backup_workers",
+    "updates.staleness.bound",
+    "updates.staleness.beyond",
+    "updates.compensation.adaptive",
+    "updates.compensation.strength",
+    "updates.compensation.mean_square_decay",
+    "updates.compensation.epsilon",
+}
 
 
 def changed(settings, path, value):
-    section, _, key = path.rpartition(".")
-    if path == "optimizer.name":
-        return {**settings, "optimizer": value}
-    if not section:
-        return {**settings, key: value}
-    return {**settings, section: {**settings.get(section, {}), key: value}}
+    head, _, rest = path.partition(".")
+    if rest in ("", "name"):  # a name comes with its whole section
+        return {**settings, head: value}
+    return {**settings, head: changed(settings.get(head, {}), rest, value)}
 
 
 def setting_paths(model, prefix=""):
@@ -151,6 +165,9 @@ def new_plan(dataset, tmp_path):
     return new
 
 
+SHARDS = ((16, 24), (0, 4))  # sizes of the parts of parameters and statistics
+
+
 def observe(plan):
     """Trains with made-up gradients and all that can go wrong; all that can be seen from outside.
 
@@ -184,6 +201,7 @@ def observe(plan):
         "failure": status.failure,
         "checkpoints": [info.step for info in infos],
         "files": sorted(path.name for path in infos[-1].path.glob("*.npz")),
+        "traces": sorted(path.name for path in plan.run.glob("updates/*")),
         "weights": load_weights(infos[-1], averaged=False).parameters.tolist(),
         "average": load_weights(infos[-1], averaged=True).parameters.tolist(),
     }
@@ -235,6 +253,13 @@ def test_an_automatic_averaging_decay_is_that_of_the_runs_updates(new_plan):
             for name, decay in (("auto", "auto"), ("given", 1 - 10 / updates))
         )
         assert auto == given
+
+
+def test_an_update_of_a_round_is_one_of_fewer(dataset):
+    """24 records in batches of 2, three of them an update."""
+    synchronous = {"name": "synchronous", "backup_workers": 1}
+    settings = {**BASE, "topology": {"workers": 4}, "updates": synchronous}
+    assert total_updates(dataset, TrainerConfig.model_validate(settings)) == 4
 
 
 def test_l2_applies_to_the_decayed_variables_only(new_plan):
@@ -361,6 +386,7 @@ def test_the_defaults_are_the_papers_jft_recipe():
         ("checkpoints.every", 1),
         ("failures.max_restarts", 1),
         ("l2", -1e-5),
+        ("global_clipnorm", 0),
         ("epochs", 0),
         ("seed", -1),
         ("seed", 2**32),
@@ -381,6 +407,49 @@ def test_what_makes_no_sense_is_refused_by_name(path, value):
     with pytest.raises(ValidationError) as caught:
         TrainerConfig.model_validate(changed({}, path, value))
     assert [".".join(map(str, error["loc"])) for error in caught.value.errors()] == [path]
+
+
+@pytest.mark.parametrize(
+    ("updates", "message"),
+    [
+        ({"name": "downpour"}, "synchronous"),
+        ({"staleness": {"bound": -1}}, "staleness.bound"),
+        ({"staleness": {"beyond": "drop"}}, "staleness.bound"),
+        ({"staleness": {"bound": 1, "beyond": "forget"}}, "staleness.beyond"),
+        ({"compensation": {"name": "dc_asgd", "mean_square_decay": 1}}, "mean_square_decay"),
+        ({"backup_workers": 1}, "asynchronous.backup_workers"),
+        ({"name": "synchronous", "staleness": {"bound": 1}}, "synchronous.staleness"),
+        ({"name": "synchronous", "backup_workers": 3}, "workers = 3, received 3"),
+    ],
+)
+def test_updates_that_make_no_sense_are_refused_by_name(updates, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainerConfig.model_validate({"topology": {"workers": 3}, "updates": updates})
+
+
+def test_updates_are_asynchronous_unless_they_are_named():
+    config = TrainerConfig.model_validate({"updates": {"staleness": {"bound": 4}}})
+    assert config.updates.name == "asynchronous"
+    assert TrainerConfig().updates.name == "asynchronous"
+
+
+def test_a_resumed_run_may_begin_or_end_a_compensation_that_remembers(new_plan):
+    plan = new_plan("run", BASE)
+    delay = {**BASE, "updates": {"compensation": {"name": "dc_asgd"}}}
+    for settings, slots in ((delay, {"delay_mean_square"}), (BASE, set())):
+        config = TrainerConfig.model_validate(settings)
+        resumed = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+        shards = new_local_shards(resumed)
+        stream = stream_identity(Dataset.open(plan.dataset_root), config.input)
+        step = 1 if slots else 2
+        writer = CheckpointWriter(plan.run, LAYOUT, stream, shards, shard_count=2)
+        shards.stage(("a", 0), *([np.ones(n, np.float32) for n in sizes] for sizes in SHARDS))
+        shards.apply(("a", 0), 0.1, 0.9)
+        writer.begin(step, 0, RecordLedger(0, 1).state())
+        writer.poll(wait=True)
+        state = load_shard(checkpoint_path(plan.run, step), 0, 2)
+        assert set(state.slots) == {"mean_square", "momentum"} | slots
+        plan = TrainingPlan(config, plan.dataset_root, plan.run, checkpoint_path(plan.run, step))
 
 
 def test_settings_cannot_be_changed_in_place():

@@ -2,69 +2,42 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.trainer.errors import CheckpointError
 from manylabel.trainer.plane.failures import FailureConfig, FailureCounts, Stop, judge
-from manylabel.trainer.plane.metrics import MetricsRow, MetricsWindow
+from manylabel.trainer.plane.metrics import MetricsWindow
+from manylabel.trainer.plane.policies.asynchronous import AsynchronousPolicy
+from manylabel.trainer.plane.policies.events import Joined, Stopping, UpdatePolicy
 from manylabel.trainer.plane.protocols import (
+    Answer,
     Answers,
     Checkpoints,
     CoordinatorShards,
     GradientReport,
-    Snapshot,
 )
-from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage
+from manylabel.trainer.plane.status import CoordinatorStatus
+from manylabel.trainer.plane.updates import UpdateRules, Updates
 from manylabel.trainer.records.ledger import RecordLedger, Settlement
 from manylabel.trainer.records.reader import BadRecordReport
-
-
-@dataclass(frozen=True)
-class CoordinatorStatus:
-    """What the job's monitor sees.
-
-    Attributes:
-        step: updates applied; samples: records in them.
-        rows: metrics since the last status.
-        saved: steps of the checkpoints finished since the last status.
-        counts: what went wrong; notes: lines about it for the user, since the last status.
-        silent_workers: those that said nothing for as long as the settings allow.
-        failure: why training stopped, or None.
-        settled: records that will not be dealt again: applied, unreadable or rejected.
-        has_work: whether a worker that asks now would get records.
-        finished: whether `settled` are all records of the run.
-        applied: records of each worker's applied gradients, of this start alone.
-    """
-
-    step: int
-    samples: int
-    settled: int
-    rows: list[MetricsRow]
-    saved: list[int]
-    counts: FailureCounts
-    notes: list[str]
-    silent_workers: list[str]
-    failure: str | None
-    has_work: bool
-    finished: bool
-    applied: dict[str, int]
 
 
 class Coordinator:
     """Commits gradients, one after the other.
 
-    A worker stages its gradient on every shard and then asks for a commit. The commit decides,
-    gives the update its place in the one order in which all shards apply updates, and settles the
-    records of its batch. So shards never differ in which updates they hold, and a checkpoint that
-    is cut between two commits holds exactly the records that the ledger counts.
+    A worker stages its gradient on every shard and then asks for a commit. The policy decides what
+    becomes of it: an update, which gets its place in the one order in which all shards apply
+    updates, and settles the records of its batch; a part of a later update; or nothing. So shards
+    never differ in which updates they hold, and a checkpoint that is cut between two commits holds
+    exactly the records that the ledger counts.
 
     Args:
         samples_per_checkpoint: records between checkpoints.
+        policy: by default asynchronous, without a bound.
     """
 
     def __init__(
@@ -72,24 +45,23 @@ class Coordinator:
         shards: CoordinatorShards,
         ledger: RecordLedger,
         checkpoints: Checkpoints,
-        schedule: ExponentialDecay,
-        averaging: PolyakAverage,
+        rules: UpdateRules,
         failures: FailureConfig,
         *,
         samples_per_checkpoint: int,
         updates_per_row: int,
+        policy: UpdatePolicy | None = None,
         step: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shards = shards
         self._ledger = ledger
         self._checkpoints = checkpoints
-        self._schedule = schedule
-        self._averaging = averaging
         self._failures = failures
         self._samples_per_checkpoint = samples_per_checkpoint
-        self._step = step
         self._window = MetricsWindow(updates_per_row, clock)
+        policy = policy or AsynchronousPolicy(version=step)
+        self._updates = Updates(policy, rules, shards, ledger, self._window, step)
         self._counts = FailureCounts()
         self._failure: Stop | None = None
         self._clock = clock
@@ -99,7 +71,14 @@ class Coordinator:
         self._next_checkpoint = self._samples + samples_per_checkpoint
         self._settled_in_checkpoint = self._settled
         self._notes: list[str] = []
-        self._applied: Counter[str] = Counter()
+
+    @property
+    def answers_waiting(self) -> bool:
+        """Whether a worker that was told to wait would be told something else now."""
+        waiting = self._updates.waiting
+        return self._updates.admitted_waiting or bool(
+            waiting if self._halted else waiting & self._dismissed
+        )
 
     @property
     def _samples(self) -> int:
@@ -116,6 +95,7 @@ class Coordinator:
     def worker_started(self, worker: str) -> None:
         """Begins to wait for the worker's first word."""
         self._last_heard[worker] = self._clock()
+        self._updates.handle(Joined(worker))
 
     def lease(self, worker: str) -> tuple[int, int] | None:
         """See `WorkerCoordinator.lease`."""
@@ -124,14 +104,15 @@ class Coordinator:
             return None
         return self._ledger.lease(worker)
 
-    def snapshot(self, worker: str) -> Snapshot | None:
+    def snapshot(self, worker: str) -> Answer:
         """See `WorkerCoordinator.snapshot`."""
         self._hear(worker)
         if self._halted or worker in self._dismissed:
+            self._updates.no_weights_for(worker)
             return None
-        return self._shards.publish(self._step)
+        return self._updates.weights_for(worker)
 
-    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
+    def commit(self, report: GradientReport, squares: Answers) -> Answer:
         """See `WorkerCoordinator.commit`.
 
         Args:
@@ -142,9 +123,11 @@ class Coordinator:
             # Its records were taken back: it was thought dead, and others may have them now.
             self._shards.discard(report.update)
             return None
-        norm = math.sqrt(sum(squares)) if math.isfinite(sum(squares)) else math.nan
-        if math.isfinite(norm) and math.isfinite(report.loss):
-            self._apply(report, norm)
+        total = sum(squares)
+        if math.isfinite(total) and math.isfinite(report.loss):
+            self._counts = replace(self._counts, rejected_in_a_row=0)
+            self._updates.push(report, total)
+            self._cut_checkpoint_if_due()
         else:
             self._reject(report)
         return self.snapshot(worker)
@@ -165,8 +148,8 @@ class Coordinator:
         """
         self._dismissed.add(worker)
         self._last_heard.pop(worker, None)
-        self._shards.dismiss(worker)
-        records = self._ledger.take_back(worker)
+        records = self._updates.leave(worker)
+        self._cut_checkpoint_if_due()
         if death is not None:
             self._counts = replace(self._counts, worker_deaths=self._counts.worker_deaths + 1)
             self._judge(f"worker {worker} died ({death}); {records} records were taken back")
@@ -174,6 +157,7 @@ class Coordinator:
     def stop(self) -> None:
         """Deals nothing more; workers stop after the gradient they are at."""
         self._stopping = True
+        self._updates.handle(Stopping())
 
     def finish(self) -> None:
         """Ends the last row of metrics and cuts the last checkpoint, unless what made training fail
@@ -194,7 +178,7 @@ class Coordinator:
         self._poll_checkpoint()
         notes, self._notes = self._notes, []
         return CoordinatorStatus(
-            self._step,
+            self._updates.step,
             self._samples,
             self._settled,
             self._window.take_rows(),
@@ -205,39 +189,18 @@ class Coordinator:
             self._failure.reason if self._failure else None,
             not self._halted and self._ledger.has_work,
             self._ledger.finished,
-            dict(self._applied),
+            dict(self._updates.applied),
         )
-
-    def _apply(self, report: GradientReport, gradient_norm: float) -> None:
-        rate = self._schedule.at(samples=self._samples, steps=self._step)
-        staleness = self._step - report.base_version
-        self._step += 1
-        self._shards.apply(report.update, rate, self._averaging.decay_at(self._step))
-        self._ledger.settle(report.worker, report.positions, Settlement.APPLIED)
-        self._applied[report.worker] += len(report.positions)
-        self._counts = replace(self._counts, rejected_in_a_row=0)
-        self._window.add(
-            step=self._step,
-            samples=self._samples,
-            images=len(report.positions),
-            loss=report.loss,
-            learning_rate=rate,
-            staleness=staleness,
-            gradient_norm=gradient_norm,
-        )
-        if self._samples >= self._next_checkpoint and self._failure is None:
-            self._cut_checkpoint()
 
     def _reject(self, report: GradientReport) -> None:
-        self._shards.discard(report.update)
-        self._ledger.settle(report.worker, report.positions, Settlement.REJECTED_GRADIENT)
+        self._updates.reject(report)
         self._counts = replace(
             self._counts,
             rejected_gradients=self._counts.rejected_gradients + 1,
             rejected_in_a_row=self._counts.rejected_in_a_row + 1,
         )
         self._judge(
-            f"a gradient of worker {report.worker} at step {self._step} held NaN or Inf "
+            f"a gradient of worker {report.worker} at step {self._updates.step} held NaN or Inf "
             f"(loss {report.loss:.4g}); its {len(report.positions)} records were skipped"
         )
 
@@ -252,11 +215,20 @@ class Coordinator:
 
     def _silent_workers(self) -> list[str]:
         latest = self._clock() - self._failures.worker_silence_seconds
-        return [worker for worker, heard in self._last_heard.items() if heard < latest]
+        waiting = self._updates.waiting
+        return [
+            worker
+            for worker, heard in self._last_heard.items()
+            if heard < latest and worker not in waiting
+        ]
+
+    def _cut_checkpoint_if_due(self) -> None:
+        if self._samples >= self._next_checkpoint and self._failure is None:
+            self._cut_checkpoint()
 
     def _cut_checkpoint(self) -> None:
         try:
-            self._checkpoints.begin(self._step, self._samples, self._ledger.state())
+            self._checkpoints.begin(self._updates.step, self._samples, self._ledger.state())
         except CheckpointError as error:
             self._failure = self._failure or Stop(str(error), save=False)
         self._next_checkpoint = self._samples + self._samples_per_checkpoint

@@ -62,3 +62,50 @@ def sgd(  # type: ignore[no-untyped-def]
             b[i] = step
             w[i] = weight
             a[i] += one_minus_decay * (weight - a[i])
+
+
+@compiled(parallel=True)
+def add_scaled(bounds, total, gradient, weight):  # type: ignore[no-untyped-def]
+    for block in numba.prange(len(bounds)):
+        start, stop = bounds[block, 0], bounds[block, 1]
+        t, slopes = total[start:stop], gradient[start:stop]
+        for i in range(len(t)):
+            t[i] += weight * slopes[i]
+
+
+@compiled(parallel=True)
+def delay_compensation(  # type: ignore[no-untyped-def]
+    bounds, out, gradient, weights, pulled, scale, strength
+):
+    for block in numba.prange(len(bounds)):
+        start, stop = bounds[block, 0], bounds[block, 1]
+        o, slopes = out[start:stop], gradient[start:stop]
+        w, p = weights[start:stop], pulled[start:stop]
+        for i in range(len(o)):
+            g = scale * slopes[i]
+            o[i] = g + strength * (g * g) * (w[i] - p[i])
+
+
+@compiled(parallel=True)
+def adaptive_delay_compensation(  # type: ignore[no-untyped-def]
+    bounds,
+    out,
+    gradient,
+    weights,
+    pulled,
+    mean_square,
+    scale,
+    strength,
+    decay,
+    one_minus_decay,
+    epsilon,
+):
+    for block in numba.prange(len(bounds)):
+        start, stop = bounds[block, 0], bounds[block, 1]
+        o, slopes = out[start:stop], gradient[start:stop]
+        w, p, s = weights[start:stop], pulled[start:stop], mean_square[start:stop]
+        for i in range(len(o)):
+            g = scale * slopes[i]
+            square = decay * s[i] + one_minus_decay * (g * g)
+            s[i] = square
+            o[i] = g + strength / np.sqrt(square + epsilon) * (g * g) * (w[i] - p[i])

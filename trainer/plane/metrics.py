@@ -1,7 +1,8 @@
 """What training tells about itself, gathered over a few updates at a time."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -14,8 +15,14 @@ class MetricsRow:
         loss: mean of the batches' losses, without the L2 term.
         learning_rate: of the last update.
         staleness: updates applied between a gradient's weights and its own application.
-        gradient_norm: L2 norm of a gradient, without the L2 term.
+        gradient_norm: L2 norm of an update's gradient, without the L2 term, before clipping.
         images_per_second: applied images over wall time.
+        gradients: how many were applied; several make an update of synchronous training.
+        clipped: updates whose gradient was clipped.
+        compensated: updates whose staleness was compensated for.
+        dropped: gradients that were dropped, and their records dealt again.
+        waited: times that a worker had to wait before it might begin a gradient.
+        staleness_counts: (staleness, applied gradients of it), ascending.
     """
 
     step: int
@@ -26,6 +33,12 @@ class MetricsRow:
     max_staleness: int
     gradient_norm: float
     images_per_second: float
+    gradients: int = 0
+    clipped: int = 0
+    compensated: int = 0
+    dropped: int = 0
+    waited: int = 0
+    staleness_counts: tuple[tuple[int, int], ...] = ()
 
 
 class MetricsWindow:
@@ -36,8 +49,9 @@ class MetricsWindow:
         self._clock = clock
         self._rows: list[MetricsRow] = []
         self._losses: list[float] = []
-        self._staleness: list[int] = []
+        self._staleness: Counter[int] = Counter()
         self._norms: list[float] = []
+        self._acted: Counter[str] = Counter()
         self._newest = 0, 0, 0.0
         self._images = 0
         self._began = clock()
@@ -50,17 +64,29 @@ class MetricsWindow:
         images: int,
         loss: float,
         learning_rate: float,
-        staleness: int,
+        staleness: Sequence[int],
         gradient_norm: float,
+        clipped: bool = False,
+        compensated: bool = False,
     ) -> None:
-        """Adds one applied update."""
+        """Adds one applied update; `staleness` is that of each of its gradients."""
         self._losses.append(loss)
-        self._staleness.append(staleness)
+        self._staleness.update(staleness)
+        self._acted["clipped"] += clipped
+        self._acted["compensated"] += compensated
         self._norms.append(gradient_norm)
         self._images += images
         self._newest = step, samples, learning_rate
         if len(self._losses) >= self._updates_per_row:
             self.finish_row()
+
+    def dropped(self) -> None:
+        """A gradient was."""
+        self._acted["dropped"] += 1
+
+    def waited(self) -> None:
+        """A worker has to, before it may begin a gradient."""
+        self._acted["waited"] += 1
 
     def finish_row(self) -> None:
         """Makes a row of the updates since the last one, if there are any, however few."""
@@ -75,13 +101,20 @@ class MetricsWindow:
                 samples=samples,
                 loss=sum(self._losses) / count,
                 learning_rate=learning_rate,
-                staleness=sum(self._staleness) / count,
+                staleness=sum(self._staleness.elements()) / self._staleness.total(),
                 max_staleness=max(self._staleness),
                 gradient_norm=sum(self._norms) / count,
                 images_per_second=self._images / max(now - self._began, 1e-9),
+                gradients=self._staleness.total(),
+                clipped=self._acted["clipped"],
+                compensated=self._acted["compensated"],
+                dropped=self._acted["dropped"],
+                waited=self._acted["waited"],
+                staleness_counts=tuple(sorted(self._staleness.items())),
             )
         )
-        self._losses, self._staleness, self._norms = [], [], []
+        self._losses, self._norms = [], []
+        self._staleness, self._acted = Counter(), Counter()
         self._images, self._began = 0, now
 
     def take_rows(self) -> list[MetricsRow]:

@@ -5,10 +5,11 @@ these protocols: actors (`trainer.program.topology`) and one process
 (`trainer.program.in_process`).
 """
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,16 @@ class Snapshot:
 
     version: int
     answers: Answers
+
+
+class Wait(enum.Enum):
+    """In place of weights: not yet; ask again."""
+
+    WAIT = "wait"
+
+
+# What a worker that wants weights is told; None: stop.
+Answer = Snapshot | Literal[Wait.WAIT] | None
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,29 @@ class WorkerShards(Protocol):
 
 class CoordinatorShards(Protocol):
     """All shards, as the coordinator sees them. Commands take effect in the order they are given,
-    and none waits."""
+    and none waits but where it says so."""
 
-    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
-        """Applies a staged update on every shard."""
+    def apply(
+        self,
+        update: UpdateId,
+        learning_rate: float,
+        average_decay: float,
+        *,
+        scale: float = 1.0,
+        pulled: Snapshot | None = None,
+    ) -> None:
+        """Applies a staged update on every shard.
+
+        Args:
+            scale: what its gradient is multiplied by first.
+            pulled: the weights it was computed from, if the delay since is to be compensated for.
+        """
+
+    def mean(self, update: UpdateId, parts: Sequence[tuple[UpdateId, float]]) -> float:
+        """Stages the weighted mean of staged updates in their place, as `update`.
+
+        Waits for it: the mean's sum of squares over all shards, as `WorkerShards.stage` has them.
+        """
 
     def discard(self, update: UpdateId) -> None:
         """Drops a staged update."""
@@ -114,11 +144,11 @@ class WorkerCoordinator(Protocol):
     def lease(self, worker: str) -> tuple[int, int] | None:
         """A range of stream positions [start, stop) to read, or None: there is nothing to do."""
 
-    def snapshot(self, worker: str) -> Snapshot | None:
-        """The newest weights, or None: stop."""
+    def snapshot(self, worker: str) -> Answer:
+        """Weights to compute a gradient from."""
 
-    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
-        """Has a staged gradient applied, or rejected; answers as `snapshot`."""
+    def commit(self, report: GradientReport, squares: Answers) -> Answer:
+        """Hands in a staged gradient; answers as `snapshot`."""
 
     def report_bad_record(self, worker: str, record: BadRecordReport) -> None:
         """Tells of a record that was skipped."""

@@ -1,7 +1,7 @@
 """One contiguous range of the parameters, its optimizer state and its averages."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from manylabel.trainer.errors import NonFiniteStateError
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
+from manylabel.trainer.plane.policies.compensation import DelayCompensation
 
 SLOT_PREFIX = "slot/"
 STATISTICS_VECTORS = ("statistics", "statistics_average")
@@ -98,12 +99,15 @@ class ParameterShard:
         blocks: DecayBlocks,
         statistics_momentum: float,
         version: int = 0,
+        compensation: DelayCompensation | None = None,
     ) -> None:
         self._state = state.writable()
         self._optimizer = optimizer
         self._blocks = blocks
         self._statistics_momentum = statistics_momentum
         self._version = version
+        self._compensation = compensation
+        self._adjusted: FloatVector | None = None
         self._staged: dict[UpdateId, tuple[FloatVector, FloatVector]] = {}
         self._dismissed: set[str] = set()
 
@@ -134,15 +138,45 @@ class ParameterShard:
         with np.errstate(over="ignore"):  # no warning: the answer says it
             return float(np.dot(gradient, gradient)) + finite
 
-    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
-        """Applies a staged update: L2, optimizer, averages, statistics.
+    def mean(self, update: UpdateId, parts: Sequence[tuple[UpdateId, float]]) -> float:
+        """Stages, as `update`, the sum of staged updates times their weights, in their place.
+
+        Returns:
+            As `stage`.
+        """
+        from manylabel.trainer.plane.fused_passes import add_scaled
+
+        gradient = np.zeros_like(self._state.weights)
+        statistics = np.zeros_like(self._state.statistics)
+        for part, weight in parts:
+            slopes, contribution = self._staged.pop(part)
+            add_scaled(self._blocks.bounds, gradient, slopes, np.float32(weight))
+            statistics += np.float32(weight) * contribution
+        return self.stage(update, gradient, statistics)
+
+    def apply(
+        self,
+        update: UpdateId,
+        learning_rate: float,
+        average_decay: float,
+        scale: float = 1.0,
+        pulled: tuple[FloatVector, FloatVector] | None = None,
+    ) -> None:
+        """Applies a staged update: clipping, compensation, L2, optimizer, averages, statistics.
 
         The running statistics decay here, by what they are now, and not by what they were when the
         worker read them: as differences to an old value they would overshoot, and with many
         workers a variance would become negative.
+
+        Args:
+            scale: what the gradient is multiplied by first.
+            pulled: (parameters, statistics) that it was computed from, if the delay since is to be
+                compensated for.
         """
         gradient, contribution = self._staged.pop(update)
         state = self._state
+        if pulled is not None or scale != 1.0:
+            gradient = self._adjust(gradient, scale, None if pulled is None else pulled[0])
         self._optimizer.update(
             state.weights,
             state.average,
@@ -195,6 +229,25 @@ class ParameterShard:
             np.savez(file, allow_pickle=False, **vectors)
             file.flush()
             os.fsync(file.fileno())
+
+    def _adjust(
+        self, gradient: FloatVector, scale: float, pulled: FloatVector | None
+    ) -> FloatVector:
+        """In a vector of the shard's own: the gradient's is read-only, and new memory is slow."""
+        if self._adjusted is None:
+            self._adjusted = np.empty_like(self._state.weights)
+        if self._compensation is None or pulled is None:
+            return np.multiply(gradient, np.float32(scale), out=self._adjusted)
+        self._compensation.compensate(
+            gradient,
+            self._state.weights,
+            pulled,
+            self._state.slots,
+            self._blocks,
+            scale=scale,
+            out=self._adjusted,
+        )
+        return self._adjusted
 
     def _expect(self, version: int) -> None:
         if version != self._version:

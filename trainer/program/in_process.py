@@ -10,7 +10,7 @@ from pathlib import Path
 
 from manylabel.trainer.plane.coordinator import Coordinator
 from manylabel.trainer.plane.optimizers import FloatVector
-from manylabel.trainer.plane.protocols import Answers, GradientReport, Snapshot
+from manylabel.trainer.plane.protocols import Answer, Answers, GradientReport, Snapshot
 from manylabel.trainer.plane.shard import ParameterShard, UpdateId
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.records.reader import BadRecordReport
@@ -35,10 +35,23 @@ class LocalShards:
         """See `WorkerShards.fetch`."""
         return list(snapshot.answers)
 
-    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
+    def apply(
+        self,
+        update: UpdateId,
+        learning_rate: float,
+        average_decay: float,
+        *,
+        scale: float = 1.0,
+        pulled: Snapshot | None = None,
+    ) -> None:
         """See `CoordinatorShards.apply`."""
-        for shard in self._shards:
-            shard.apply(update, learning_rate, average_decay)
+        answers = [None] * len(self._shards) if pulled is None else pulled.answers
+        for shard, answer in zip(self._shards, answers, strict=True):
+            shard.apply(update, learning_rate, average_decay, scale, answer)
+
+    def mean(self, update: UpdateId, parts: Sequence[tuple[UpdateId, float]]) -> float:
+        """See `CoordinatorShards.mean`."""
+        return sum(shard.mean(update, parts) for shard in self._shards)
 
     def discard(self, update: UpdateId) -> None:
         """See `CoordinatorShards.discard`."""
@@ -72,7 +85,8 @@ class LocalCoordinator:
     """Calls its coordinator directly; implements WorkerCoordinator.
 
     A worker's input pipeline asks for leases in a thread of its own. An actor takes one call at a
-    time; here a lock sees to it.
+    time; here a lock sees to it. Nobody is made to wait: workers take their steps in turn, and
+    are told to ask again.
     """
 
     def __init__(self, coordinator: Coordinator) -> None:
@@ -84,12 +98,12 @@ class LocalCoordinator:
         with self._lock:
             return self._coordinator.lease(worker)
 
-    def snapshot(self, worker: str) -> Snapshot | None:
+    def snapshot(self, worker: str) -> Answer:
         """See `WorkerCoordinator.snapshot`."""
         with self._lock:
             return self._coordinator.snapshot(worker)
 
-    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
+    def commit(self, report: GradientReport, squares: Answers) -> Answer:
         """See `WorkerCoordinator.commit`."""
         with self._lock:
             return self._coordinator.commit(report, squares)

@@ -21,8 +21,12 @@ from manylabel.trainer.errors import CheckpointError, TrainingError, UnseenPathE
 from manylabel.trainer.plane.coordinator import Coordinator
 from manylabel.trainer.plane.layout import cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
+from manylabel.trainer.plane.policies.compensation import MEAN_SQUARE, DelayCompensation
+from manylabel.trainer.plane.policies.events import UpdatePolicy
+from manylabel.trainer.plane.policies.trace import FOLDER, Recorded
 from manylabel.trainer.plane.protocols import CoordinatorShards, WorkerCoordinator, WorkerShards
 from manylabel.trainer.plane.shard import ParameterShard
+from manylabel.trainer.plane.updates import UpdateRules
 from manylabel.trainer.records.config import InputConfig
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.order import RecordOrder
@@ -82,17 +86,27 @@ class TrainingPlan:
         """
         config, manifest = self.config, read_manifest(self.checkpoint)
         shards = config.topology.parameter_shards
+        chosen = config.updates.compensation
+        compensation = chosen if isinstance(chosen, DelayCompensation) else None
         state = load_shard(self.checkpoint, index, shards)
+        start, stop = cut(manifest.layout.parameter_count, shards)[index]
+        # Compensation may begin, end or be another with a resumed run: the gradients to come soon
+        # decide what it remembers.
+        remembered = compensation.new_slots(stop - start) if compensation else {}
+        kept = {name: state.slots.pop(name, fresh) for name, fresh in remembered.items()}
+        state.slots.pop(MEAN_SQUARE, None)
         expected, received = set(config.optimizer.new_slots(0)), set(state.slots)
         if expected != received:
             raise CheckpointError(
                 f"{self.checkpoint}: expected the state of {config.optimizer.name} "
                 f"({sorted(expected)}), received {sorted(received)}"
             )
-        start, stop = cut(manifest.layout.parameter_count, shards)[index]
+        state.slots |= kept
         blocks = DecayBlocks(stop - start, manifest.layout.decayed_within(start, stop), config.l2)
         momentum = config.model.batch_norm_momentum
-        return ParameterShard(state, config.optimizer, blocks, momentum, manifest.step)
+        return ParameterShard(
+            state, config.optimizer, blocks, momentum, manifest.step, compensation
+        )
 
     def new_coordinator(self, shards: CoordinatorShards) -> Coordinator:
         """The coordinator, its ledger as of the checkpoint.
@@ -117,11 +131,16 @@ class TrainingPlan:
                 shard_count=config.topology.parameter_shards,
                 keep=config.checkpoints.keep,
             ),
-            config.schedule,
-            config.averaging.over(total_updates(dataset, config)),
+            UpdateRules(
+                config.schedule,
+                config.averaging.over(total_updates(dataset, config)),
+                config.global_clipnorm,
+                config.updates.compensation,
+            ),
             config.failures,
             samples_per_checkpoint=config.checkpoints.every_samples,
             updates_per_row=config.updates_per_metrics_row,
+            policy=self._policy(manifest.step),
             step=manifest.step,
         )
 
@@ -172,6 +191,12 @@ class TrainingPlan:
         )
         return GradientWorker(name, batches, replica, shards, coordinator)
 
+    def _policy(self, step: int) -> UpdatePolicy:
+        updates, workers = self.config.updates, self.config.topology.workers
+        if updates.trace:
+            return Recorded(self.run / FOLDER / f"{step:08d}.jsonl", updates, workers, step)
+        return updates.policy(workers, step)
+
     def _dataset(self, manifest: CheckpointManifest) -> Dataset:
         """The dataset, which may have been made anew since the plan was: workers start at any time.
 
@@ -217,8 +242,9 @@ def total_records(dataset: Dataset, config: TrainerConfig) -> int:
 
 
 def total_updates(dataset: Dataset, config: TrainerConfig) -> int:
-    """Updates that these records make, if each batch is full."""
-    return ceil(total_records(dataset, config) / config.input.batch_size)
+    """Updates that these records make, if each batch is full, and each round."""
+    gradients = config.updates.gradients_per_update(config.topology.workers)
+    return ceil(total_records(dataset, config) / (config.input.batch_size * gradients))
 
 
 def _leases(worker: str, coordinator: WorkerCoordinator) -> Iterator[tuple[int, int]]:

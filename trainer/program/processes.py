@@ -4,6 +4,7 @@ Handles implement `trainer.plane.protocols`, so that the classes behind them can
 plain objects.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ray.actor import ActorHandle
 from manylabel.storage.jobs import log_to
 from manylabel.trainer.errors import UnseenPathError
 from manylabel.trainer.plane.optimizers import FloatVector
-from manylabel.trainer.plane.protocols import Answers, GradientReport, Snapshot
+from manylabel.trainer.plane.protocols import Answer, Answers, GradientReport, Snapshot, Wait
 from manylabel.trainer.plane.shard import UpdateId
 from manylabel.trainer.program.losses import plain_answer
 from manylabel.trainer.program.plan import SHARED, TrainingPlan
@@ -46,9 +47,26 @@ class RayShards:
         """See `WorkerShards.fetch`: views of the node's object store, without a copy."""
         return ray.get(list(snapshot.answers))
 
-    def apply(self, update: UpdateId, learning_rate: float, average_decay: float) -> None:
-        """See `CoordinatorShards.apply`."""
-        self._all("apply", update, learning_rate, average_decay)
+    def apply(
+        self,
+        update: UpdateId,
+        learning_rate: float,
+        average_decay: float,
+        *,
+        scale: float = 1.0,
+        pulled: Snapshot | None = None,
+    ) -> None:
+        """See `CoordinatorShards.apply`. What a shard had answered lies beside it still."""
+        command = "apply", update, learning_rate, average_decay, scale
+        if pulled is None:
+            self._all(*command)
+            return
+        for actor, answer in zip(self._actors, pulled.answers, strict=True):
+            actor.call.remote(*command, answer)
+
+    def mean(self, update: UpdateId, parts: Sequence[tuple[UpdateId, float]]) -> float:
+        """See `CoordinatorShards.mean`."""
+        return float(sum(plain_answer(self._all("mean", update, parts))))
 
     def discard(self, update: UpdateId) -> None:
         """See `CoordinatorShards.discard`."""
@@ -92,11 +110,11 @@ class RayCoordinator:
         """See `WorkerCoordinator.lease`."""
         return ray.get(self._actor.call.remote("lease", worker))
 
-    def snapshot(self, worker: str) -> Snapshot | None:
+    def snapshot(self, worker: str) -> Answer:
         """See `WorkerCoordinator.snapshot`."""
-        return ray.get(self._actor.call.remote("snapshot", worker))
+        return ray.get(self._actor.snapshot.remote(worker))
 
-    def commit(self, report: GradientReport, squares: Answers) -> Snapshot | None:
+    def commit(self, report: GradientReport, squares: Answers) -> Answer:
         """See `WorkerCoordinator.commit`.
 
         The shards' answers go on as arguments: Ray delivers the call once they are there, which
@@ -137,20 +155,46 @@ class ParameterShardProcess(_Process):
 
 
 class CoordinatorProcess(_Process):
-    """Gives updates their order."""
+    """Gives updates their order.
+
+    A worker that is told to wait is answered when it need not wait any more. Its call holds a
+    thread of this process; the coordinator is asked by one thread at a time.
+    """
 
     def start(self, plan: TrainingPlan, shards: RayShards, logs: Path | None = None) -> None:
         """Reads the ledger from the plan's checkpoint."""
         begin(plan, "coordinator", logs)
         self._coordinator = plan.new_coordinator(shards)
+        self._turn = threading.Condition()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of the coordinator."""
-        return getattr(self._coordinator, method)(*arguments)
+        """Calls a method of the coordinator that makes nobody wait."""
+        with self._turn:
+            answer = getattr(self._coordinator, method)(*arguments)
+            self._wake()
+            return answer
 
-    def commit(self, report: GradientReport, *squares: float) -> Snapshot | None:
+    def snapshot(self, worker: str) -> Answer:
+        """See `Coordinator.snapshot`."""
+        with self._turn:
+            return self._when_told(worker, self._coordinator.snapshot(worker))
+
+    def commit(self, report: GradientReport, *squares: float) -> Answer:
         """See `Coordinator.commit`."""
-        return self._coordinator.commit(report, squares)
+        with self._turn:
+            return self._when_told(report.worker, self._coordinator.commit(report, squares))
+
+    def _when_told(self, worker: str, answer: Answer) -> Answer:
+        """The answer, or, if that is to wait, the one after; others have their turns meanwhile."""
+        self._wake()
+        while answer is Wait.WAIT:
+            self._turn.wait()
+            answer = self._coordinator.snapshot(worker)
+        return answer
+
+    def _wake(self) -> None:
+        if self._coordinator.answers_waiting:
+            self._turn.notify_all()
 
 
 class GradientWorkerProcess(_Process):

@@ -21,8 +21,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manylabel.cluster.head import Head
 from manylabel.storage.jobs import ProcessPlace
+from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import LostPartError
-from manylabel.trainer.plane.coordinator import CoordinatorStatus
+from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import (
     AGAIN,
     WorkerEnd,
@@ -96,7 +97,12 @@ class Topology:
                 for i, node in enumerate(placement.shards)
             ]
             self._shards = RayShards([part.actor for part in shards])
-            coordinator = self._start(CoordinatorProcess, "coordinator", placement.coordinator)
+            coordinator = self._start(
+                CoordinatorProcess,
+                "coordinator",
+                placement.coordinator,
+                max_concurrency=coordinator_threads(plan.config),
+            )
             self._coordinator = coordinator.actor
             self._get(
                 {part.actor.start.remote(plan, i, logs): part for i, part in enumerate(shards)}
@@ -254,6 +260,12 @@ def silent(asked: Mapping[Any, _Part], describe: Callable[[_Part], str]) -> Lost
         f"{describe(part)} has not answered for {_SILENCE_SECONDS:g} s: it hangs, or has had no "
         f"room to start; {AGAIN}"
     )
+
+
+def coordinator_threads(config: TrainerConfig) -> int:
+    """How many calls the coordinator's process has in hand at a time: those of workers that wait,
+    where they may have to, and some beside."""
+    return 2 * config.topology.workers + 8 if config.updates.waits else 1
 
 
 def worker_options(share: Resources) -> dict[str, Any]:

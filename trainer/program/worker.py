@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from manylabel.trainer.networks.replica import ModelReplica
 from manylabel.trainer.plane.protocols import (
+    Answer,
     GradientReport,
-    Snapshot,
+    Wait,
     WorkerCoordinator,
     WorkerShards,
 )
@@ -38,29 +39,32 @@ class GradientWorker:
         self._replica = replica
         self._shards = shards
         self._coordinator = coordinator
-        self._snapshot: Snapshot | None = None
+        self._batch: Batch | None = None
+        self._answer: Answer = Wait.WAIT  # it has not asked yet
         self._updates = 0
 
     def step(self) -> bool:
-        """One update; False when there is nothing more to do."""
-        batch = next(self._batches, None)
-        if batch is None:
+        """One gradient, or one look whether it may be begun; False: there is nothing more to do."""
+        if self._batch is None:
+            self._batch = next(self._batches, None)
+        if self._batch is None:
             return False
-        if self._snapshot is None:
-            self._snapshot = self._coordinator.snapshot(self._name)
-        if self._snapshot is None:
-            return False
-        images, labels, positions = batch
-        self._replica.load(self._shards.fetch(self._snapshot))
+        if self._answer is Wait.WAIT:
+            self._answer = self._coordinator.snapshot(self._name)
+        if self._answer is Wait.WAIT or self._answer is None:
+            return self._answer is not None
+        snapshot = self._answer
+        (images, labels, positions), self._batch = self._batch, None
+        self._replica.load(self._shards.fetch(snapshot))
         gradient = self._replica.gradient(images, labels)
         update = (self._name, self._updates)
         report = GradientReport(
-            update, self._snapshot.version, np.asarray(positions, np.int64), gradient.loss
+            update, snapshot.version, np.asarray(positions, np.int64), gradient.loss
         )
         squares = self._shards.stage(update, gradient.parameters, gradient.statistics)
         self._updates += 1
-        self._snapshot = self._coordinator.commit(report, squares)
-        return self._snapshot is not None
+        self._answer = self._coordinator.commit(report, squares)
+        return self._answer is not None
 
     def run(self) -> int:
         """Steps to the end; how many gradients were pushed."""

@@ -97,14 +97,21 @@ class RecordLedger:
             LedgerError: one of them is not leased to `worker`: it was taken back, or counted
                 before. Nothing is changed then.
         """
-        if not self.holds(worker, positions):
-            raise LedgerError(
-                f"expected positions leased to worker {worker!r}, received {runs(positions)}; "
-                f"it holds {list(self._leased.get(worker, IntervalSet()))}"
-            )
+        self._expect_held(worker, positions)
         for start, stop in runs(positions):
             self._leased[worker].remove(start, stop)
         self._settled[how] += len(positions)
+
+    def give_back(self, worker: str, positions: NDArray[np.int64]) -> None:
+        """Returns `positions` (int64[n]), leased to `worker`, to the pool: nothing came of them.
+
+        Raises:
+            LedgerError: as `settle`.
+        """
+        self._expect_held(worker, positions)
+        for start, stop in runs(positions):
+            self._leased[worker].remove(start, stop)
+            self._returned.add(start, stop)
 
     def take_back(self, worker: str) -> int:
         """Returns everything leased to `worker` to the pool; how many records that were."""
@@ -137,6 +144,13 @@ class RecordLedger:
         return LedgerState(
             next_position=self._next, undone=tuple(self._undone()), settled=dict(self._settled)
         )
+
+    def _expect_held(self, worker: str, positions: NDArray[np.int64]) -> None:
+        if not self.holds(worker, positions):
+            raise LedgerError(
+                f"expected positions leased to worker {worker!r}, received {runs(positions)}; "
+                f"it holds {list(self._leased.get(worker, IntervalSet()))}"
+            )
 
     def _undone(self) -> IntervalSet:
         undone = IntervalSet(self._returned)

@@ -15,8 +15,8 @@ from manylabel.trainer.plane.metrics import MetricsRow
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-_TAIL_BYTES = 4096
-"""Of a file that hold its last row, which has some 200."""
+_TAIL_BYTES = 2**16
+"""Of a file that hold its last row, which has some 300, and 10 for each staleness that occurred."""
 
 _ROW = TypeAdapter(MetricsRow)
 
@@ -55,8 +55,9 @@ class MetricsLog:
         for row in rows:
             self._file.write(_line(row))
             values = dataclasses.asdict(row)
-            step = values.pop("step")
+            step, staleness = values.pop("step"), values.pop("staleness_counts")
             self._events.add(step, {f"training/{name}": value for name, value in values.items()})
+            self._events.add_histogram(step, "training/staleness_histogram", staleness)
         self._file.flush()
         self._events.flush()
 
@@ -124,8 +125,11 @@ class _Line(Document):
 
     @model_validator(mode="after")
     def _has_the_fields_of_a_row(self) -> Self:
-        names = {field.name for field in dataclasses.fields(MetricsRow)}
-        if names != (self.model_extra or {}).keys():
+        fields = dataclasses.fields(MetricsRow)
+        names = {field.name for field in fields}
+        # Rows of earlier versions lack the others.
+        needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+        if not needed <= (self.model_extra or {}).keys() <= names:
             raise ValueError(f"expected {sorted(names)}, received {sorted(self.model_extra or {})}")
         self.row()
         return self

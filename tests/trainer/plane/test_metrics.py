@@ -20,7 +20,7 @@ def add(window, step, **changes):
         "images": 8,
         "loss": float(step),
         "learning_rate": 0.1 / step,
-        "staleness": step,
+        "staleness": [step],
         "gradient_norm": 2.0 * step,
     }
     window.add(**(update | changes))
@@ -43,6 +43,8 @@ def test_a_row_is_the_means_of_its_updates():
         max_staleness=3,
         gradient_norm=4.0,
         images_per_second=4.0,
+        gradients=3,
+        staleness_counts=((1, 1), (2, 1), (3, 1)),
     )
     assert window.take_rows() == [expected]
     assert window.take_rows() == []
@@ -79,3 +81,21 @@ def test_the_last_row_may_be_of_fewer_updates():
     assert last.images_per_second == 8.0
     window.finish_row()
     assert window.take_rows() == []
+
+
+def test_a_row_tells_what_acted_and_the_next_begins_anew():
+    window = MetricsWindow(2, Clock())
+    window.waited()
+    window.dropped()
+    window.dropped()
+    add(window, 1, staleness=[0, 4, 0], clipped=True)
+    add(window, 2, staleness=[2], clipped=True, compensated=True)
+    window.waited()
+    add(window, 3)
+    add(window, 4)
+    first, second = window.take_rows()
+    assert (first.clipped, first.compensated, first.dropped, first.waited) == (2, 1, 2, 1)
+    assert (first.gradients, first.staleness, first.max_staleness) == (4, 1.5, 4)
+    assert first.staleness_counts == ((0, 2), (2, 1), (4, 1))
+    assert (second.clipped, second.compensated, second.dropped, second.waited) == (0, 0, 0, 1)
+    assert second.staleness_counts == ((3, 1), (4, 1))

@@ -15,8 +15,8 @@ from manylabel.storage.schema import LabelledImage
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.networks.build import build_model, decayed_variables
 from manylabel.trainer.networks.losses import label_loss
-from manylabel.trainer.plane.coordinator import CoordinatorStatus
 from manylabel.trainer.plane.layout import ParameterLayout
+from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.in_process import LocalCoordinator, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, record_order

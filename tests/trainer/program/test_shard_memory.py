@@ -23,6 +23,12 @@ LAYOUT = ParameterLayout(
         ({}, 4 * 64 + 2 * 16 + 3 * 80),
         ({"optimizer": {"name": "sgd"}}, 3 * 64 + 2 * 16 + 3 * 80),
         ({"topology": {"workers": 3}}, 4 * 64 + 2 * 16 + 7 * 80),
+        ({"global_clipnorm": 1.0}, 5 * 64 + 2 * 16 + 3 * 80),
+        ({"updates": {"compensation": {"name": "inverse_staleness"}}}, 4 * 64 + 2 * 16 + 3 * 80),
+        # one more slot, and the compensated gradient
+        ({"updates": {"compensation": {"name": "dc_asgd"}}}, 6 * 64 + 2 * 16 + 3 * 80),
+        # the mean of a round
+        ({"updates": {"name": "synchronous"}}, 4 * 64 + 2 * 16 + 4 * 80),
         ({"topology": {"parameter_shards": 2}}, 4 * 32 + 2 * 16 + 3 * 48),  # 16 are not cut
     ],
 )

@@ -22,6 +22,8 @@ def row(step, loss=0.5):
         max_staleness=3,
         gradient_norm=2.0,
         images_per_second=100.0,
+        dropped=2,
+        staleness_counts=((0, 1), (1, 1), (3, 2)),
     )
 
 
@@ -44,8 +46,16 @@ def test_rows_come_back_as_they_were_written(tmp_path):
     log(tmp_path, 0, rows)
     assert read_metrics(tmp_path) == rows
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    stored = [{"format_version": 1} | dataclasses.asdict(row) for row in rows]
-    assert [json.loads(line) for line in lines] == stored
+    stored = [json.dumps({"format_version": 1} | dataclasses.asdict(row)) for row in rows]
+    assert [json.loads(line) for line in lines] == [json.loads(line) for line in stored]
+
+
+def test_rows_of_earlier_versions_lack_what_policies_did(tmp_path):
+    later = ("gradients", "clipped", "compensated", "dropped", "waited", "staleness_counts")
+    earlier = {name: value for name, value in ROW.items() if name not in later}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(earlier) + "\n")
+    (row,) = read_metrics(tmp_path)
+    assert (row.step, row.loss, row.dropped, row.staleness_counts) == (40, 0.5, 0, ())
 
 
 @pytest.mark.parametrize(
@@ -104,11 +114,17 @@ def test_a_last_line_that_was_cut_is_left_out_and_written_over(tmp_path, kept):
 def test_tensorboard_reads_every_metric(tmp_path):
     log(tmp_path, 0, [row(20), row(40, loss=0.25)])
     events = read_events(tmp_path)
-    names = {field.name for field in dataclasses.fields(MetricsRow)} - {"step"}
+    names = {field.name for field in dataclasses.fields(MetricsRow)} - {"step", "staleness_counts"}
     assert set(events.Tags()["scalars"]) == {f"training/{name}" for name in names}
     losses = events.Scalars("training/loss")
     assert [(event.step, event.value) for event in losses] == [(20, 0.5), (40, 0.25)]
     assert [event.value for event in events.Scalars("training/samples")] == [160, 320]
+    *_, last = events.Histograms("training/staleness_histogram")  # it keeps the last one
+    histogram = last.histogram_value
+    assert (last.step, histogram.min, histogram.max, histogram.num) == (40, 0, 3, 4)
+    assert (histogram.sum, histogram.sum_squares) == (7, 19)
+    buckets = zip(histogram.bucket_limit, histogram.bucket, strict=True)
+    assert {limit: count for limit, count in buckets if count} == {0.5: 1, 1.5: 1, 3.5: 2}
 
 
 def test_tensorboard_drops_lost_updates_of_a_resumed_run(tmp_path):

@@ -1,0 +1,1 @@
+"""Update policies: which gradients become an update, and who may begin another."""
