@@ -45,6 +45,7 @@ from benchmarks._made_up_pictures import facts_of
 from benchmarks._measured import Measured, measure, median, tell, told
 from manylabel.preprocessing.planning.dataset_plan import DUPLICATES_NAME
 from manylabel.storage.manifest import REJECTED_NAME
+from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import count_rows, table_parts
 
 SMALL = 100_000  # images, here and below
@@ -116,7 +117,12 @@ def plan(catalog: Path, root: Path, case: Case) -> None:
     from manylabel.preprocessing.pictures import checking
     from manylabel.preprocessing.planning.make_plan import make_plan
 
-    def check_bucket(bucket: int, image_ids: pa.Array, job: checking.CheckJob) -> pa.Table:
+    def check_bucket(
+        bucket: int,
+        image_ids: pa.Array,
+        job: checking.CheckJob,
+        side: SplitName = SplitName.TRAIN,
+    ) -> pa.Table:
         facts = facts_of(image_ids, case.one_band)
         digests = pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(16), len(image_ids), [None, pa.py_buffer(facts.digests)]
@@ -135,7 +141,7 @@ def plan(catalog: Path, root: Path, case: Case) -> None:
     )
     rows = catalog_rows(config.catalog)
     fingerprint = compute_fingerprint(config, catalog_digest(config.catalog))
-    job = checking.CheckJob(UPath(catalog.parent), config.images, UPath(root))
+    job = checking.CheckJob({SplitName.TRAIN: UPath(catalog.parent)}, config.images, UPath(root))
     make_plan(config, fingerprint, job, rows)
 
 

@@ -13,6 +13,7 @@ from manylabel.eval.review.words import sentence
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.cluster_check import Finding, Severity
+from manylabel.pipeline.dataset_text import dataset_lines
 from manylabel.pipeline.job_text import job_lines
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.review import movers
@@ -27,8 +28,6 @@ from manylabel.pipeline.tables import (
     nodes_table,
     runs_table,
 )
-from manylabel.preprocessing.rejections import LABEL_REASONS
-from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.eval.review.build import ReviewTables
@@ -41,9 +40,6 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.submission.listing import ListedJob
     from manylabel.preprocessing.report import PreprocessingReport
     from manylabel.trainer.job import TrainingProgress, TrainingReport
-
-_NAMES_LEFT_OUT = 6
-"""That are told; machines leave few kinds of files."""
 
 
 class Terminal:
@@ -85,18 +81,7 @@ class Terminal:
 
     def show_dataset(self, report: "PreprocessingReport") -> None:
         """What a dataset holds and what was done for it."""
-        lines = [
-            f"{report.dataset}: {report.images[SplitName.TRAIN]:,} images to train on, "
-            f"{report.images[SplitName.HELDOUT]:,} held out, {report.num_classes:,} classes"
-        ]
-        counts = report.counts
-        lines.append(
-            f"{counts.listed:,} listed = {counts.written:,} written + {counts.rejected:,} rejected "
-            f"+ {counts.duplicates:,} duplicates"
-        )
-        lines += _what_is_missing(report)
-        lines += _what_was_done(report)
-        self._print("\n".join(lines))
+        self._print("\n".join(dataset_lines(report)))
 
     def show_training(self, report: "TrainingReport") -> None:
         """How far a run came, and how fast."""
@@ -237,59 +222,6 @@ class Terminal:
     def _print(self, text: str, *, soft_wrap: bool = True) -> None:
         """Text as it is: a path may hold what Rich takes for markup."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=soft_wrap)
-
-
-def _what_is_missing(report: "PreprocessingReport") -> list[str]:
-    """What the dataset was to have, and has not."""
-    lines = []
-    if report.rejected:
-        told: dict[bool, list[str]] = {False: [], True: []}  # Of images, and of labels alone.
-        for reason, count in report.rejected.items():
-            told[reason in LABEL_REASONS].append(f"{reason} {count:,}")
-        reasons = "; ".join(", ".join(each) for each in told.values() if each)
-        lines.append(f"{report.rejected_table}: {reasons}")
-    if report.retryable:
-        lines.append(f"--retry-rejected would look again at {report.retryable:,} of these images")
-    if report.left_out:
-        shown = sorted(report.left_out.items(), key=lambda entry: -entry[1])
-        names = ", ".join(f"{count:,} {name}" for name, count in shown[:_NAMES_LEFT_OUT])
-        more = len(shown) - _NAMES_LEFT_OUT
-        lines.append(f"left out: {names}" + (f", and {more:,} more names" if more > 0 else ""))
-    if report.heldout_size and not report.images[SplitName.HELDOUT]:
-        lines.append(
-            "nothing is held out, so nothing can be evaluated: choose another "
-            "preprocessing.heldout.size (not more than there is) or salt, or lower minimum_labels"
-        )
-    if report.large_groups:
-        lines.append(
-            f"not held out: {report.large_group_images:,} images in {report.large_groups:,} groups "
-            "of more than preprocessing.heldout.largest_group"
-        )
-    return lines
-
-
-def _what_was_done(report: "PreprocessingReport") -> list[str]:
-    took = f"in {report.seconds:.0f} s"
-    if report.retried:
-        mended = max(0, report.retried - report.retryable)
-        again = (
-            f"looked again at {report.retried:,} rejected images: {mended:,} are no longer missing "
-            "or broken"
-        )
-        return [
-            again,
-            f"wrote {report.shards_written:,} shards, kept {report.shards_kept:,}, {took}",
-        ]
-    if not report.nothing_to_do:
-        read = " (every byte was read)" if report.verified and report.shards_kept else ""
-        return [
-            f"wrote {report.shards_written:,} shards, kept {report.shards_kept:,}{read}, {took}"
-        ]
-    if report.verified:
-        return [
-            f"nothing to do: the dataset was there, and every byte of its shards is right, {took}"
-        ]
-    return ["nothing to do: the dataset was there, with all its files (--verify reads every byte)"]
 
 
 def _show_progress(event: events.Event, display: ProgressDisplay) -> None:

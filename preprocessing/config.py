@@ -1,7 +1,7 @@
 """Settings of preprocessing: the section `preprocessing` of a settings file."""
 
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,7 +26,12 @@ class CatalogConfig(_Section):
 
     CSV and Parquet catalogs are long: one row per pair of image and label. In a folder tree the
     names of all folders between the root and an image are its labels.
+
+    Attributes:
+        SECTION: Where these settings stand, for errors.
     """
+
+    SECTION: ClassVar[str] = "preprocessing.catalog"
 
     path: str = Field(min_length=1, description="File, or root of the folder tree.")
     format: CatalogFormat = Field(
@@ -49,18 +54,51 @@ class CatalogConfig(_Section):
         description="Column whose equal values (an author, an album, a product) are kept on one "
         "side of the split; an empty value means no group.",
     )
+    split_column: str | None = Field(
+        None,
+        description="Column that says to which split a row belongs; only rows of `split` are read. "
+        "None: all rows are.",
+    )
+    split: str | None = Field(
+        None,
+        min_length=1,
+        description="Value of split_column in the rows that are read, for example train here and "
+        "validation in heldout.catalog, which may name the same file.",
+    )
 
     @model_validator(mode="after")
     def _folder_has_no_columns(self) -> Self:
         if self.format is CatalogFormat.FOLDER:
-            names = ("group_column", "image_root")
+            names = ("group_column", "image_root", "split_column")
             given = [name for name in names if getattr(self, name) is not None]
             if given:
                 raise ValueError(
-                    f"catalog.format is folder, which has no {', '.join(given)}: "
+                    f"{self._section}.format is folder, which has no {', '.join(given)}: "
                     "remove it, or list the images in a CSV or Parquet file"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _split_settings_belong_together(self) -> Self:
+        if (self.split_column is None) != (self.split is None):
+            given, lacking = (
+                ("split_column", "split") if self.split is None else ("split", "split_column")
+            )
+            raise ValueError(
+                f"{self._section}.{given} is {getattr(self, given)!r}, which needs {lacking}: set "
+                "both, or remove both to read all rows"
+            )
+        return self
+
+    @property
+    def _section(self) -> str:
+        return self.SECTION.removeprefix("preprocessing.")
+
+
+class HeldoutCatalogConfig(CatalogConfig):
+    """Where the images of a held-out set of its own are listed, as in a catalog to train on."""
+
+    SECTION: ClassVar[str] = "preprocessing.heldout.catalog"
 
 
 class LabelConfig(_Section):
@@ -70,13 +108,22 @@ class LabelConfig(_Section):
         1,
         ge=1,
         description="Accepted images, of both sides together, that must have a label for it to "
-        "be kept.",
+        "be kept; with heldout.catalog of training images alone, for they say what can be learnt.",
     )
 
 
 class HeldoutConfig(_Section):
-    """Which images are held out of training for evaluation."""
+    """Which images are held out of training for evaluation.
 
+    Some of the catalog's own, chosen by a hash; or, with `catalog`, those of another catalog. Then
+    training images that are equal or near to one of those, or share a group with it, are rejected.
+    """
+
+    catalog: HeldoutCatalogConfig | None = Field(
+        None,
+        description="Catalog of a held-out set of its own, such as the paper's FastEval14k, which "
+        "was annotated apart from training; none: images of the training catalog are held out.",
+    )
     size: int | float = Field(
         0.1,
         ge=0,
@@ -88,15 +135,17 @@ class HeldoutConfig(_Section):
     minimum_labels: int = Field(
         1,
         ge=1,
-        description="Labels that an image must have to be held out; others stay in training. "
-        "FastEval14k has 36.5 on average.",
+        description="Labels, of those that training images have, that an image must have to be "
+        "held out; others stay in training, and those of `catalog` are rejected. FastEval14k has "
+        "36.5 on average.",
     )
     duplicate_distance: int | None = Field(
         2,
         ge=0,
         le=15,
         description="Images whose perceptual hashes differ in at most this many bits stay on one "
-        "side; none: only equal files do.",
+        "side, or are rejected from training where `catalog` has one of them; none: only equal "
+        "files.",
     )
     largest_group: int = Field(
         1000,
@@ -112,6 +161,17 @@ class HeldoutConfig(_Section):
             raise ValueError(
                 f"heldout.size is {self.size}: give a fraction below 1 or a whole number of images"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _catalog_leaves_nothing_to_choose(self) -> Self:
+        for name in ("size", "largest_group", "salt") if self.catalog is not None else ():
+            value = getattr(self, name)
+            if value != HeldoutConfig.model_fields[name].default:
+                raise ValueError(
+                    f"heldout.{name} is {value!r}, which chooses among the images of the training "
+                    "catalog, but heldout.catalog says which are held out: remove one of them"
+                )
         return self
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 from PIL import __version__ as pillow_version
 
@@ -10,8 +11,10 @@ from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.storage.manifest import Manifest
 
 
-def compute_fingerprint(config: PreprocessingConfig, catalog: CatalogDigest) -> str:
-    """SHA-256, in hexadecimal, of settings, catalog, format version and image library.
+def compute_fingerprint(
+    config: PreprocessingConfig, catalog: CatalogDigest, heldout: CatalogDigest | None = None
+) -> str:
+    """SHA-256, in hexadecimal, of settings, catalogs, format version and image library.
 
     How the job runs is left out, and where its input lies. So are the images' own bytes, which may
     be terabytes: after changing pictures in place, overwrite the dataset.
@@ -19,14 +22,36 @@ def compute_fingerprint(config: PreprocessingConfig, catalog: CatalogDigest) -> 
     Args:
         config: All settings.
         catalog: Of the catalog that they name.
+        heldout: Of the held-out catalog, where they name one.
     """
     parts = {
         "format": Manifest.version(),
-        "settings": config.model_dump(
-            mode="json",
-            exclude={"executor": True, "runner": True, "catalog": {"path", "image_root"}},
-        ),
+        "settings": _settings_that_count(config),
         "catalog": catalog.sha256,
         "pillow": pillow_version,
     }
+    if heldout is not None:
+        parts["heldout_catalog"] = heldout.sha256
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _settings_that_count(config: PreprocessingConfig) -> dict[str, Any]:
+    """Without those that no dataset had when their names were not known: its number stays."""
+    places = {"path", "image_root"}
+    tree = config.model_dump(
+        mode="json",
+        exclude={
+            "executor": True,
+            "runner": True,
+            "catalog": places,
+            "heldout": {"catalog": places},
+        },
+    )
+    for section, name in (
+        ("catalog", "split_column"),
+        ("catalog", "split"),
+        ("heldout", "catalog"),
+    ):
+        if getattr(getattr(config, section), name) is None:
+            del tree[section][name]
+    return tree

@@ -4,13 +4,15 @@ their bytes.
 plan/files.parquet     FILES_SCHEMA, written just before the manifest
 """
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 from upath import UPath
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.planning.dataset_plan import (
     CLASSES_NAME,
-    DUPLICATES_NAME,
+    NOT_WRITTEN,
     PLAN_DIRECTORY,
     PLAN_NAME,
     TOTALS_NAME,
@@ -29,7 +31,7 @@ from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
-    REJECTED_NAME,
+    UNKNOWN_LABELS_NAME,
     ImageCounts,
     Manifest,
     RecordShard,
@@ -52,7 +54,9 @@ FILES_SCHEMA = pa.schema(
 FILES_NAME = f"{PLAN_DIRECTORY}/files.parquet"
 
 
-def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest | None:
+def find_finished(
+    root: UPath, fingerprint: str, image_roots: Mapping[SplitName, UPath]
+) -> Manifest | None:
     """The manifest of a dataset of this input that has all its files; None for any other.
 
     Raises:
@@ -60,8 +64,8 @@ def find_finished(root: UPath, fingerprint: str, image_root: UPath) -> Manifest 
         OtherVersionError: another version of manylabel finished it.
     """
     plan = DatasetPlan.read_at(root)
-    wanted = fingerprint, str(image_root)
-    if plan is None or (plan.fingerprint, plan.image_root) != wanted:
+    wanted = fingerprint, {side: str(image_root) for side, image_root in image_roots.items()}
+    if plan is None or (plan.fingerprint, plan.image_roots) != wanted:
         return None
     try:
         manifest = Manifest.read(root / MANIFEST_NAME)
@@ -84,10 +88,8 @@ def finish(
     counts = ImageCounts(
         listed=plan.listed,
         written=sum(split.records for split in splits.values()),
-        rejected=sum(
-            n for reason, n in count_rejections(root).items() if reason not in LABEL_REASONS
-        ),
-        duplicates=sum(count_rows(part) for part in table_parts(root / DUPLICATES_NAME)),
+        rejected=sum(_rejected_images(root, side) for side in plan.image_roots),
+        duplicates=sum(_duplicates(root, side) for side in plan.image_roots),
     )
     if counts.listed != counts.written + counts.rejected + counts.duplicates:
         raise PreprocessingError(
@@ -114,6 +116,16 @@ def finish(
     return manifest
 
 
+def _rejected_images(root: UPath, side: SplitName) -> int:
+    rejected = count_rejections(root, side)
+    return sum(count for reason, count in rejected.items() if reason not in LABEL_REASONS)
+
+
+def _duplicates(root: UPath, side: SplitName) -> int:
+    _, name = NOT_WRITTEN[side]
+    return sum(count_rows(part) for part in table_parts(root / name))
+
+
 def read_manifest(root: UPath) -> Manifest | None:
     """The one that is there, if it can be read."""
     try:
@@ -129,10 +141,11 @@ def _note_files(root: UPath, plan: DatasetPlan) -> None:
 
 def _present_files(root: UPath, plan: DatasetPlan) -> pa.Table:
     shards = set(plan.names)
-    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME}
+    not_written = {name for side in plan.image_roots for name in NOT_WRITTEN[side]}
+    tables = {LABELS_NAME, HELDOUT_IMAGES_NAME, UNKNOWN_LABELS_NAME, *not_written}
     tables |= {PLAN_NAME, TOTALS_NAME, CLASSES_NAME}
     # Of large tables, and of shards.
-    parts = {str(part_path(name, 0).parent) for name in (REJECTED_NAME, DUPLICATES_NAME)}
+    parts = {str(part_path(name, 0).parent) for name in not_written}
     rows = sorted(
         (path, size)
         for directory in ("", PLAN_DIRECTORY, *SplitName, *parts)

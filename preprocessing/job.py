@@ -5,6 +5,7 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from upath import UPath
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_path,
+    catalogs_of,
     count_rows,
     detect_format,
     image_root,
@@ -81,18 +83,23 @@ def preprocess(
         root = UPath(output)
         if config.executor is ExecutorKind.RAY and is_local(root):
             root = root.absolute()  # nodes have other current folders
-        images = image_root(config.catalog)
-        _check_output_outside(config, root)
-        _check_workers_reach(config, root, images)
+        catalogs = catalogs_of(config)
+        images = {side: image_root(catalog) for side, catalog in catalogs.items()}
+        for catalog in catalogs.values():
+            _check_output_outside(catalog, root)
+        _check_workers_reach(config, root, *images.values())
         meter.begin(Stage.READ_CATALOG)
-        digest = catalog_digest(config.catalog, partial(_read_bytes, meter))
+        digests = [
+            catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs.values()
+        ]
         rows = None
         if overwrite or DatasetPlan.read_at(root) is None:
             # To its end, before a dataset is touched or a directory made.
-            rows = _count_rows(config.catalog, meter)
-        _check_pictures_there(images)
+            rows = _count_rows(config, meter)
+        for folder in images.values():
+            _check_pictures_there(folder)
         owner = Owner(
-            fingerprint=compute_fingerprint(config, digest),
+            fingerprint=compute_fingerprint(config, *digests),
             settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
         )
         job = CheckJob(images, config.images, root, retry=retry_rejected)
@@ -105,11 +112,12 @@ def preprocess(
             else:
                 plan = root / PLAN_DIRECTORY
                 with (
-                    open_executor(config, root.name, images, plan) as executor,
+                    open_executor(config, root.name, [*images.values()], plan) as executor,
                     running(executor, meter),
                 ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
-            asked = Asked(config.heldout.size, retried, verified=verify, left_out=digest.left_out)
+            left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
+            asked = Asked(config.heldout.size, retried, verified=verify, left_out=left_out)
             return report_on(root, result, asked, time.monotonic() - started)
 
 
@@ -128,30 +136,31 @@ def _work(
     before = read_manifest(root)
     plan = None if retry else DatasetPlan.find(root)
     if plan is None or plan.fingerprint != owner.fingerprint:
-        rows = rows if rows is not None else _count_rows(config.catalog, here().meter)
+        rows = rows if rows is not None else _count_rows(config, here().meter)
         plan = make_plan(config, owner.fingerprint, job, rows)
-    elif plan.image_root != str(job.image_root):
+    elif plan.image_roots != {side: str(images) for side, images in job.image_roots.items()}:
         plan = moved_plan(plan, job)
     remove_other_shards(root, set(plan.names))
     kept = find_shards(plan, root, verify=verify)
     missing = [name for name in plan.names if name not in kept]
-    written = write_shards(missing, config, job.image_root, root) if missing else {}
+    written = write_shards(missing, config, job.image_roots, root) if missing else {}
     remove_leftovers(root)
     manifest = finish(plan, kept | written, owner.settings, root)
     found = before is not None and before.content_digest == manifest.content_digest
     return Result(manifest, found and not written, written=len(written), kept=len(kept))
 
 
-def _check_output_outside(config: PreprocessingConfig, root: UPath) -> None:
+def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
-    folder = catalog_path(config.catalog)
-    is_folder = detect_format(config.catalog) is CatalogFormat.FOLDER
-    if is_folder and config.catalog.group_column is not None:
-        raise PreprocessingError(
-            f"{config.catalog.path}: a folder has no columns, received "
-            "preprocessing.catalog.group_column; remove that setting, or list the images in a CSV "
-            "or Parquet file"
-        )
+    folder = catalog_path(catalog)
+    is_folder = detect_format(catalog) is CatalogFormat.FOLDER
+    for setting in ("group_column", "split_column"):
+        if is_folder and getattr(catalog, setting) is not None:
+            raise PreprocessingError(
+                f"{catalog.path}: a folder has no columns, received "
+                f"{catalog.SECTION}.{setting}; remove that setting, or list the images in a CSV "
+                "or Parquet file"
+            )
     if is_folder and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
@@ -194,9 +203,17 @@ def _read_bytes(meter: Meter, so_far: int) -> None:
     meter.reach(Stage.READ_CATALOG, so_far // 1_000_000)
 
 
-def _count_rows(catalog: CatalogConfig, meter: Meter) -> int:
+def _count_rows(config: PreprocessingConfig, meter: Meter) -> int:
+    """Of all catalogs together."""
     meter.begin(Stage.COUNT_ROWS)
-    return count_rows(catalog, partial(meter.reach, Stage.COUNT_ROWS))
+    rows = 0
+    for catalog in catalogs_of(config).values():
+        rows += count_rows(catalog, partial(_reach_rows, meter, rows))
+    return rows
+
+
+def _reach_rows(meter: Meter, before: int, so_far: int) -> None:
+    meter.reach(Stage.COUNT_ROWS, before + so_far)
 
 
 def _ignore(_: object) -> None:

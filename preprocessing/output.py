@@ -17,7 +17,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.finished import FILES_NAME
 from manylabel.preprocessing.pictures.checking import CHECKED_DIRECTORY
 from manylabel.preprocessing.planning.dataset_plan import (
-    DUPLICATES_NAME,
+    NOT_WRITTEN,
     PLAN_DIRECTORY,
     PLAN_NAME,
     remove_plan,
@@ -32,7 +32,6 @@ from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
-    REJECTED_NAME,
     Manifest,
 )
 from manylabel.storage.schema import SplitName
@@ -76,7 +75,8 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
 
 def remove_leftovers(root: UPath) -> None:
     """Deletes what processes that were killed had begun to write."""
-    parts = (part_path(root / name, 0).parent for name in (REJECTED_NAME, DUPLICATES_NAME))
+    tables = (root / name for names in NOT_WRITTEN.values() for name in names)
+    parts = (part_path(table, 0).parent for table in tables)
     splits = (root / split for split in SplitName)
     for directory in (root, root / PLAN_DIRECTORY, root / CHECKED_DIRECTORY, *parts, *splits):
         for leftover in file_sizes(directory, TEMPORARY_PATTERN):
@@ -166,17 +166,30 @@ def remove_other_shards(root: UPath, names: Collection[str]) -> None:
                     (root / split / name).unlink()
 
 
-_PLACES = {("catalog", "path"), ("catalog", "image_root")}  # Not in the fingerprint.
+_PLACES = ("path", "image_root")
+"""Of a catalog; not in the fingerprint."""
 
 
 def _difference(present: Owner, wanted: Owner) -> str:
     """Names the settings that differ, or else what settings do not show."""
+    before, now = (_without_places(owner.settings) for owner in (present, wanted))
     differing = [
         f"{section}.{key}"
-        for section, values in wanted.settings.items()
+        for section, values in now.items()
         for key, value in values.items()
-        if present.settings.get(section, {}).get(key) != value and (section, key) not in _PLACES
+        if before.get(section, {}).get(key) != value
     ]
     if differing:
         return f"different {', '.join(differing)}"
     return "the catalog or the version of the code changed"
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    catalog, heldout = settings.get("catalog", {}), settings.get("heldout", {})
+    if heldout.get("catalog") is not None:
+        heldout = heldout | {"catalog": _without(heldout["catalog"])}
+    return settings | {"catalog": _without(catalog), "heldout": heldout}
+
+
+def _without(catalog: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in catalog.items() if key not in _PLACES}

@@ -20,6 +20,12 @@ class RejectReason(StrEnum):
     ENDED_PROCESS = "ended the process that read it"
     NO_LABEL = "no label"
     NO_LABEL_LEFT = "no label left"
+    # Of training images beside a held-out set of its own.
+    EQUAL_TO_HELDOUT = "equal to a held-out image"
+    NEAR_HELDOUT = "looks like a held-out image"
+    GROUP_OF_HELDOUT = "in the group of a held-out image"
+    # Of images of that set.
+    UNKNOWN_LABELS = "labels that training has not"
     # The image itself stays, with its other labels; see LABEL_REASONS.
     EMPTY_LABEL = "label: empty"
     BAD_CONFIDENCE = "label: confidence outside [0, 1]"

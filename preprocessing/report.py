@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from upath import UPath
 
-from manylabel.preprocessing.planning.dataset_plan import read_totals
+from manylabel.preprocessing.planning.dataset_plan import (
+    NOT_WRITTEN,
+    read_totals,
+    read_unknown_labels,
+)
 from manylabel.preprocessing.rejections import RETRYABLE, RejectReason
-from manylabel.storage.manifest import REJECTED_NAME, ImageCounts, Manifest
+from manylabel.storage.manifest import UNKNOWN_LABELS_NAME, ImageCounts, Manifest
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import count_values, part_path, table_parts
 
@@ -23,6 +27,10 @@ class PreprocessingReport:
         rejected: Rows of `rejected.parquet` by reason, the rejected labels of accepted images
             included.
         rejected_table: Where they are: that file, or a folder of parts.
+        heldout_rejected, heldout_rejected_table: Likewise of a held-out catalog, in
+            `heldout_rejected.parquet`; None for none.
+        unknown_labels: Labels of that catalog that are no class, and how many of its accepted
+            images have each, the most frequent first.
         retried: Rejected images of an earlier run that were looked at again.
         retryable: Rejected images whose files were missing or broken.
         left_out: Files and folders that a folder catalog does not list, by name.
@@ -42,6 +50,9 @@ class PreprocessingReport:
     counts: ImageCounts
     rejected: dict[RejectReason, int]
     rejected_table: str
+    heldout_rejected: dict[RejectReason, int]
+    heldout_rejected_table: str | None
+    unknown_labels: Mapping[str, int]
     retried: int
     retryable: int
     left_out: Mapping[str, int]
@@ -82,14 +93,19 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
     manifest = result.manifest
     rejected = count_rejections(root)
     totals = read_totals(root)
+    has_catalog = (root / UNKNOWN_LABELS_NAME).is_file()
+    heldout_rejected = count_rejections(root, SplitName.HELDOUT) if has_catalog else {}
     return PreprocessingReport(
         dataset=str(root),
         content_digest=manifest.content_digest,
         counts=manifest.counts,
         rejected=rejected,
-        rejected_table=_rejected_table(root),
+        rejected_table=_rejected_table(root, SplitName.TRAIN),
+        heldout_rejected=heldout_rejected,
+        heldout_rejected_table=_rejected_table(root, SplitName.HELDOUT) if has_catalog else None,
+        unknown_labels=_unknown_labels(root) if has_catalog else {},
         retried=asked.retried,
-        retryable=sum(rejected.get(reason, 0) for reason in RETRYABLE),
+        retryable=_retryable(rejected) + _retryable(heldout_rejected),
         left_out=asked.left_out,
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
@@ -104,21 +120,33 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
     )
 
 
-def count_rejections(root: UPath) -> dict[RejectReason, int]:
-    """Rows of `rejected.parquet` by reason, the most frequent first."""
-    counts = count_values(root / REJECTED_NAME, "reason")
+def count_rejections(root: UPath, side: SplitName = SplitName.TRAIN) -> dict[RejectReason, int]:
+    """Rows of a catalog's `rejected.parquet` by reason, the most frequent first."""
+    name, _ = NOT_WRITTEN[side]
+    counts = count_values(root / name, "reason")
     return {RejectReason(reason): count for reason, count in counts.most_common()}
 
 
-def _rejected_table(root: UPath) -> str:
-    if (root / REJECTED_NAME).is_file():
-        return REJECTED_NAME
-    return f"{part_path(root / REJECTED_NAME, 0).parent.name}/"
+def _rejected_table(root: UPath, side: SplitName) -> str:
+    name, _ = NOT_WRITTEN[side]
+    if (root / name).is_file():
+        return name
+    return f"{part_path(root / name, 0).parent.name}/"
+
+
+def _unknown_labels(root: UPath) -> dict[str, int]:
+    table = read_unknown_labels(root)
+    return dict(zip(*(table.column(name).to_pylist() for name in table.schema.names), strict=True))
 
 
 def count_retryable(root: UPath) -> int:
     """Rejected images of an earlier run that may do when they are looked at again."""
-    if not table_parts(root / REJECTED_NAME)[0].is_file():
-        return 0
-    rejected = count_rejections(root)
+    return sum(
+        _retryable(count_rejections(root, side))
+        for side in SplitName
+        if table_parts(root / NOT_WRITTEN[side][0])[0].is_file()
+    )
+
+
+def _retryable(rejected: Mapping[RejectReason, int]) -> int:
     return sum(rejected.get(reason, 0) for reason in RETRYABLE)

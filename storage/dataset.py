@@ -7,6 +7,9 @@ dataset/
   labels.parquet                               LABELS_SCHEMA
   heldout_images.parquet                       HELDOUT_IMAGES_SCHEMA
   rejected.parquet                             REJECTED_SCHEMA
+  duplicates.parquet                           DUPLICATES_SCHEMA
+  heldout_rejected.parquet, ...                the same of a held-out catalog
+  unknown_labels.parquet                       UNKNOWN_LABELS_SCHEMA, of a held-out catalog
   manifest.json                                written last: its presence means "complete"
 """
 

@@ -14,6 +14,8 @@ MANIFEST_NAME = "manifest.json"
 LABELS_NAME = "labels.parquet"
 REJECTED_NAME = "rejected.parquet"
 HELDOUT_IMAGES_NAME = "heldout_images.parquet"
+HELDOUT_REJECTED_NAME = "heldout_rejected.parquet"
+UNKNOWN_LABELS_NAME = "unknown_labels.parquet"
 
 
 class _Stored(BaseModel):

@@ -79,6 +79,15 @@ DUPLICATES_SCHEMA = pa.schema(
 )
 """One row per image that was listed again; `kept_image_id` has its labels."""
 
+UNKNOWN_LABELS_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+    ]
+)
+"""One row per label of the held-out catalog that is no class, since no training image has it, or
+too few do; `images`: accepted images of that catalog that have it. The most frequent first."""
+
 INDEX_SHARD_DIGEST = b"sha256"
 """Metadata of an index: digest of its shard, which the manifest has as well."""
 
@@ -95,7 +104,7 @@ class LabelledImage:
     """One record.
 
     Attributes:
-        image_id: Path of the image in its catalog; unique in a dataset.
+        image_id: Path of the image in its catalog; unique on its side of a dataset.
         encoded: JPEG bytes, three channels or grey.
         height: Pixels.
         width: Pixels.

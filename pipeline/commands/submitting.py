@@ -61,10 +61,15 @@ def preprocess(
     catalogs = [] if catalog is None else [override("preprocessing.catalog.path", catalog)]
     settings = load_settings(config, [*catalogs, *(overrides or [])])
     tree = cluster_settings(settings, JobStage.PREPROCESS)
-    catalog_tree = tree["preprocessing"]["catalog"]
-    for key in ("path", "image_root"):
-        if catalog_tree.get(key):
-            catalog_tree[key] = absolute(catalog_tree[key])
+    sections = tree["preprocessing"]["catalog"], tree["preprocessing"]["heldout"]["catalog"]
+    named = [
+        (section, key)
+        for section in sections
+        for key in ("path", "image_root")
+        if section is not None and section[key]
+    ]
+    for section, key in named:
+        section[key] = absolute(section[key])
     place = absolute(output)
     flags = {"--overwrite": overwrite, "--verify": verify, "--retry-rejected": retry_rejected}
     arguments = ["preprocess", SETTINGS, "--output", place]
@@ -73,7 +78,7 @@ def preprocess(
         place,
         [*arguments, *(flag for flag, given in flags.items() if given)],
         tree,
-        Folders((place,), _local(catalog_tree["path"], catalog_tree.get("image_root"))),
+        Folders((place,), _local(*(section[key] for section, key in named))),
         Delivery(address, on, follow, dry_run, retry, trust_open),
     )
 

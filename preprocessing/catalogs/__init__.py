@@ -5,7 +5,12 @@ be larger than memory.
 """
 
 from manylabel.preprocessing.catalogs.digest import CatalogDigest, catalog_digest
-from manylabel.preprocessing.catalogs.location import catalog_path, detect_format, image_root
+from manylabel.preprocessing.catalogs.location import (
+    catalog_path,
+    catalogs_of,
+    detect_format,
+    image_root,
+)
 from manylabel.preprocessing.catalogs.read import (
     Piece,
     catalog_pieces,
@@ -19,6 +24,7 @@ __all__ = [
     "catalog_digest",
     "catalog_path",
     "catalog_pieces",
+    "catalogs_of",
     "count_rows",
     "detect_format",
     "image_root",

@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.csv
 
 from manylabel.preprocessing.catalogs.location import open_catalog
-from manylabel.preprocessing.catalogs.rows import MAX_SHOWN, Columns, find_columns, raw_table
+from manylabel.preprocessing.catalogs.rows import (
+    MAX_SHOWN,
+    Columns,
+    find_columns,
+    of_split,
+    raw_table,
+)
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -196,7 +202,8 @@ class _Reader:
 
     def _table(self, cells: Callable[[int], pa.Array]) -> pa.Table:
         assert self._columns is not None
-        return raw_table(*(None if at is None else cells(at) for at in self._columns))
+        *parts, splits = (None if at is None else cells(at) for at in self._columns)
+        return of_split(raw_table(*parts), splits, self._config)
 
     def _error(self, line: int, message: str) -> PreprocessingError:
         return PreprocessingError(f"{self._config.path}: line {self.lines + line}: {message}")

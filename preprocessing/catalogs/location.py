@@ -1,4 +1,4 @@
-"""Where a catalog and its images lie, and of which format the catalog is."""
+"""Which catalogs there are, where they and their images lie, and of which format they are."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,23 @@ from typing import BinaryIO
 
 from upath import UPath
 
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
+from manylabel.storage.schema import SplitName
+
+
+def catalogs_of(config: PreprocessingConfig) -> dict[SplitName, CatalogConfig]:
+    """What lists the images of each side; without a held-out set of its own only what lists all."""
+    catalogs = {SplitName.TRAIN: config.catalog}
+    if config.heldout.catalog is not None:
+        catalogs[SplitName.HELDOUT] = config.heldout.catalog
+    return catalogs
 
 
 def catalog_path(config: CatalogConfig) -> UPath:
     """Raises PreprocessingError for a path that nothing here can open."""
-    return _open_location(config.path, "path")
+    return _open_location(config.path, f"{config.SECTION}.path")
 
 
 @contextmanager
@@ -38,17 +47,17 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
     path = catalog_path(config)
     if not path.exists():
         raise PreprocessingError(
-            f"{path}: no such catalog; set preprocessing.catalog.path to a CSV or Parquet file "
+            f"{path}: no such catalog; set {config.SECTION}.path to a CSV or Parquet file "
             "or to a folder of images"
         )
     found = config.format
     if found is CatalogFormat.AUTO:
-        found = CatalogFormat.FOLDER if path.is_dir() else _by_suffix(path)
+        found = CatalogFormat.FOLDER if path.is_dir() else _by_suffix(path, config.SECTION)
     if path.is_dir() != (found is CatalogFormat.FOLDER):
         received = "a folder" if path.is_dir() else "a file"
         raise PreprocessingError(
             f"{path}: expected a catalog of format {found}, received {received}; set "
-            "preprocessing.catalog.format to auto"
+            f"{config.SECTION}.format to auto"
         )
     if found is CatalogFormat.FOLDER and not is_local(path):
         raise PreprocessingError(
@@ -70,13 +79,13 @@ def image_root(config: CatalogConfig) -> UPath:
     on that.
     """
     if config.image_root is not None:
-        root = _open_location(config.image_root, "image_root")
+        root = _open_location(config.image_root, f"{config.SECTION}.image_root")
     else:
         path = catalog_path(config)
         root = path if path.is_dir() else path.parent
     if not root.is_dir():
         raise PreprocessingError(
-            f"{root}: no such directory; set preprocessing.catalog.image_root to where the "
+            f"{root}: no such directory; set {config.SECTION}.image_root to where the "
             "catalog's image paths start"
         )
     if root.protocol in ("file", "local"):
@@ -94,18 +103,18 @@ def _open_location(text: str, setting: str) -> UPath:
     except Exception as error:  # Each kind of storage has its own, also for a missing package.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PreprocessingError(
-            f"{text}: expected a path or a URL for preprocessing.catalog.{setting}, received one "
+            f"{text}: expected a path or a URL for {setting}, received one "
             f"that cannot be opened ({reason}); write ./ before a path that looks like a URL"
         ) from error
     return path
 
 
-def _by_suffix(path: UPath) -> CatalogFormat:
+def _by_suffix(path: UPath, section: str) -> CatalogFormat:
     suffixes = {".csv": CatalogFormat.CSV, ".parquet": CatalogFormat.PARQUET}
     try:
         return suffixes[path.suffix.lower()]
     except KeyError:
         raise PreprocessingError(
             f"{path}: expected a file that ends in {' or '.join(suffixes)}, or a folder; set "
-            "preprocessing.catalog.format to what it is"
+            f"{section}.format to what it is"
         ) from None

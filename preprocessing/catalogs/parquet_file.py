@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manylabel.preprocessing.catalogs.location import open_catalog
-from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, raw_table
+from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, find_columns, of_split, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.tables import is_of_storage
@@ -42,19 +42,20 @@ def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[p
             text that is not UTF-8.
     """
     with _open(config) as (file, names):
-        image, label, confidence, group = names
+        image, label, confidence, group, split = names
         for batch in file.iter_batches(
             READ_ROWS,
             row_groups=list(row_groups),
             columns=[name for name in names if name is not None],
             use_threads=False,
         ):
-            yield raw_table(
+            rows = raw_table(
                 _text(batch, image, config.path),
                 _text(batch, label, config.path),
                 _numbers(batch, confidence),
                 _text(batch, group, config.path),
             )
+            yield of_split(rows, _text(batch, split, config.path), config)
 
 
 @contextmanager
@@ -94,12 +95,13 @@ def _numbers(batch: pa.RecordBatch, name: str | None) -> pa.Array | None:
 
 
 def _check_types(config: CatalogConfig, schema: pa.Schema, names: list[str | None]) -> None:
-    image, label, confidence, group = names
+    image, label, confidence, group, split = names
     for name, expected, matches in (
         (image, "text", _is_text),
         (label, "text", _is_text),
         (confidence, "numbers", _is_number),
         (group, "text", _is_text),
+        (split, "text", _is_text),
     ):
         if name is not None and not matches(schema.field(name).type):
             raise PreprocessingError(

@@ -69,7 +69,10 @@ def count_rows(config: CatalogConfig, on_rows: Callable[[int], None] = lambda _:
             rows += table.num_rows
             on_rows(rows)
     if not rows:
+        received = "the catalog is empty"
+        if config.split is not None:
+            received = f"no row has {config.split!r} in the column {config.split_column!r}"
         raise PreprocessingError(
-            f"{config.path}: the catalog is empty; expected at least one image with a label"
+            f"{config.path}: {received}; expected at least one image with a label"
         )
     return rows

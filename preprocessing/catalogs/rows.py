@@ -26,6 +26,7 @@ class Columns(NamedTuple):
     label: int
     confidence: int | None
     group: int | None
+    split: int | None
 
 
 def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
@@ -46,19 +47,20 @@ def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
             hint = " or to null" if setting == "confidence_column" else ""
             raise PreprocessingError(
                 f"{config.path}: expected a column {name!r}, received columns {shown}; "
-                f"set preprocessing.catalog.{setting} to one of them{hint}"
+                f"set {config.SECTION}.{setting} to one of them{hint}"
             )
         if names.count(name) > 1:
             raise PreprocessingError(
                 f"{config.path}: expected one column {name!r}, received {names.count(name)}; "
-                f"rename all but one, or set preprocessing.catalog.{setting} to another"
+                f"rename all but one, or set {config.SECTION}.{setting} to another"
             )
         return names.index(name)
 
     image, label = find("image_column"), find("label_column")
     assert image is not None
     assert label is not None
-    return Columns(image, label, find("confidence_column"), find("group_column"))
+    others = (find(f"{part}_column") for part in ("confidence", "group", "split"))
+    return Columns(image, label, *others)
 
 
 def raw_table(
@@ -84,6 +86,11 @@ def raw_table(
         "group": pa.nulls(len(image), pa.string()) if group is None else _empty_to_null(group),
     }
     return pa.table(columns)
+
+
+def of_split(table: pa.Table, splits: pa.Array | None, config: CatalogConfig) -> pa.Table:
+    """The rows of the split that the settings name, or all rows; `splits` has each row's."""
+    return table if splits is None else table.filter(pc.equal(splits, config.split))
 
 
 def gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

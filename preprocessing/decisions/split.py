@@ -77,7 +77,10 @@ def with_place(images: pa.Table, roots: list[pa.Table], config: HeldoutConfig) -
     Args:
         roots: ROOTS of the images' bucket. A token that is not there is a group of its own.
     """
-    if config.duplicate_distance is None:
+    if config.duplicate_distance is None and config.catalog is not None:
+        # Equal files may be there twice, once on each side: they have one token, so one name.
+        names = _join_texts("file ", hex_texts(digest_bytes(images)[:, :8]))
+    elif config.duplicate_distance is None:
         names = _join_texts("image ", column(images, "image_id"))
     else:
         names = _look_names(numbers(images, "look"))
@@ -192,8 +195,11 @@ def decide_sides(images: pa.Table, cut: int, seen: np.ndarray, config: HeldoutCo
 
 
 def find_large_groups(images: pa.Table, config: HeldoutConfig) -> LargeGroups:
-    """Of a table of whole groups, sorted by place."""
+    """Of a table of whole groups, sorted by place; where another catalog says what is held out, no
+    group is too large."""
     sizes = _Groups.of(images).sizes
+    if config.catalog is not None:
+        return LargeGroups(0, 0, int(sizes.max(initial=0)))
     large = sizes[sizes > config.largest_group]
     return LargeGroups(len(large), int(large.sum()), int(sizes.max(initial=0)))
 

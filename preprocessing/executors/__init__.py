@@ -4,7 +4,7 @@ Beam decides what is to be done, and starts no process. What is sent to workers 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from upath import UPath
@@ -32,13 +32,13 @@ def check_cluster(config: PreprocessingConfig) -> None:
 
 @contextmanager
 def open_executor(
-    config: PreprocessingConfig, dataset: str, images: UPath, plan: UPath
+    config: PreprocessingConfig, dataset: str, images: Sequence[UPath], plan: UPath
 ) -> Iterator[Executor]:
     """The executor that the settings name, for as long as it is needed.
 
     Args:
         dataset: its name, by which tasks on a cluster are named.
-        images, plan: folders that all nodes of a cluster must see; `plan` can be written.
+        images, plan: folders that all nodes of a cluster must see; `plan` can be written to.
 
     Raises:
         PreprocessingError: its cluster cannot be joined or started, or a node does not see these.

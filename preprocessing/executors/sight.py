@@ -4,7 +4,7 @@ A machine on which a folder is not mounted would reject every picture as missing
 that nobody finds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +15,7 @@ from upath import UPath
 from manylabel.storage.locations import is_local
 
 _ENTRIES = 20
-"""Of the pictures' folder: any will do, as others may go while the job runs."""
+"""Of a folder of pictures: any will do, as others may go while the job runs."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class Sight:
     """What the machine of the command sees.
 
     Attributes:
-        entries: some names in the folder of the pictures; none where it is not on a disk.
+        images: folders of pictures, and some names in each; none where it is not on a disk.
         mark: a file that lies beside the plan while the job runs.
     """
 
-    images: UPath
-    entries: tuple[str, ...]
+    images: tuple[tuple[UPath, tuple[str, ...]], ...]
     mark: UPath
 
     def missing(self) -> str | None:
         """What is not seen here: the folder and what it lacks."""
-        if self.entries and not any((self.images / name).exists() for name in self.entries):
-            return f"does not see the pictures in {self.images}"
+        for folder, entries in self.images:
+            if entries and not any((folder / name).exists() for name in entries):
+                return f"does not see the pictures in {folder}"
         if not self.mark.is_file():
             return f"does not see the dataset in {self.mark.parent.parent}"
         return None
@@ -53,18 +53,20 @@ class Sight:
 
 
 @contextmanager
-def sight(images: UPath, plan: UPath) -> Iterator[Sight]:
+def sight(images: Sequence[UPath], plan: UPath) -> Iterator[Sight]:
     """Of these folders; the mark has the name of a temporary file, as who cleans up knows them.
 
     Raises:
         OSError: the mark cannot be written.
     """
-    entries: tuple[str, ...] = ()
-    if is_local(images):
-        entries = tuple(path.name for path in islice(images.iterdir(), _ENTRIES))
+    entries = tuple((folder, tuple(islice(_names(folder), _ENTRIES))) for folder in images)
     mark = plan / f"shared.{uuid4().hex}.tmp"
     mark.write_bytes(b"")
     try:
-        yield Sight(images, entries, mark)
+        yield Sight(entries, mark)
     finally:
         mark.unlink(missing_ok=True)
+
+
+def _names(folder: UPath) -> Iterator[str]:
+    return (path.name for path in folder.iterdir()) if is_local(folder) else iter(())

@@ -4,9 +4,10 @@ What was found is kept in parts of some thousand images, so that a job that is s
 reason, does not fetch and decode them again:
 
     plan/checked/00003-000008192.parquet    FACTS_SCHEMA: bucket 3 of the catalog, from image 8,192
+    plan/checked/heldout-...                the same of a held-out catalog
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from manylabel.preprocessing.rejections import RETRYABLE, ImageRejectedError, Re
 from manylabel.preprocessing.running import here
 from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import read_table, write_table
 
 FACTS_SCHEMA = pa.schema(
@@ -66,11 +68,12 @@ class CheckJob:
     """What a step needs to check images.
 
     Attributes:
+        image_roots: Of each catalog, by the side that it lists.
         root: Of the dataset.
         retry: Images that were missing or broken are looked at again.
     """
 
-    image_root: UPath
+    image_roots: Mapping[SplitName, UPath]
     policy: ImageConfig
     root: UPath
     retry: bool = False
@@ -95,26 +98,33 @@ def _rejected(reason: RejectReason, detail: str) -> Facts:
     return Facts(None, None, None, str(reason), detail)
 
 
-def check_bucket(bucket: int, image_ids: pa.Array, job: CheckJob) -> pa.Table:
+def check_bucket(
+    bucket: int, image_ids: pa.Array, job: CheckJob, side: SplitName = SplitName.TRAIN
+) -> pa.Table:
     """The facts of the images of a bucket (FACTS_SCHEMA), from its parts or else from its files.
 
     Args:
         image_ids: In the same order each time.
+        side: Of the catalog that lists them.
     """
+    name = f"{bucket:05d}" if side is SplitName.TRAIN else f"{side}-{bucket:05d}"
+    image_root = job.image_roots[side]
     parts = [
-        _Part.find(bucket, start, image_ids.slice(start, PART_IMAGES), job)
+        _Part.find(f"{name}-{start:09d}", image_ids.slice(start, PART_IMAGES), image_root, job)
         for start in range(0, len(image_ids), PART_IMAGES)
     ]
     wanted = (image_id for part in parts for image_id in part.wanted.to_pylist())
-    found = _check(wanted, job)
+    found = _check(wanted, image_root, job.policy)
     with closing(found):
         completed = [part.complete(found) for part in parts]
     return pa.concat_tables([FACTS_SCHEMA.empty_table(), *completed])
 
 
-def _check(image_ids: Iterator[str], job: CheckJob) -> Generator[Facts, None, None]:
+def _check(
+    image_ids: Iterator[str], image_root: UPath, policy: ImageConfig
+) -> Generator[Facts, None, None]:
     running = here()
-    check = partial(check_image, image_root=job.image_root, policy=job.policy)
+    check = partial(check_image, image_root=image_root, policy=policy)
     with closing(
         running.executor.map(check, image_ids, BATCH_IMAGES, Task.CHECK_PICTURES)
     ) as found:
@@ -143,10 +153,9 @@ class _Part:
     asked: pa.Array
 
     @classmethod
-    def find(cls, bucket: int, start: int, image_ids: pa.Array, job: CheckJob) -> "_Part":
-        path = job.root / CHECKED_DIRECTORY / f"{bucket:05d}-{start:09d}.parquet"
-        image_root = str(job.image_root)
-        known = _read(path, image_ids, image_root)
+    def find(cls, name: str, image_ids: pa.Array, image_root: UPath, job: CheckJob) -> "_Part":
+        path = job.root / CHECKED_DIRECTORY / f"{name}.parquet"
+        known = _read(path, image_ids, str(image_root))
         if known is None:
             asked = pa.repeat(True, len(image_ids))
         elif job.retry:
@@ -155,7 +164,7 @@ class _Part:
             asked = pa.repeat(False, len(image_ids))
         done = len(asked) - (pc.sum(asked).as_py() or 0)
         here().meter.keep(Stage.CHECK_IMAGES, done)
-        return cls(path, image_ids, image_root, known, asked)
+        return cls(path, image_ids, str(image_root), known, asked)
 
     @property
     def wanted(self) -> pa.Array:

@@ -9,14 +9,18 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from upath import UPath
 
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.schema import SplitName
+
+_T = TypeVar("_T")
 
 # By type, because remote storage raises these without a number; and by number where Python has no
 # type for it.
@@ -29,6 +33,11 @@ _LONGEST_PATH = 4096
 
 _SHOWN = 200
 """Characters of a path in a message; catalogs may hold whole pictures as `data:` URLs."""
+
+
+def root_of(side: SplitName, roots: Mapping[SplitName, _T]) -> _T:
+    """Where the pictures of a side are, of one root for each catalog: one may list both sides."""
+    return roots.get(side, roots[SplitName.TRAIN])
 
 
 def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:

@@ -24,11 +24,18 @@ from manylabel.storage.errors import DocumentError, TableError, UnreachableTable
 from manylabel.storage.listing import file_sizes
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
+    HELDOUT_REJECTED_NAME,
     LABELS_NAME,
     REJECTED_NAME,
+    UNKNOWN_LABELS_NAME,
     table_digest,
 )
-from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA, SplitName
+from manylabel.storage.schema import (
+    DUPLICATES_SCHEMA,
+    REJECTED_SCHEMA,
+    UNKNOWN_LABELS_SCHEMA,
+    SplitName,
+)
 from manylabel.storage.tables import (
     count_rows,
     part_path,
@@ -44,9 +51,17 @@ CLASSES_NAME = f"{PLAN_DIRECTORY}/classes.parquet"
 TOTALS_NAME = f"{PLAN_DIRECTORY}/totals.json"
 OUTCOMES_NAME = f"{PLAN_DIRECTORY}/outcomes.json"
 DUPLICATES_NAME = "duplicates.parquet"
+HELDOUT_DUPLICATES_NAME = "heldout_duplicates.parquet"
 
-TABLES = (LABELS_NAME, HELDOUT_IMAGES_NAME, REJECTED_NAME, DUPLICATES_NAME)
-"""What phase one writes beside the plan."""
+NOT_WRITTEN = {
+    SplitName.TRAIN: (REJECTED_NAME, DUPLICATES_NAME),
+    SplitName.HELDOUT: (HELDOUT_REJECTED_NAME, HELDOUT_DUPLICATES_NAME),
+}
+"""Tables of the images that a catalog lists and the dataset has not, rejections and duplicates; of
+both sides where one catalog lists both."""
+
+TABLES = (LABELS_NAME, HELDOUT_IMAGES_NAME, *NOT_WRITTEN[SplitName.TRAIN])
+"""What phase one writes beside the plan of any dataset."""
 
 _CLASSES_SCHEMA = pa.schema(
     [
@@ -106,6 +121,7 @@ class DatasetPlan(Document):
     Attributes:
         image_root: Where its pictures were checked. The fingerprint does not hold it, since the
             same pictures may lie elsewhere.
+        heldout_image_root: Likewise of a held-out catalog; None where there is none.
         labels_digest, heldout_images_digest: Of the tables that phase one wrote for readers.
     """
 
@@ -115,6 +131,7 @@ class DatasetPlan(Document):
     format_version: Literal[2] = 2
     fingerprint: str
     image_root: str
+    heldout_image_root: str | None = None
     labels_digest: str
     heldout_images_digest: str
     listed: int
@@ -124,6 +141,14 @@ class DatasetPlan(Document):
     def names(self) -> list[str]:
         """Of all shards, training first."""
         return [name for split in SplitName for name in self.shards[split]]
+
+    @property
+    def image_roots(self) -> dict[SplitName, str]:
+        """By side, one for each catalog."""
+        roots = {SplitName.TRAIN: self.image_root}
+        if self.heldout_image_root is not None:
+            roots[SplitName.HELDOUT] = self.heldout_image_root
+        return roots
 
     @classmethod
     def read_at(cls, root: UPath) -> Self | None:
@@ -155,9 +180,11 @@ class DatasetPlan(Document):
             )
             read_planned_classes(root)
             read_totals(root)
-            for name in (REJECTED_NAME, DUPLICATES_NAME):
+            for name in (name for split in plan.image_roots for name in NOT_WRITTEN[split]):
                 for part in table_parts(root / name):
                     read_table(part)
+            if SplitName.HELDOUT in plan.image_roots:
+                read_unknown_labels(root)
         except UnreachableTableError:
             raise
         except (TableError, DocumentError, FileNotFoundError):
@@ -175,8 +202,9 @@ def remove_plan(root: UPath) -> None:
     for split in SplitName:
         for name in file_sizes(root / PLAN_DIRECTORY, f"{split}-*-of-*.parquet"):
             (root / PLAN_DIRECTORY / name).unlink()
-    for name in (REJECTED_NAME, DUPLICATES_NAME):
+    for name in (name for split in SplitName for name in NOT_WRITTEN[split]):
         remove_table(root / name)
+    (root / UNKNOWN_LABELS_NAME).unlink(missing_ok=True)
 
 
 def plan_path(root: UPath, shard: str) -> UPath:
@@ -212,6 +240,15 @@ def write_planned_classes(classes: pa.Table, root: UPath) -> None:
 
 def read_planned_classes(root: UPath) -> pa.Table:
     return read_table(root / CLASSES_NAME, _CLASSES_SCHEMA)
+
+
+def write_unknown_labels(labels: pa.Table, root: UPath) -> None:
+    """UNKNOWN_LABELS_SCHEMA, beside the plan."""
+    write_table(root / UNKNOWN_LABELS_NAME, labels)
+
+
+def read_unknown_labels(root: UPath) -> pa.Table:
+    return read_table(root / UNKNOWN_LABELS_NAME, UNKNOWN_LABELS_SCHEMA)
 
 
 def write_totals(totals: Totals, shards: Shards, listed: int, root: UPath) -> None:
@@ -254,4 +291,8 @@ def _sorted(table: pa.Table) -> pa.Table:
     return table.combine_chunks().sort_by([(name, "ascending") for name in table.column_names])
 
 
-_SORTED = {REJECTED_NAME: REJECTED_SCHEMA, DUPLICATES_NAME: DUPLICATES_SCHEMA}
+_SORTED = {
+    name: schema
+    for names in NOT_WRITTEN.values()
+    for name, schema in zip(names, (REJECTED_SCHEMA, DUPLICATES_SCHEMA), strict=True)
+}

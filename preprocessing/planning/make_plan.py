@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.preprocessing.catalogs import catalog_digest
+from manylabel.preprocessing.catalogs import catalog_digest, catalogs_of
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.decisions.columns import column, concat
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
@@ -16,9 +16,9 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob
-from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.planning.dataset_plan import (
-    DUPLICATES_NAME,
+    NOT_WRITTEN,
     PLAN_DIRECTORY,
     PLAN_NAME,
     DatasetPlan,
@@ -39,7 +39,6 @@ from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
     MANIFEST_NAME,
-    REJECTED_NAME,
     table_digest,
 )
 from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
@@ -69,23 +68,21 @@ def make_plan(
         config.runner,
         root / PLAN_DIRECTORY,
     )
-    if compute_fingerprint(config, catalog_digest(config.catalog)) != fingerprint:
+    catalogs = catalogs_of(config)
+    if compute_fingerprint(config, *map(catalog_digest, catalogs.values())) != fingerprint:
+        paths = ", ".join(catalog.path for catalog in catalogs.values())
         raise PreprocessingError(
-            f"{config.catalog.path}: the catalog changed while it was read; when it is as it shall "
-            "be, run again with --overwrite"
+            f"{paths}: the catalog changed while it was read; when it is as it shall be, run again "
+            "with --overwrite"
         )
-    for name in (REJECTED_NAME, DUPLICATES_NAME):
-        join_parts(root, name)
-    classes = read_planned_classes(root)
-    if not classes.num_rows:
-        rejected = count_values(root / REJECTED_NAME, "reason").most_common()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
-        raise PreprocessingError(
-            f"{config.catalog.path}: no image is left to train on ({reasons}); "
-            f"see {root / REJECTED_NAME}"
-        )
-    _write_labels(classes, root)
     totals = read_totals(root)
+    for side, catalog in catalogs.items():
+        for name in NOT_WRITTEN[side]:
+            join_parts(root, name)
+        if not totals.images[side]:
+            raise _none_is_left(side, catalog.path, root)
+    classes = read_planned_classes(root)
+    _write_labels(classes, root)
     shards = {}
     for split in SplitName:
         number = totals.shards[split]
@@ -95,7 +92,8 @@ def make_plan(
     _write_heldout_images(shards[SplitName.HELDOUT], root)
     plan = DatasetPlan(
         fingerprint=fingerprint,
-        image_root=str(job.image_root),
+        image_root=str(job.image_roots[SplitName.TRAIN]),
+        heldout_image_root=_path_of(job.image_roots.get(SplitName.HELDOUT)),
         labels_digest=table_digest(read_table(root / LABELS_NAME)),
         heldout_images_digest=table_digest(read_table(root / HELDOUT_IMAGES_NAME)),
         listed=totals.listed,
@@ -103,6 +101,20 @@ def make_plan(
     )
     plan.write(root / PLAN_NAME)
     return plan
+
+
+def _none_is_left(side: SplitName, catalog: str, root: UPath) -> PreprocessingError:
+    table, _ = NOT_WRITTEN[side]
+    rejected = count_values(root / table, "reason").most_common()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
+    purpose = "train on" if side is SplitName.TRAIN else "hold out"
+    return PreprocessingError(
+        f"{catalog}: no image is left to {purpose} ({reasons}); see {root / table}"
+    )
+
+
+def _path_of(root: UPath | None) -> str | None:
+    return None if root is None else str(root)
 
 
 def _write_labels(classes: pa.Table, root: UPath) -> None:
@@ -155,26 +167,38 @@ def moved_plan(plan: DatasetPlan, job: CheckJob) -> DatasetPlan:
     """
     running = here()
     running.meter.begin(Stage.CHECK_IMAGES, planned_images(job.root, plan.names))
-    check = partial(_received, image_root=job.image_root, max_bytes=job.policy.max_bytes)
-    for outcome in running.executor.map(check, _planned_digests(plan, job.root), BATCH_IMAGES):
-        running.meter.advance(Stage.CHECK_IMAGES, 1)
-        if outcome is None:
-            continue
-        image_id, received = ("a picture", outcome.reason) if isinstance(outcome, Lost) else outcome
-        raise PreprocessingError(
-            f"{job.image_root}/{image_id}: expected the picture that the dataset {job.root} was "
-            f"made from, received {received}; pictures were in {plan.image_root}: name "
-            "that folder, choose another output directory, or --overwrite that dataset"
-        )
-    moved = plan.model_copy(update={"image_root": str(job.image_root)})
+    for split in SplitName:
+        names = plan.shards[split]
+        image_root = root_of(split, job.image_roots)
+        check = partial(_received, image_root=image_root, max_bytes=job.policy.max_bytes)
+        digests = _planned_digests(names, job.root)
+        for outcome in running.executor.map(check, digests, BATCH_IMAGES):
+            running.meter.advance(Stage.CHECK_IMAGES, 1)
+            if outcome is None:
+                continue
+            image_id, received = (
+                ("a picture", outcome.reason) if isinstance(outcome, Lost) else outcome
+            )
+            raise PreprocessingError(
+                f"{image_root}/{image_id}: expected the picture that the dataset {job.root} was "
+                f"made from, received {received}; pictures were in "
+                f"{root_of(split, plan.image_roots)}: name that folder, choose another output "
+                "directory, or --overwrite that dataset"
+            )
+    moved = plan.model_copy(
+        update={
+            "image_root": str(job.image_roots[SplitName.TRAIN]),
+            "heldout_image_root": _path_of(job.image_roots.get(SplitName.HELDOUT)),
+        }
+    )
     moved.write(job.root / PLAN_NAME)
     return moved
 
 
-def _planned_digests(plan: DatasetPlan, root: UPath) -> Iterator[tuple[str, str]]:
-    for shard in plan.names:
-        planned = read_table(plan_path(root, shard), PLAN_SCHEMA)
-        digests = (column(planned, name).to_pylist() for name in ("image_id", "digest"))
+def _planned_digests(names: Sequence[str], root: UPath) -> Iterator[tuple[str, str]]:
+    for name in names:
+        planned = read_table(plan_path(root, name), PLAN_SCHEMA)
+        digests = (column(planned, part).to_pylist() for part in ("image_id", "digest"))
         yield from zip(*digests, strict=True)
 
 

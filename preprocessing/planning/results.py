@@ -7,6 +7,7 @@ import pyarrow as pa
 from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.decisions.apart import sum_unknown
 from manylabel.preprocessing.decisions.columns import column, numbers
 from manylabel.preprocessing.decisions.hashing import hash_texts
 from manylabel.preprocessing.decisions.vocabulary import (
@@ -65,6 +66,17 @@ def WritePlan(
         >> beam.Map(plan_images, AsSingleton(classes), AsSingleton(shards)).with_output_types(Table)
         | "ByShard" >> Shuffle(shard_number, buckets)
         | "WriteItems" >> beam.Map(write_items, AsSingleton(shards), AsSingleton(totals), root)
+    )
+
+
+@beam.ptransform_fn
+def WriteUnknown(unknown: PCollection, names: PCollection, root: UPath) -> PCollection:
+    """Writes which labels of held-out images training does not know."""
+    return (
+        unknown
+        | "Counted" >> Collect(list).with_output_types(list[pa.Table])
+        | "Named" >> beam.Map(sum_unknown, AsList(names)).with_output_types(Table)
+        | "Write" >> beam.Map(dataset_plan.write_unknown_labels, root)
     )
 
 

@@ -1,6 +1,6 @@
 """Phase two: finds which shards are there, and writes the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import ClassVar, Literal
@@ -25,10 +25,11 @@ from manylabel.preprocessing.writing.shards import (
     find_shard,
     index_path,
     tfrecord_path,
-    write_shard,
+    write_from,
 )
 from manylabel.storage.documents import Document
 from manylabel.storage.manifest import MANIFEST_NAME, RecordShard
+from manylabel.storage.schema import SplitName
 
 _BATCH_SHARDS = 16
 """Whose sizes a process compares at once; it takes some milliseconds a shard."""
@@ -38,7 +39,7 @@ class _Outcomes(Document):
     """What became of the shards.
 
     Attributes:
-        written: What `write_shard` wrote.
+        written: What `write_from` wrote.
         changed: Pictures that are not those that were checked.
         given_up: Shards whose process ended again and again.
     """
@@ -85,9 +86,15 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
 
 
 def write_shards(
-    names: Sequence[str], config: PreprocessingConfig, image_root: UPath, root: UPath
+    names: Sequence[str],
+    config: PreprocessingConfig,
+    image_roots: Mapping[SplitName, UPath],
+    root: UPath,
 ) -> dict[str, RecordShard]:
     """Writes the shards of these names.
+
+    Args:
+        image_roots: Of each catalog, by the side that it lists.
 
     Raises:
         PreprocessingError: a picture is no longer the one that was checked, or a shard's process
@@ -98,7 +105,7 @@ def write_shards(
     for name in names:
         (root / index_path(name)).unlink(missing_ok=True)
     here().meter.begin(Stage.WRITE_SHARDS, planned_images(root, names))
-    write = partial(write_shard, root=root, image_root=image_root, policy=config.images)
+    write = partial(write_from, root=root, image_roots=image_roots, policy=config.images)
     # In this process one step hands out all shards; elsewhere Beam does, one to a step.
     handed = [[name] for name in names] if config.runner.options else [list(names)]
 

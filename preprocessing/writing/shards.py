@@ -1,11 +1,12 @@
 """Phase two: one work item per shard. Fetch, check, resize, write, rename, index."""
 
 import hashlib
+from collections.abc import Mapping
 
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.pictures.images import store
 from manylabel.preprocessing.planning.dataset_plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
@@ -13,13 +14,26 @@ from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
-from manylabel.storage.schema import INDEX_SCHEMA, INDEX_SHARD_DIGEST, LabelledImage, encode_example
+from manylabel.storage.schema import (
+    INDEX_SCHEMA,
+    INDEX_SHARD_DIGEST,
+    LabelledImage,
+    SplitName,
+    encode_example,
+)
 from manylabel.storage.tables import read_table, write_table
 from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, frame
 
 _PLAN_SHA256 = b"plan_sha256"
 """Metadata of an index: digest of the work item, so that a shard of an earlier plan is not taken
 for one of this. Beside it is the shard's own, so that damage to either is found."""
+
+
+def write_from(
+    name: str, root: UPath, image_roots: Mapping[SplitName, UPath], policy: ImageConfig
+) -> RecordShard | str:
+    """As `write_shard`, with the pictures of the shard's side."""
+    return write_shard(name, root, root_of(split_of(name), image_roots), policy)
 
 
 def write_shard(
@@ -125,8 +139,13 @@ def index_path(shard: str) -> str:
     return f"{_directory(shard)}/{shard}.index.parquet"
 
 
+def split_of(shard: str) -> SplitName:
+    """The side of a shard, by its name."""
+    return SplitName(shard.split("-", 1)[0])
+
+
 def _directory(shard: str) -> str:
-    return shard.split("-", 1)[0]
+    return str(split_of(shard))
 
 
 class _ImageChangedError(Exception):

@@ -43,7 +43,7 @@ def executor(tmp_path_factory):
             patch.delenv(name, raising=False)
         config = {"catalog": {"path": "labels.csv"}, "executor": "ray"}
         settings = PreprocessingConfig.model_validate(config)
-        with open_executor(settings, "mine", UPath(images), UPath(plan)) as executor:
+        with open_executor(settings, "mine", [UPath(images)], UPath(plan)) as executor:
             yield executor
 
 

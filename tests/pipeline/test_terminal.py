@@ -81,6 +81,9 @@ def report(**values):
             "counts": ImageCounts(listed=12, written=9, rejected=2, duplicates=1),
             "rejected": {RejectReason.TOO_SMALL: 2},
             "rejected_table": "rejected.parquet",
+            "heldout_rejected": {},
+            "heldout_rejected_table": None,
+            "unknown_labels": {},
             "retried": 0,
             "retryable": 0,
             "left_out": {},
@@ -114,6 +117,18 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
     [
         ({"retryable": 1234}, "--retry-rejected would look again at 1,234 of these images"),
         ({"rejected_table": "rejected/"}, "rejected/: too small 2"),
+        (
+            {
+                "heldout_rejected": {RejectReason.UNKNOWN_LABELS: 1234},
+                "heldout_rejected_table": "heldout_rejected.parquet",
+            },
+            "heldout_rejected.parquet: labels that training has not 1,234",
+        ),
+        (
+            {"unknown_labels": {"zebra": 1234, "yak": 5}},
+            "unknown_labels.parquet: 2 labels of held-out images are no class, since training has "
+            "not enough of them: 1,234 zebra, 5 yak",
+        ),
         (
             {"rejected": {RejectReason.EMPTY_LABEL: 9, RejectReason.TOO_SMALL: 2}},
             "rejected.parquet: too small 2; label: empty 9",

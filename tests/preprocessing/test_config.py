@@ -21,6 +21,26 @@ from manylabel.preprocessing.config import PreprocessingConfig
             {"catalog": {"path": "x", "format": "folder", "group_column": "g"}},
             "catalog.format is folder, which has no group_column",
         ),
+        (
+            {"catalog": {"path": "x", "format": "folder", "split_column": "s", "split": "t"}},
+            "catalog.format is folder, which has no split_column",
+        ),
+        (
+            {"catalog": {"path": "x", "split_column": "part"}},
+            "catalog.split_column is 'part', which needs split: set both",
+        ),
+        (
+            {"heldout": {"catalog": {"path": "x", "split": "test"}}},
+            "heldout.catalog.split is 'test', which needs split_column: set both",
+        ),
+        (
+            {"heldout": {"catalog": {"path": "x"}, "size": 500}},
+            "heldout.size is 500, which chooses among the images of the training catalog, but "
+            "heldout.catalog says which are held out: remove one of them",
+        ),
+        ({"heldout": {"catalog": {"path": "x"}, "largest_group": 7}}, "heldout.largest_group is 7"),
+        ({"heldout": {"catalog": {"path": "x"}, "salt": "y"}}, "heldout.salt is 'y'"),
+        ({"heldout": {"catalog": {"size": 1}}}, "path"),
         ({"heldout": {"size": 1.5}}, "heldout.size is 1.5: give a fraction below 1 or a whole"),
         ({"heldout": {"size": 1.0}}, "heldout.size is 1.0"),
         ({"heldout": {"size": -1}}, "greater than or equal to 0"),

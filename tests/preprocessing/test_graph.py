@@ -28,6 +28,7 @@ from manylabel.preprocessing.planning.phase_one import plan_dataset
 from manylabel.preprocessing.transport.coder import TableCoder
 from manylabel.preprocessing.transport.runner import parse_options
 from manylabel.preprocessing.transport.shuffle import Bucketed
+from manylabel.storage.schema import SplitName
 
 PACKAGE = Path(preprocessing.__path__[0])
 IMAGES = 12
@@ -39,14 +40,15 @@ def catalog(tmp_path_factory, picture, write_csv):
     for number in range(IMAGES):
         (root / f"{number}.png").write_bytes(picture(number))
     rows = [(f"{number}.png", f"half {number % 2}", 1) for number in range(IMAGES)]
+    write_csv(root / "heldout.csv", rows[:4])
     return write_csv(root / "labels.csv", rows)
 
 
-def config_of(catalog, options=()):
+def config_of(catalog, options=(), heldout=None):
     return PreprocessingConfig.model_validate(
         {
             "catalog": {"path": str(catalog)},
-            "heldout": {"size": 4},
+            "heldout": heldout or {"size": 4},
             "shards": {"images_per_shard": 5},
             "executor": "inline",
             "runner": {"options": options},
@@ -54,11 +56,17 @@ def config_of(catalog, options=()):
     )
 
 
-def built(catalog, options=()):
+def own_heldout(catalog):
+    """Some of the pictures, in a catalog of their own."""
+    return {"catalog": {"path": str(catalog.with_name("heldout.csv"))}}
+
+
+def built(catalog, options=(), heldout=None):
     """The pipeline of phase one, as it would be handed to the runner that the options name."""
-    config = config_of(catalog, options)
+    config = config_of(catalog, options, heldout)
     pipeline = Pipeline(options=parse_options(config.runner.options))
-    job = CheckJob(UPath(catalog).parent, config.images, UPath("memory://dataset"))
+    roots = {SplitName.TRAIN: UPath(catalog).parent}
+    job = CheckJob(roots, config.images, UPath("memory://dataset"))
     plan_dataset(pipeline, config, job, buckets=3)
     return pipeline
 
@@ -132,11 +140,13 @@ def test_the_graph_is_built_for_the_runner_that_the_options_name(catalog, option
     assert len(message.components.transforms) > 50
 
 
-def test_the_same_bytes_come_of_options(catalog, tmp_path, dataset_bytes):
+@pytest.mark.parametrize("own", [False, True], ids=["one catalog", "two catalogs"])
+def test_the_same_bytes_come_of_options(catalog, tmp_path, dataset_bytes, own):
     """Tables travel as streams then, and each shard is a step of its own."""
     runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    preprocess(config_of(catalog), str(tmp_path / "without"))
-    preprocess(config_of(catalog, [runner]), str(tmp_path / "with"))
+    heldout = own_heldout(catalog) if own else None
+    preprocess(config_of(catalog, heldout=heldout), str(tmp_path / "without"))
+    preprocess(config_of(catalog, [runner], heldout), str(tmp_path / "with"))
     without, with_ = dataset_bytes(tmp_path / "without"), dataset_bytes(tmp_path / "with")
     assert without == with_
     assert sum(name.endswith(".tfrecord") for name in without) > 2
@@ -173,9 +183,10 @@ def parts_of(type_):
     return found
 
 
-def test_no_output_is_left_for_beam_to_guess(catalog):
+@pytest.mark.parametrize("own", [False, True], ids=["one catalog", "two catalogs"])
+def test_no_output_is_left_for_beam_to_guess(catalog, own):
     """What it cannot infer it pickles whole: four times the memory, and slower."""
-    types = Types().of(built(catalog))
+    types = Types().of(built(catalog, heldout=own_heldout(catalog) if own else None))
     assert [name for name, type_ in types.items() if Any in parts_of(type_)] == []
     assert len([name for name, type_ in types.items() if pa.Table in parts_of(type_)]) > 20
 

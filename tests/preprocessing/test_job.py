@@ -411,7 +411,7 @@ def test_nodes_of_a_cluster_have_another_current_folder(catalog, tmp_path, monke
     told = []
 
     def open_executor(config, dataset, images, plan):
-        told.append((images.is_absolute(), str(plan)))
+        told.append((all(folder.is_absolute() for folder in images), str(plan)))
         raise PreprocessingError("no cluster")
 
     monkeypatch.chdir(tmp_path)

@@ -21,6 +21,7 @@ from manylabel.preprocessing.running import running
 from manylabel.preprocessing.writing import shards
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import UnreachableTableError
+from manylabel.storage.schema import SplitName
 
 IMAGES = 24
 PART = 5
@@ -217,6 +218,7 @@ def test_shards_that_are_given_up_cost_nothing_else(root, catalog):
     """No advice to overwrite: that would delete what was found in the pictures."""
     plan = DatasetPlan.read_at(UPath(root))
     assert plan is not None
+    roots = {SplitName.TRAIN: UPath(catalog.parent)}
     with (
         running(GivesUp(), Meter()),
         pytest.raises(
@@ -224,7 +226,7 @@ def test_shards_that_are_given_up_cost_nothing_else(root, catalog):
             match=r"train-0\S*: its process .*\(2 of 2 shards .* finished work is kept",
         ),
     ):
-        write_shards(plan.names[:2], config_of(catalog), UPath(catalog.parent), UPath(root))
+        write_shards(plan.names[:2], config_of(catalog), roots, UPath(root))
 
 
 def test_one_job_at_a_time_in_a_process(tmp_path, catalog):

@@ -9,9 +9,13 @@ from manylabel.preprocessing.config import PreprocessingConfig, RunnerConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 
-HEADER = ("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author")
+HEADER = (
+    *("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author"),
+    *("part", "other_part"),
+)
 
 NEAR = {"heldout": {"size": 6}}
+PART = {"catalog": {"split_column": "part", "split": "train"}}
 
 CHANGES = [
     # setting, another value, what else is set in both runs
@@ -22,6 +26,8 @@ CHANGES = [
     ("catalog.label_column", "other_label", {}),
     ("catalog.confidence_column", "certainty", {}),
     ("catalog.group_column", "author", NEAR),
+    ("catalog.split_column", "other_part", PART),
+    ("catalog.split", "test", PART),
     ("images.short_side_limit", 40, {}),
     ("images.jpeg_quality", 50, {}),
     ("images.max_pixels", 4000, {}),
@@ -29,6 +35,7 @@ CHANGES = [
     ("images.min_side", 51, {}),
     ("images.max_aspect_ratio", 1.1, {}),
     ("labels.minimum_count", 9, {}),
+    ("heldout.catalog", {"path": "fewer.csv"}, {"heldout": {"size": 0.1}}),
     ("heldout.size", 8, {}),
     ("heldout.minimum_labels", 3, {}),
     ("heldout.duplicate_distance", None, NEAR),
@@ -66,7 +73,11 @@ def directory(tmp_path_factory, picture, write_csv):
         image.resize((55, 52)).save(root / "reduced" / f"{number}.png")
         labels = ["all", f"half {number % 2}", *(["once"] if number == 3 else [])]
         rows += [
-            (f"{number}.png", label, 1, f"{number // 2}.png", label.upper(), 0.5, number // 4)
+            (
+                *(f"{number}.png", label, 1, f"{number // 2}.png", label.upper(), 0.5),
+                *(number // 4, "train" if number < 12 else "test"),
+                "train" if number < 6 else "test",
+            )
             for label in labels
         ]
     write_csv(root / "labels.csv", rows, HEADER)

@@ -20,7 +20,13 @@ from manylabel.deploy.dashboard.states import dataset_of, description_of, newest
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import TableError
 from manylabel.storage.locations import Location, is_local
-from manylabel.storage.manifest import LABELS_NAME, MANIFEST_NAME, REJECTED_NAME, Manifest
+from manylabel.storage.manifest import (
+    HELDOUT_REJECTED_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Manifest,
+)
 from manylabel.storage.schema import LABELS_SCHEMA, SplitName
 from manylabel.storage.tables import count_values, read_table, table_parts
 
@@ -96,8 +102,10 @@ def _train_counts(path: Location) -> NDArray[np.int64]:
 def _reasons(store: Store, dataset: Dataset) -> tuple[tuple[str, int], ...]:
     """Of a table in one file, or in parts where it is large."""
     counted: Counter[str] = Counter()
-    for part in table_parts(dataset.root / REJECTED_NAME):
-        counted.update(_cached(store, part, _count_reasons))
+    for name in (REJECTED_NAME, HELDOUT_REJECTED_NAME):
+        for part in table_parts(dataset.root / name):
+            if name == REJECTED_NAME or part.is_file():  # Few datasets have the second.
+                counted.update(_cached(store, part, _count_reasons))
     return tuple(sorted(counted.items(), key=_by_count))
 
 

@@ -108,9 +108,7 @@ def decide(rows: Sequence[Row], files: Mapping[str, File], config: Preprocessing
         files: By image_id.
     """
     decided = Decided()
-    images = _listed(rows, decided)
-    images = _looked_at(images, files, decided)
-    images = _without_equal_files(images, decided)
+    images = list_and_merge(rows, files, decided)
     images = _with_frequent_labels(images, config.labels.minimum_count, decided)
     groups = _groups(images, config.heldout)
     _choose_sides(groups, config.heldout)
@@ -121,6 +119,12 @@ def decide(rows: Sequence[Row], files: Mapping[str, File], config: Preprocessing
     decided.rejected.sort()
     decided.duplicates.sort()
     return decided
+
+
+def list_and_merge(rows: Sequence[Row], files: Mapping[str, File], decided: Decided) -> list[Image]:
+    """The images of a catalog that can be used, one for files of equal bytes."""
+    images = _looked_at(_listed(rows, decided), files, decided)
+    return _without_equal_files(images, decided)
 
 
 def _listed(rows: Sequence[Row], decided: Decided) -> list[Image]:

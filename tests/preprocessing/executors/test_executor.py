@@ -16,7 +16,7 @@ from tests.preprocessing.executors import contract
 def open_with(**settings):
     catalog = {"path": "labels.csv"}
     config = PreprocessingConfig.model_validate({"catalog": catalog, **settings})
-    return open_executor(config, "mine", UPath("images"), UPath("plan"))
+    return open_executor(config, "mine", [UPath("images")], UPath("plan"))
 
 
 def test_inline_works_in_this_process():

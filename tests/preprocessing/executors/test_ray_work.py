@@ -24,7 +24,7 @@ def logged(monkeypatch):
 
 def test_a_node_without_the_mount_gets_no_logs_on_its_own_disk(logged, tmp_path):
     dataset = tmp_path / "dataset"
-    unseen = Sight(UPath(tmp_path), (), UPath(dataset / "plan" / "shared.tmp"))
+    unseen = Sight(((UPath(tmp_path), ()),), UPath(dataset / "plan" / "shared.tmp"))
     answer = run(abs, [-1], unseen, dataset / "jobs" / "preprocess" / "0001")
     assert isinstance(answer.outcomes, Unseen)
     assert logged == []

@@ -14,7 +14,7 @@ def places(tmp_path):
         folder.mkdir(parents=True)
     for number in range(30):
         (images / f"{number}.png").touch()
-    return UPath(images), UPath(plan)
+    return [UPath(images)], UPath(plan)
 
 
 def test_a_machine_that_sees_all_lacks_nothing_and_nothing_stays(places):
@@ -29,13 +29,23 @@ def test_a_machine_that_sees_all_lacks_nothing_and_nothing_stays(places):
 
 def test_pictures_may_go_while_the_job_runs_but_not_all(places):
     with sight(*places) as seen:
-        pictures = list(places[0].iterdir())
-        for picture in pictures:
-            if picture.name != seen.entries[-1]:
+        ((folder, entries),) = seen.images
+        for picture in list(folder.iterdir()):
+            if picture.name != entries[-1]:
                 picture.unlink()
         assert seen.missing() is None
-        (places[0] / seen.entries[-1]).unlink()
-        assert seen.missing() == f"does not see the pictures in {places[0]}"
+        (folder / entries[-1]).unlink()
+        assert seen.missing() == f"does not see the pictures in {folder}"
+
+
+def test_a_machine_must_see_the_pictures_of_both_catalogs(places, tmp_path):
+    other = UPath(tmp_path / "held out")
+    other.mkdir()
+    (other / "1.png").touch()
+    with sight([*places[0], other], places[1]) as seen:
+        assert seen.missing() is None
+        (other / "1.png").unlink()
+        assert seen.missing() == f"does not see the pictures in {other}"
 
 
 def test_another_folder_of_the_same_name_is_not_the_dataset(places):
