@@ -23,7 +23,7 @@ import numba
 import numpy as np
 
 from manylabel.trainer.networks.build import build_model, decayed_variables
-from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, RMSprop
 
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
-    model = build_model(ModelConfig(), CLASSES)
+    model = build_model(XceptionConfig(), CLASSES)
     layout = ParameterLayout.of(model, decayed_variables(model))
     size = layout.parameter_count
     blocks = DecayBlocks(size, layout.decayed_within(0, size), float(L2))

@@ -42,6 +42,7 @@ for command in (
     making.export,
     making.predict,
     showing.runs,
+    showing.networks,
     showing.dashboard,
     asking.jobs,
     asking.status,

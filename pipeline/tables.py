@@ -18,7 +18,8 @@ from manylabel.pipeline.runs import ListedRun, Unreadable
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from manylabel.trainer.runs.directory import RunDescription
 
-if TYPE_CHECKING:  # It loads the client of clusters.
+if TYPE_CHECKING:  # They load TensorFlow, and the client of clusters.
+    from manylabel.pipeline.networks import ListedNetwork
     from manylabel.pipeline.submission.listing import ListedJob
 
 
@@ -155,6 +156,34 @@ def runs_table(runs: Sequence[ListedRun]) -> Table:
             *_description(run.description),
             *_checkpoint(run.checkpoint),
             *_evaluation(run.evaluation),
+        )
+    return table
+
+
+def networks_table(networks: Sequence["ListedNetwork"], classes: int) -> Table:
+    """A row for each network."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=f"with {classes:,} classes",
+        title_justify="left",
+    )
+    table.add_column("network", overflow="fold")
+    for name in ("input\npixels", "parameters\ntrained", "all", "multiply-\nadds, 10⁹"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("features", "L2"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for network in networks:
+        figures = network.figures
+        table.add_row(
+            escape("\n  ".join([network.name, *network.settings])),
+            f"{network.input_size}",
+            f"{figures.trainable:,}",
+            f"{figures.total:,}",
+            f"{figures.multiply_adds / 1e9:.2f}",
+            f"{figures.features:,}",
+            f"{network.l2:g}",
         )
     return table
 

@@ -25,6 +25,7 @@ from manylabel.pipeline.tables import (
     forms_table,
     jobs_table,
     movers_table,
+    networks_table,
     nodes_table,
     runs_table,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.eval.review.build import ReviewTables
     from manylabel.eval.schedule.status import ScheduleStatus
     from manylabel.pipeline.demo import DemoReport
+    from manylabel.pipeline.networks import ListedNetwork
     from manylabel.pipeline.predict import LabelsReport
     from manylabel.pipeline.promote import PromotionReport
     from manylabel.pipeline.review import WrittenReview
@@ -162,6 +164,10 @@ class Terminal:
         for run in runs:
             for problem in problems_of(run):
                 self._print(f"? {problem}")
+
+    def show_networks(self, networks: Sequence["ListedNetwork"], classes: int) -> None:
+        """A table with a row for each network."""
+        self._console.print(networks_table(networks, classes))
 
     def show_demo(self, report: "DemoReport") -> None:
         """The table of evaluations, where the pictures are, and what to do next."""

@@ -38,7 +38,9 @@ def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:
     value: Any = tree
     part: Any
     for part in problem["loc"]:
-        if (isinstance(value, dict) and part in value) or isinstance(value, list):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and part < len(value)
+        ):
             parts.append(str(part))
             value = value[part]
     if problem["type"] == "missing":

@@ -1,11 +1,20 @@
 """The settings of a training run. Reading them loads no TensorFlow."""
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.config import ModelConfig, XceptionConfig, default_l2
+from manylabel.trainer.networks.head_config import NetworkConfig
 from manylabel.trainer.networks.loss_config import LossConfig
 from manylabel.trainer.plane.failures import FailureConfig
 from manylabel.trainer.plane.optimizers import Optimizer, RMSprop
@@ -75,18 +84,24 @@ class TrainerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = XceptionConfig()
     loss: LossConfig = LossConfig()
     input: InputConfig = InputConfig()
     optimizer: Optimizer = RMSprop()
     schedule: ExponentialDecay = ExponentialDecay()
     averaging: PolyakAverage = PolyakAverage()
     l2: float = Field(
-        1e-5,
+        NetworkConfig.DEFAULT_L2,
         ge=0,
-        description="l2 * sum(w^2) over all kernels is added to the loss; paper, section 4.3: "
-        "1e-5 for Xception, 4e-5 for Inception V3. That it means the whole sum, as Keras has it, "
-        "and not TensorFlow's half of it, is open",
+        description="l2 * sum(w^2) over all kernels is added to the loss; left out: the network's "
+        "own; paper, section 4.3: 1e-5 for Xception, 4e-5 for Inception V3. That it means the "
+        "whole sum, as Keras has it, and not TensorFlow's half of it, is open",
+    )
+    l2_depthwise: float | None = Field(
+        None,
+        ge=0,
+        description="instead of l2 for depthwise kernels; none: the same. Not stated in the paper; "
+        "MobileNet's, section 3.2: little or none, since they have so few parameters",
     )
     global_clipnorm: float | None = Field(
         None,
@@ -127,3 +142,10 @@ class TrainerConfig(BaseModel):
                 f"{topology.workers}, received {updates.backup_workers}"
             )
         return updates
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_networks_l2(cls, tree: Any) -> Any:
+        if isinstance(tree, Mapping) and "l2" not in tree:
+            return {**tree, "l2": default_l2(tree.get("model"))}
+        return tree

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from manylabel.pipeline.commands.options import Root, local_path, new_terminal
+from manylabel.pipeline.commands.options import Overrides, Root, local_path, new_terminal
 from manylabel.pipeline.streams import check_written
 
 
@@ -18,6 +18,38 @@ def runs(
     from manylabel.pipeline.runs import list_runs
 
     new_terminal().show_runs(root, list_runs(root))
+
+
+def networks(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="YAML file of settings, or a preset's name: its network alone."
+        ),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Labels to tell apart.")] = 1000,
+    backbones: Annotated[
+        bool,
+        typer.Option("--backbones", help="Those of keras.applications; takes a minute."),
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """List the networks that can be trained: parameters, multiply-adds and features."""
+    from manylabel.pipeline.config import load_settings
+
+    if config is None and overrides:
+        raise typer.BadParameter("expected a CONFIG that it changes", param_hint="--set")
+    settings = None if config is None else load_settings(config, overrides or [])
+
+    from manylabel.pipeline.networks import network_of
+    from manylabel.pipeline.networks import networks as all_networks
+
+    listed = (
+        list(all_networks(classes, backbones=backbones))
+        if settings is None
+        else [network_of(settings.trainer, classes)]
+    )
+    new_terminal().show_networks(listed, classes)
 
 
 def dashboard(

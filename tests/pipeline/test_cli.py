@@ -205,3 +205,29 @@ def test_paths_are_printed_as_they_are(tmp_path, capsys):
     root.mkdir(parents=True)
     assert cli.run(["runs", str(root)]) == 0
     assert str(root) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_networks_are_listed_with_what_they_cost(capsys):
+    assert cli.run(["networks"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    named = [row[0] for row in rows if row and row[-1].endswith("-05")]
+    assert set(named) == {"xception", "inception_v3", "vgg_separable", "resnet"}
+    found = {row[0]: row for row in rows if row}
+    assert found["vgg16"][1:3] == ["224", "138,357,544"]
+    assert found["xception"][1:] == ["299", "22,855,952", "22,910,480", "8.36", "2,048", "1e-05"]
+    of_2016 = rows[rows.index(["variant=2016"]) - 1]
+    assert of_2016[:3] == ["inception_v3", "299", "23,626,728"]
+
+
+def test_the_network_of_settings_is_counted(capsys):
+    arguments = ["networks", "jft-xception", "--classes", "17000"]
+    assert cli.run([*arguments, "--set", "trainer.model.segments=4"]) == 0
+    printed = capsys.readouterr().out
+    assert "with 17,000 classes" in printed
+    assert "95,674,616" in printed
+    assert "segments=4" in printed
+
+
+def test_an_override_of_no_settings_is_refused(capsys):
+    assert cli.run(["networks", "--set", "trainer.model.width=0.5"]) == 2
+    assert "expected a CONFIG" in capsys.readouterr().err

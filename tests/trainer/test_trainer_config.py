@@ -40,7 +40,8 @@ from manylabel.trainer.runs.writer import CheckpointWriter
 RECORDS = 24
 LAYOUT = ParameterLayout(
     parameters=(
-        VariableSlot(path="kernel", shape=(30,), offset=0, decayed=True),
+        VariableSlot(path="kernel", shape=(20,), offset=0, decayed=True, depthwise=False),
+        VariableSlot(path="depthwise", shape=(10,), offset=20, decayed=True, depthwise=True),
         VariableSlot(path="bias", shape=(10,), offset=30),
     ),
     statistics=(VariableSlot(path="mean", shape=(4,), offset=0),),
@@ -78,6 +79,7 @@ CHANGES = [
     ("global_clipnorm", 0.5, BASE),
     ("updates.compensation.name", {"name": "inverse_staleness"}, BASE),
     ("updates.trace", True, BASE),
+    ("l2_depthwise", 0.02, BASE),
     ("epochs", 1.5, BASE),
     ("topology.parameter_shards", 3, BASE),
     ("topology.leased_batches", 3, BASE),
@@ -270,6 +272,23 @@ def test_l2_applies_to_the_decayed_variables_only(new_plan):
     np.testing.assert_array_equal(weights[0][30:], weights[1][30:])
 
 
+def test_another_l2_for_depthwise_kernels_is_for_them_only(new_plan):
+    weights = [
+        np.asarray(observe(new_plan(name, {**BASE, **fields}))["weights"])
+        for name, fields in (
+            ("one", {}),
+            ("other", {"l2_depthwise": 0}),
+            ("neither", {"l2": 0}),
+            ("equal", {"l2_depthwise": BASE["l2"]}),
+        )
+    ]
+    one, other, neither, equal = weights
+    np.testing.assert_array_equal(one, equal)
+    np.testing.assert_array_equal(one[:20], other[:20])
+    np.testing.assert_array_equal(other[20:], neither[20:])
+    assert (one[20:30] != other[20:30]).all()
+
+
 def test_a_checkpoint_of_another_optimizer_is_refused(new_plan):
     plan = new_plan("run", BASE)
     config = TrainerConfig.model_validate(WITH_SGD)
@@ -387,6 +406,7 @@ def test_the_defaults_are_the_papers_jft_recipe():
         ("failures.max_restarts", 1),
         ("l2", -1e-5),
         ("global_clipnorm", 0),
+        ("l2_depthwise", -1e-5),
         ("epochs", 0),
         ("seed", -1),
         ("seed", 2**32),

@@ -15,7 +15,7 @@ the loss, m_c counts the images that are verified not to have the class.
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.trainer.networks.config import HeadBias
+from manylabel.trainer.networks.head_config import HeadBias
 from manylabel.trainer.networks.loss_config import LossKind
 
 
@@ -28,7 +28,7 @@ def initial_biases(
     """The classifier's first biases, float32 [C].
 
     Args:
-        start: ModelConfig.head_bias.
+        start: NetworkConfig.head_bias.
         present, absent: training images that have each class, and that do not, int64 [C].
     """
     if start is HeadBias.ZERO:

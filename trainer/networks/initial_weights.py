@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from manylabel.trainer.errors import InitialWeightsError
 from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.head import CLASSIFIER
 from manylabel.trainer.networks.keras_names import KerasLayer, keras_layers, without_counters
-from manylabel.trainer.networks.xception import CLASSIFIER
 
 Shape = tuple[int, ...]
 

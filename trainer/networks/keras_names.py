@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from manylabel.trainer.networks.config import ModelConfig, Network
+from manylabel.trainer.networks.config import ModelConfig
 
 _COUNTED = re.compile(r"(conv2d|convolution2d|batch_normalization|batchnormalization)(?:_(\d+))?")
 # Before version 2, which the first published files are from.
@@ -32,7 +32,7 @@ class KerasLayer(NamedTuple):
 
 def application(config: ModelConfig) -> str | None:
     """The name that keras.applications has for a network; None for one that it has not."""
-    return "Xception" if config.name is Network.XCEPTION else None
+    return "Xception" if config.name == "xception" else None
 
 
 def is_application_name(location: str) -> bool:
@@ -70,7 +70,7 @@ def keras_layers(config: ModelConfig, names: Sequence[str]) -> dict[str, KerasLa
     Args:
         names: of our layers with weights, in the network's order.
     """
-    return _of_xception(names) if config.name is Network.XCEPTION else {}
+    return _of_xception(names) if config.name == "xception" else {}
 
 
 def _of_xception(names: Sequence[str]) -> dict[str, KerasLayer]:

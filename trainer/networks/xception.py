@@ -8,20 +8,21 @@ parameters, the number in the paper's Table 3.
 import keras
 from keras import layers
 
-from manylabel.trainer.networks.config import Activation, ModelConfig
+from manylabel.trainer.networks.config import ALL, InitialScale, XceptionConfig
+from manylabel.trainer.networks.head import classifier
+from manylabel.trainer.networks.head_config import Activation
+from manylabel.trainer.networks.layers import batch_norm, images, scaled
+from manylabel.trainer.networks.segments import SegmentedConv2D
 
-CLASSIFIER = "predictions"
-"""Name of the last layer, the logistic regression."""
 
-
-def xception(config: ModelConfig, classes: int) -> keras.Model:
+def xception(config: XceptionConfig, classes: int) -> keras.Model:
     """Xception without an activation at its end.
 
     Input: float32 [B, S, S, 3] in [-1, 1], with S = config.input_size.
     Output: float32 logits [B, classes], also under a mixed precision policy.
     """
-    images = keras.Input((config.input_size, config.input_size, 3), name="images")
-    x = _stem(images, config)
+    inputs = images(config)
+    x = _stem(inputs, config)
     # The stem ends in a ReLU, so the first block must not begin with another.
     x = _reducing_block(x, config, (128, 128), "block2", activate_first=False)
     x = _reducing_block(x, config, (256, 256), "block3")
@@ -35,24 +36,24 @@ def xception(config: ModelConfig, classes: int) -> keras.Model:
         x = _separable(x, config, channels, name)
         x = layers.Activation("relu", name=f"{name}_act")(x)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    return keras.Model(images, _classifier(x, config, classes), name="xception")
+    return keras.Model(inputs, classifier(x, config, classes), name="xception")
 
 
-def _stem(x: keras.KerasTensor, config: ModelConfig) -> keras.KerasTensor:
+def _stem(x: keras.KerasTensor, config: XceptionConfig) -> keras.KerasTensor:
     """Two ordinary convolutions, both `valid`: 299 -> 149 -> 147 pixels."""
     for index, (channels, stride) in enumerate(((32, 2), (64, 1)), start=1):
         name = f"block1_conv{index}"
-        x = layers.Conv2D(_scaled(channels, config), 3, strides=stride, use_bias=False, name=name)(
-            x
-        )
-        x = _batch_norm(x, config, name)
+        x = layers.Conv2D(
+            scaled(channels, config.width), 3, strides=stride, use_bias=False, name=name
+        )(x)
+        x = batch_norm(x, config, name)
         x = layers.Activation("relu", name=f"{name}_act")(x)
     return x
 
 
 def _reducing_block(
     x: keras.KerasTensor,
-    config: ModelConfig,
+    config: XceptionConfig,
     channels: tuple[int, int],
     name: str,
     activate_first: bool = True,
@@ -68,17 +69,17 @@ def _reducing_block(
     if not config.residual:
         return x
     shortcut = layers.Conv2D(
-        _scaled(channels[-1], config),
+        scaled(channels[-1], config.width),
         1,
         strides=2,
         padding="same",
         use_bias=False,
         name=f"{name}_shortcut",
     )(inputs)
-    return layers.Add(name=f"{name}_add")([x, _batch_norm(shortcut, config, f"{name}_shortcut")])
+    return layers.Add(name=f"{name}_add")([x, batch_norm(shortcut, config, f"{name}_shortcut")])
 
 
-def _middle_block(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras.KerasTensor:
+def _middle_block(x: keras.KerasTensor, config: XceptionConfig, name: str) -> keras.KerasTensor:
     """Three separable convolutions of 728 channels beside an identity shortcut."""
     inputs = x
     for index in range(1, 4):
@@ -89,50 +90,40 @@ def _middle_block(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras
 
 
 def _separable(
-    x: keras.KerasTensor, config: ModelConfig, channels: int, name: str
+    x: keras.KerasTensor, config: XceptionConfig, channels: int, name: str
 ) -> keras.KerasTensor:
     """Depthwise 3x3, pointwise 1x1, batch normalisation.
 
     Two layers instead of one SeparableConv2D, which has no place for an activation in between;
     TensorFlow runs the same two operations for both.
     """
-    x = layers.DepthwiseConv2D(
+    x = _spatial(config, name)(x)
+    if config.intermediate_activation is not Activation.NONE:
+        x = layers.Activation(config.intermediate_activation, name=f"{name}_intermediate")(x)
+    x = layers.Conv2D(scaled(channels, config.width), 1, use_bias=False, name=f"{name}_pointwise")(
+        x
+    )
+    return batch_norm(x, config, name)
+
+
+def _spatial(config: XceptionConfig, name: str) -> keras.layers.Layer:
+    """The 3x3 convolution of a separable one: depthwise, or over the setting's segments."""
+    if config.segments != ALL:
+        return SegmentedConv2D(
+            config.segments,
+            initial_scale=config.depthwise_initial_scale,
+            name=f"{name}_segments",
+        )
+    if config.depthwise_initial_scale is InitialScale.KERAS:
+        initializer: keras.initializers.Initializer | str = "glorot_uniform"
+    else:
+        limit = (3 / 9) ** 0.5  # A uniform distribution's, whose variance is 1/9.
+        initializer = keras.initializers.RandomUniform(-limit, limit)
+    return layers.DepthwiseConv2D(
         3,
         padding="same",
         depth_multiplier=config.depth_multiplier,
+        depthwise_initializer=initializer,
         use_bias=False,
         name=f"{name}_depthwise",
-    )(x)
-    if config.intermediate_activation is not Activation.NONE:
-        x = layers.Activation(config.intermediate_activation, name=f"{name}_intermediate")(x)
-    x = layers.Conv2D(_scaled(channels, config), 1, use_bias=False, name=f"{name}_pointwise")(x)
-    return _batch_norm(x, config, name)
-
-
-def _classifier(x: keras.KerasTensor, config: ModelConfig, classes: int) -> keras.KerasTensor:
-    """Optional fully connected layers and dropout, then the logistic regression's logits."""
-    for index, units in enumerate(config.fully_connected, start=1):
-        name = f"fully_connected{index}"
-        normalised = config.fully_connected_batch_norm
-        x = layers.Dense(units, use_bias=not normalised, name=name)(x)
-        if normalised:
-            x = _batch_norm(x, config, name)
-        if config.fully_connected_activation is not Activation.NONE:
-            x = layers.Activation(config.fully_connected_activation, name=f"{name}_act")(x)
-    if config.dropout > 0:
-        x = layers.Dropout(config.dropout, name="dropout")(x)
-    # float32 under every policy: thousands of logits are ranked, and bfloat16 keeps 8 bits.
-    return layers.Dense(classes, dtype="float32", name=CLASSIFIER)(x)
-
-
-def _batch_norm(x: keras.KerasTensor, config: ModelConfig, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(
-        momentum=config.batch_norm_momentum,
-        epsilon=config.batch_norm_epsilon,
-        name=f"{name}_bn",
-    )(x)
-
-
-def _scaled(channels: int, config: ModelConfig) -> int:
-    """The nearest multiple of 8 to channels x width, at least 8."""
-    return max(8, 8 * round(channels * config.width / 8))
+    )

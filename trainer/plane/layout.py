@@ -23,11 +23,18 @@ class VariableSlot(BaseModel):
     shape: tuple[int, ...]
     offset: int
     decayed: bool = False  # whether L2 applies to it
+    depthwise: bool | None = None  # whether as to a depthwise kernel; none: not told apart then
 
     @property
     def size(self) -> int:
         """Number of values."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether it is a depthwise kernel; checkpoints from before this was stored have Xception's
+        variables, which are named so."""
+        return "depthwise" in self.path if self.depthwise is None else self.depthwise
 
     @property
     def stop(self) -> int:
@@ -46,18 +53,27 @@ class ParameterLayout(BaseModel):
     statistics: tuple[VariableSlot, ...]
 
     @classmethod
-    def of(cls, model: Any, decayed: AbstractSet[str] = frozenset()) -> "ParameterLayout":
-        """The layout of a keras.Model; `decayed` holds the paths of the variables L2 applies to.
+    def of(
+        cls,
+        model: Any,
+        decayed: AbstractSet[str] = frozenset(),
+        depthwise: AbstractSet[str] = frozenset(),
+    ) -> "ParameterLayout":
+        """The layout of a keras.Model.
+
+        Args:
+            decayed: the paths of the variables that L2 applies to.
+            depthwise: of the depthwise kernels among them.
 
         Raises:
-            ValueError: `decayed` names a path that is no trainable variable of the model.
+            ValueError: a path is that of no trainable variable of the model.
         """
-        unknown = decayed - {variable.path for variable in model.trainable_variables}
+        unknown = (decayed | depthwise) - {variable.path for variable in model.trainable_variables}
         if unknown:
             raise ValueError(f"not trainable variables of {model.name}: {sorted(unknown)}")
         return cls(
-            parameters=_slots(model.trainable_variables, decayed),
-            statistics=_slots(model.non_trainable_weights, frozenset()),
+            parameters=_slots(model.trainable_variables, decayed, depthwise),
+            statistics=_slots(model.non_trainable_weights, frozenset(), frozenset()),
         )
 
     @property
@@ -72,12 +88,25 @@ class ParameterLayout(BaseModel):
 
     def decayed_within(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The intervals of [start, stop) that L2 applies to, relative to `start`."""
-        clipped = (
+        return [
             (max(slot.offset, start) - start, min(slot.stop, stop) - start)
+            for slot in self._decayed_in(start, stop)
+        ]
+
+    def l2_within(
+        self, start: int, stop: int, l2: float, l2_depthwise: float | None
+    ) -> list[float]:
+        """The coefficient of each interval of `decayed_within`; `l2_depthwise` None: l2."""
+        depthwise = l2 if l2_depthwise is None else l2_depthwise
+        return [depthwise if slot.is_depthwise else l2 for slot in self._decayed_in(start, stop)]
+
+    def _decayed_in(self, start: int, stop: int) -> list[VariableSlot]:
+        """Those that L2 applies to and that lie, wholly or in part, in [start, stop)."""
+        return [
+            slot
             for slot in self.parameters
-            if slot.decayed
-        )
-        return [(a, b) for a, b in clipped if a < b]
+            if slot.decayed and max(slot.offset, start) < min(slot.stop, stop)
+        ]
 
     def read(self, model: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The model's values: float32[parameter_count], float32[statistics_count]."""
@@ -139,7 +168,9 @@ def fragments(slots: Sequence[VariableSlot], start: int, stop: int) -> list[Frag
     ]
 
 
-def _slots(variables: Sequence[Any], decayed: AbstractSet[str]) -> tuple[VariableSlot, ...]:
+def _slots(
+    variables: Sequence[Any], decayed: AbstractSet[str], depthwise: AbstractSet[str]
+) -> tuple[VariableSlot, ...]:
     slots: list[VariableSlot] = []
     offset = 0
     for variable in variables:
@@ -148,6 +179,7 @@ def _slots(variables: Sequence[Any], decayed: AbstractSet[str]) -> tuple[Variabl
             shape=tuple(variable.shape),
             offset=offset,
             decayed=variable.path in decayed,
+            depthwise=variable.path in depthwise,
         )
         slots.append(slot)
         offset = slot.stop

@@ -6,6 +6,7 @@ passes are imported where they run: whoever reads settings needs no compiler.
 """
 
 import enum
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -138,14 +139,20 @@ class DecayBlocks:
             tf.nn.l2_loss), so the gradient gains 2 * l2 * w.
     """
 
-    def __init__(self, size: int, decayed: list[tuple[int, int]], l2: float) -> None:
-        """`decayed`: sorted disjoint half-open intervals of [0, size) that get `l2`."""
+    def __init__(
+        self, size: int, decayed: list[tuple[int, int]], l2: float | Sequence[float]
+    ) -> None:
+        """`decayed`: sorted disjoint half-open intervals of [0, size) that get `l2`, or each its
+        own coefficient of it."""
+        each = l2 if isinstance(l2, Sequence) else [l2] * len(decayed)
+        if len(each) != len(decayed):
+            raise ValueError(f"expected {len(decayed)} coefficients, received {len(each)}")
         bounds: list[tuple[int, int]] = []
         coefficients: list[float] = []
         edges = [0, *(edge for interval in decayed for edge in interval), size]
         for index, (start, stop) in enumerate(pairwise(edges)):
             for block in range(start, stop, BLOCK_SIZE):
                 bounds.append((block, min(block + BLOCK_SIZE, stop)))
-                coefficients.append(l2 if index % 2 else 0.0)
+                coefficients.append(each[index // 2] if index % 2 else 0.0)
         self.bounds = np.asarray(bounds, np.int64).reshape(-1, 2)
         self.l2 = np.asarray(coefficients, np.float32)

@@ -90,14 +90,19 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
     """
     import keras
 
-    from manylabel.trainer.networks.build import build_model, decayed_variables, set_head_biases
+    from manylabel.trainer.networks.build import (
+        build_model,
+        decayed_variables,
+        depthwise_variables,
+        set_head_biases,
+    )
 
     biases = _head_biases(dataset, config)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, dataset.num_classes)
     set_head_biases(model, biases)
     begin_with_weights(model, run, dataset, config)
-    layout = ParameterLayout.of(model, decayed_variables(model))
+    layout = ParameterLayout.of(model, decayed_variables(model), depthwise_variables(model))
     parameters, statistics = layout.read(model)
     count = config.topology.parameter_shards
     shards = LocalShards(

@@ -102,7 +102,12 @@ class TrainingPlan:
                 f"({sorted(expected)}), received {sorted(received)}"
             )
         state.slots |= kept
-        blocks = DecayBlocks(stop - start, manifest.layout.decayed_within(start, stop), config.l2)
+        layout = manifest.layout
+        blocks = DecayBlocks(
+            stop - start,
+            layout.decayed_within(start, stop),
+            layout.l2_within(start, stop, config.l2, config.l2_depthwise),
+        )
         momentum = config.model.batch_norm_momentum
         return ParameterShard(
             state, config.optimizer, blocks, momentum, manifest.step, compensation

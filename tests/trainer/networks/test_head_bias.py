@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from manylabel.trainer.networks.build import build_model, set_head_biases
-from manylabel.trainer.networks.config import HeadBias, ModelConfig
+from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.head_bias import initial_biases
+from manylabel.trainer.networks.head_config import HeadBias
 from manylabel.trainer.networks.loss_config import LossKind
 
 # Of 4 training images: one class on 3, one on 1, one on none, one on all.
@@ -29,7 +30,7 @@ IMAGES = 4
     ],
 )
 def test_where_the_biases_begin(setting, kind, expected):
-    start = ModelConfig(head_bias=setting).head_bias
+    start = XceptionConfig(head_bias=setting).head_bias
     biases = initial_biases(start, LossKind(kind), COUNTS, IMAGES - COUNTS)
     assert biases.dtype == np.float32
     np.testing.assert_allclose(biases, expected, rtol=1e-6)
@@ -57,13 +58,13 @@ def test_absences_may_be_fewer_than_the_other_images():
 
 
 def test_prior_is_the_default():
-    assert ModelConfig().head_bias is HeadBias.PRIOR
+    assert XceptionConfig().head_bias is HeadBias.PRIOR
 
 
 @pytest.mark.parametrize("setting", ["prior", "zero", -4.5])
 def test_the_setting_reads_back_from_json(setting):
-    config = ModelConfig(head_bias=setting)
-    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    config = XceptionConfig(head_bias=setting)
+    assert XceptionConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(
@@ -72,13 +73,13 @@ def test_the_setting_reads_back_from_json(setting):
 )
 def test_anything_else_is_one_problem_that_says_what_was_expected(setting):
     with pytest.raises(ValueError, match="expected prior, zero or a number from -100 to 100, rec"):
-        ModelConfig(head_bias=setting)
+        XceptionConfig(head_bias=setting)
     with pytest.raises(ValueError, match="1 validation error"):
-        ModelConfig(head_bias=setting)
+        XceptionConfig(head_bias=setting)
 
 
 def test_only_the_classifier_is_set():
-    config = ModelConfig(input_size=32, width=0.125, middle_repeats=0, fully_connected=(8,))
+    config = XceptionConfig(input_size=32, width=0.125, middle_repeats=0, fully_connected=(8,))
     model = build_model(config, 4)
     before = {variable.path: variable.numpy() for variable in model.weights}
     set_head_biases(model, np.array([1, 2, 3, 4], np.float32))

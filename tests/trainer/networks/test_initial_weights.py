@@ -8,7 +8,7 @@ import pytest
 
 from manylabel.trainer.errors import InitialWeightsError
 from manylabel.trainer.networks.build import build_model
-from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.initial_weights import take_weights
 from manylabel.trainer.networks.keras_names import without_counters
 
@@ -41,7 +41,7 @@ def stored_of(model):
 
 def network(classes=10, seed=0, **fields):
     keras.utils.set_random_seed(seed)
-    return build_model(ModelConfig(**SMALL | fields), classes)
+    return build_model(XceptionConfig(**SMALL | fields), classes)
 
 
 @cache
@@ -51,7 +51,7 @@ def other(**fields):
 
 
 def take(model, stored, **options):
-    return take_weights(model, ModelConfig(**SMALL), stored, "a.h5", **options)
+    return take_weights(model, XceptionConfig(**SMALL), stored, "a.h5", **options)
 
 
 @pytest.fixture(scope="module")

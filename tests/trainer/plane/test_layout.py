@@ -127,6 +127,27 @@ def test_decayed_intervals_are_those_of_the_named_variables(model):
     assert ParameterLayout.of(model).decayed_within(0, count) == []
 
 
+def test_depthwise_kernels_have_a_coefficient_of_their_own(model):
+    conv, dense = model.get_layer("conv").kernel.path, model.get_layer("dense").kernel.path
+    layout = ParameterLayout.of(model, {conv, dense}, {conv})
+    count = layout.parameter_count
+    assert layout.l2_within(0, count, 0.5, 0.25) == [0.25, 0.5]
+    assert layout.l2_within(0, count, 0.5, 0.0) == [0.0, 0.5]
+    assert layout.l2_within(0, count, 0.5, None) == [0.5, 0.5]
+    assert layout.l2_within(110, 120, 0.5, 0.25) == [0.5]
+    assert layout.l2_within(108, 116, 0.5, 0.25) == []
+    assert ParameterLayout.model_validate_json(layout.model_dump_json()) == layout
+
+
+def test_layouts_from_before_depthwise_kernels_were_marked_know_them_by_name():
+    slots = [
+        {"path": "block5_sepconv1_depthwise/kernel", "shape": [3], "offset": 0, "decayed": True},
+        {"path": "block5_sepconv1_pointwise/kernel", "shape": [4], "offset": 3, "decayed": True},
+    ]
+    layout = ParameterLayout.model_validate({"parameters": slots, "statistics": []})
+    assert layout.l2_within(0, 7, 0.5, 0.25) == [0.25, 0.5]
+
+
 def test_an_unknown_decayed_variable_is_an_error(model):
     with pytest.raises(ValueError, match="conv9/kernel"):
         ParameterLayout.of(model, {"conv9/kernel"})

@@ -297,6 +297,14 @@ def test_decay_blocks_cover_the_range_once(size, decayed):
     np.testing.assert_array_equal(coefficients, expected)
 
 
+def test_decayed_intervals_may_have_a_coefficient_each():
+    blocks = DecayBlocks(10, [(0, 3), (3, 5), (9, 10)], [0.5, 0.25, 0.0])
+    found = dict(zip(map(tuple, blocks.bounds.tolist()), blocks.l2.tolist(), strict=True))
+    assert found == {(0, 3): 0.5, (3, 5): 0.25, (5, 9): 0.0, (9, 10): 0.0}
+    with pytest.raises(ValueError, match="expected 2 coefficients, received 1"):
+        DecayBlocks(10, [(0, 3), (3, 5)], [0.5])
+
+
 def test_the_name_decides_the_kind_of_settings():
     read = TypeAdapter(Optimizer).validate_python
     assert read({"name": "sgd", "momentum": 0.5}) == SGD(momentum=0.5)

@@ -12,7 +12,7 @@ import pytest
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import InitialWeightsError, TrainingError
 from manylabel.trainer.networks.build import build_model
-from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.initial_weights import take_weights
 from manylabel.trainer.program.in_process import LocalCoordinator, new_local_shards
 from manylabel.trainer.program.initial_state import (
@@ -86,7 +86,7 @@ def expected(reference):
 
 @pytest.fixture(scope="module")
 def ours():
-    return build_model(ModelConfig(input_size=SIZE), 1000)
+    return build_model(XceptionConfig(input_size=SIZE), 1000)
 
 
 def features(model):
@@ -108,7 +108,7 @@ def test_features_of_a_file_of_keras_are_its_own(files, reference, expected, our
     for variable in ours.weights:
         variable.assign(np.zeros(variable.shape))
     with weight_file(files / name) as layers:
-        taken = take_weights(ours, ModelConfig(), layers, name)
+        taken = take_weights(ours, XceptionConfig(), layers, name)
     assert np.abs(expected).max() > 0.5
     np.testing.assert_allclose(features(ours), expected, atol=1e-5)
     assert taken.anew == (() if head else ("predictions",))

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from manylabel.trainer.networks.build import build_model, decayed_variables
-from manylabel.trainer.networks.config import ModelConfig
+from manylabel.trainer.networks.config import XceptionConfig
 
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 
@@ -16,18 +16,18 @@ def count(variables):
 
 
 def trainable(classes=10, **fields):
-    return count(build_model(ModelConfig(**SMALL | fields), classes).trainable_weights)
+    return count(build_model(XceptionConfig(**SMALL | fields), classes).trainable_weights)
 
 
 def layer_names(**fields):
-    return [layer.name for layer in build_model(ModelConfig(**SMALL | fields), 10).layers]
+    return [layer.name for layer in build_model(XceptionConfig(**SMALL | fields), 10).layers]
 
 
 @pytest.fixture(scope="module")
 def pair():
     """Our Xception and the reference, with the same random weights in both."""
     keras.utils.set_random_seed(0)
-    ours = build_model(ModelConfig(), 1000)
+    ours = build_model(XceptionConfig(), 1000)
     reference = keras.applications.Xception(weights=None, classifier_activation=None)
     randomise(reference)
     copy_weights(reference, ours)
@@ -121,7 +121,7 @@ def test_logits_are_float32_in_mixed_precision():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build_model(ModelConfig(**SMALL), 10)
+        model = build_model(XceptionConfig(**SMALL), 10)
     finally:
         keras.config.set_dtype_policy(before)
     assert model.get_layer("block2_sepconv1_pointwise").compute_dtype == "bfloat16"
@@ -131,7 +131,7 @@ def test_logits_are_float32_in_mixed_precision():
 
 def test_width_rounds_channels_to_multiples_of_eight():
     def channels(width):
-        model = build_model(ModelConfig(**SMALL | {"width": width}), 10)
+        model = build_model(XceptionConfig(**SMALL | {"width": width}), 10)
         return [model.get_layer(name).filters for name in ("block1_conv1", "block4_shortcut")]
 
     assert channels(1.0) == [32, 728]
@@ -158,7 +158,7 @@ def test_without_residual_only_the_shortcuts_go():
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
 def test_intermediate_activation_stands_between_depthwise_and_pointwise(activation):
-    model = build_model(ModelConfig(**SMALL, intermediate_activation=activation), 10)
+    model = build_model(XceptionConfig(**SMALL, intermediate_activation=activation), 10)
     added = [layer for layer in model.layers if layer.name.endswith("_intermediate")]
     assert len(added) == sum(layer.name.endswith("_depthwise") for layer in model.layers) == 13
     for layer in added:
@@ -171,7 +171,7 @@ def test_intermediate_activation_stands_between_depthwise_and_pointwise(activati
 
 
 def test_depth_multiplier_multiplies_depthwise_and_pointwise_kernels():
-    model = build_model(ModelConfig(**SMALL), 10)
+    model = build_model(XceptionConfig(**SMALL), 10)
     kernels = sum(
         count(layer.weights)
         for layer in model.layers
@@ -205,7 +205,7 @@ def test_fully_connected_layers():
 
 def test_dropout_acts_before_the_classifier_in_training_only():
     assert "dropout" not in layer_names()
-    model = build_model(ModelConfig(**SMALL, dropout=0.5, fully_connected=(64,)), 10)
+    model = build_model(XceptionConfig(**SMALL, dropout=0.5, fully_connected=(64,)), 10)
     layer = model.get_layer("dropout")
     assert layer.rate == 0.5
     assert model.get_layer("predictions").input is layer.output
@@ -217,7 +217,9 @@ def test_dropout_acts_before_the_classifier_in_training_only():
 
 
 def test_batch_norm_and_input_settings_reach_every_layer():
-    model = build_model(ModelConfig(**SMALL, batch_norm_momentum=0.7, batch_norm_epsilon=0.02), 10)
+    model = build_model(
+        XceptionConfig(**SMALL, batch_norm_momentum=0.7, batch_norm_epsilon=0.02), 10
+    )
     found = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert {(layer.momentum, layer.epsilon) for layer in found} == {(0.7, 0.02)}
     assert model.input_shape == (None, 32, 32, 3)
@@ -225,9 +227,9 @@ def test_batch_norm_and_input_settings_reach_every_layer():
 
 
 def test_the_smallest_input_has_pixels_left_at_the_end():
-    model = build_model(ModelConfig(**SMALL), 10)
+    model = build_model(XceptionConfig(**SMALL), 10)
     assert model.get_layer("avg_pool").input.shape[1:3] == (1, 1)
-    full = build_model(ModelConfig(**SMALL | {"input_size": 299}), 10)
+    full = build_model(XceptionConfig(**SMALL | {"input_size": 299}), 10)
     sizes = [
         full.get_layer(name).output.shape[1]
         for name in ("block1_conv1", "block1_conv2", "block2_pool", "block3_pool", "block4_pool")
@@ -236,7 +238,7 @@ def test_the_smallest_input_has_pixels_left_at_the_end():
 
 
 def test_decay_is_for_kernels_only():
-    model = build_model(ModelConfig(**SMALL, fully_connected=(16,)), 10)
+    model = build_model(XceptionConfig(**SMALL, fully_connected=(16,)), 10)
     decayed = decayed_variables(model)
     trainables = {variable.path for variable in model.trainable_weights}
     assert decayed < trainables
@@ -249,7 +251,7 @@ def test_decay_is_for_kernels_only():
 def test_the_seed_makes_the_weights():
     def first_kernel(seed):
         keras.utils.set_random_seed(seed)
-        return build_model(ModelConfig(**SMALL), 10).trainable_weights[0].numpy()
+        return build_model(XceptionConfig(**SMALL), 10).trainable_weights[0].numpy()
 
     np.testing.assert_array_equal(first_kernel(1), first_kernel(1))
     assert (first_kernel(1) != first_kernel(2)).any()
@@ -274,9 +276,9 @@ def test_the_seed_makes_the_weights():
 )
 def test_wrong_settings_are_errors(fields):
     with pytest.raises(ValidationError):
-        ModelConfig(**fields)
+        XceptionConfig(**fields)
 
 
 def test_a_model_needs_a_class():
     with pytest.raises(ValueError, match="classes=0"):
-        build_model(ModelConfig(**SMALL), 0)
+        build_model(XceptionConfig(**SMALL), 0)
