@@ -1,11 +1,19 @@
 """Settings that go together badly: training runs with them, and learns little or nothing."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.networks.backbone_config import KerasApplicationsConfig
+from manylabel.trainer.networks.config import (
+    InceptionV3Config,
+    ResNetConfig,
+    VGG16Config,
+    XceptionConfig,
+)
 from manylabel.trainer.networks.loss_config import ClassReduction, UnknownKind
 from manylabel.trainer.plane.optimizers import RMSprop
 
@@ -18,6 +26,8 @@ LARGE_EPSILON = 1e-2
 # mean squares from zero it is 1.04 times that, and 1.09 after 720.
 FEW_IMAGES = 100
 
+_WITH_L2_OF_THEIR_OWN = (XceptionConfig, InceptionV3Config, ResNetConfig, VGG16Config)
+
 
 def recipe_warnings(config: TrainerConfig, train_counts: NDArray[np.int64]) -> list[str]:
     """A line for each problem: what is set, what comes of it, and what to set instead.
@@ -25,7 +35,7 @@ def recipe_warnings(config: TrainerConfig, train_counts: NDArray[np.int64]) -> l
     Args:
         train_counts: training images that have each class, int64 [C].
     """
-    return [*_of_epsilon(config, train_counts)]
+    return [*_of_epsilon(config, train_counts), *_of_l2(config)]
 
 
 def _of_epsilon(config: TrainerConfig, train_counts: NDArray[np.int64]) -> Iterator[str]:
@@ -47,3 +57,24 @@ def _of_epsilon(config: TrainerConfig, train_counts: NDArray[np.int64]) -> Itera
             f"{rare:,} of {classes:,} labels have fewer. Below some ten million images set epsilon "
             "to 0.001 and mean_square_start to zeros"
         )
+
+
+def _of_l2(config: TrainerConfig) -> Iterator[str]:
+    """What stays behind when settings of one network are used for another; and MobileNets, whose
+    authors "found that it was important to put very little or no weight decay on the depthwise
+    filters" (arXiv 1704.04861, section 3.2)."""
+    model, setting = config.model, f"trainer.l2 is {config.l2:g}"
+    if isinstance(model, KerasApplicationsConfig):
+        if model.backbone.startswith("MobileNet") and config.l2_depthwise is None and config.l2:
+            yield (
+                f"{setting} for the depthwise kernels of {model.backbone} too, which its authors "
+                "gave little or none; set trainer.l2_depthwise to 0"
+            )
+        return
+    for other in _WITH_L2_OF_THEIR_OWN:
+        if config.l2 == other.DEFAULT_L2 != model.DEFAULT_L2:
+            (name,) = get_args(other.model_fields["name"].annotation)
+            yield (
+                f"{setting}, which is what {name} was trained with; for {model.name} set it to "
+                f"{model.DEFAULT_L2:g}, or leave it out"
+            )

@@ -43,3 +43,45 @@ def test_what_is_warned_of(counts, optimizer, loss, expected):
         assert part in line
         assert line.startswith("trainer.optimizer.epsilon is ")
         assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("model", "l2", "expected"),
+    [
+        ({}, None, ()),
+        ({}, 1e-5, ()),
+        ({}, 4e-5, ("inception_v3", "for xception set it to 1e-05")),
+        ({"name": "inception_v3"}, None, ()),
+        ({"name": "inception_v3"}, 1e-5, ("xception", "for inception_v3 set it to 4e-05")),
+        ({"name": "inception_v3"}, 2e-5, ()),  # nobody's: chosen
+        ({"name": "resnet"}, 1e-5, ("xception", "for resnet set it to 5e-05")),
+        ({"name": "vgg_separable"}, 1e-5, ()),  # Xception's is its own
+        ({"name": "vgg_separable"}, 0, ()),
+        ({"name": "keras_applications", "backbone": "ResNet50"}, 5e-5, ()),
+    ],
+)
+def test_an_l2_that_belongs_to_another_network_is_warned_of(model, l2, expected):
+    config = TrainerConfig.model_validate({"model": model} | ({} if l2 is None else {"l2": l2}))
+    received = recipe_warnings(config, MANY)
+    assert len(received) == bool(expected)
+    for part in expected:
+        assert part in received[0]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "l2", "warned"),
+    [
+        ("MobileNetV3Small", {}, True),
+        ("MobileNet", {"l2": 4e-5}, True),
+        ("MobileNet", {"l2_depthwise": 0}, False),
+        ("MobileNet", {"l2_depthwise": 1e-6}, False),
+        ("MobileNetV2", {"l2": 0}, False),
+        ("EfficientNetV2B0", {}, False),
+    ],
+)
+def test_decay_of_a_mobilenets_depthwise_kernels_is_warned_of(backbone, l2, warned):
+    tree = {"model": {"name": "keras_applications", "backbone": backbone}} | l2
+    received = recipe_warnings(TrainerConfig.model_validate(tree), MANY)
+    assert [backbone in line and "l2_depthwise to 0" in line for line in received] == [
+        True
+    ] * warned
