@@ -100,9 +100,9 @@ class NetworkConfig(BaseModel):
         None,
         min_length=1,
         description="Weights to begin with instead of random ones: a .keras or .h5 file of Keras "
-        "(path or URI) with the same network, a checkpoint or run of ours, or the network's name "
-        "in keras.applications, whose ImageNet weights are downloaded. Not in the paper: it trains "
-        "from random weights.",
+        "(path or URI) with the same network, a checkpoint or run of ours, or the name of the "
+        "network in keras.applications, such as Xception, whose ImageNet weights are downloaded. "
+        "Not in the paper: it trains from random weights.",
     )
 
     @field_validator("head_bias", mode="wrap")

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from manylabel.trainer.errors import InitialWeightsError
 from manylabel.trainer.networks.config import ModelConfig
 from manylabel.trainer.networks.head import CLASSIFIER
-from manylabel.trainer.networks.keras_names import KerasLayer, keras_layers, without_counters
+from manylabel.trainer.networks.keras_names import (
+    KerasLayer,
+    biased_before,
+    is_in_keras_head,
+    keras_layers,
+    without_counters,
+)
 
 Shape = tuple[int, ...]
 
@@ -45,7 +51,7 @@ class TakenWeights:
     Attributes:
         arrays: those that were taken, by the path of our variable.
         anew: the head's layers that were not there or did not fit, in order; they are as before.
-        unused: the stored layers that nothing was taken from, sorted.
+        unused: the stored layers that the network has no place for, sorted.
     """
 
     arrays: dict[str, NDArray[np.float32]]
@@ -112,7 +118,35 @@ def _find(
         if place.name in names:
             found[name] = stored[names[place.name]][place.arrays]
             used.add(names[place.name])
+    for name in layers:
+        _take_bias_away(found, biased_before(config, name), name)
     return found, used
+
+
+def _take_bias_away(
+    found: dict[str, Sequence[StoredArray]], convolution: str | None, normalisation: str
+) -> None:
+    """Where a bias is stored that we have not, and batch normalisation follows it: without the bias
+    in the running mean, it gives the same."""
+    match found.get(convolution or "", ()), found.get(normalisation, ()):
+        case [kernel, bias], [*others, mean, variance] if mean.shape == bias.shape:
+            found[convolution or ""] = [kernel]
+            found[normalisation] = [*others, _Difference(mean, bias), variance]
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """One stored array less another of the same shape."""
+
+    first: StoredArray
+    second: StoredArray
+
+    @property
+    def shape(self) -> Shape:
+        return self.first.shape
+
+    def read(self) -> NDArray[np.float32]:
+        return self.first.read() - self.second.read()
 
 
 def _is_in_head(layer: str) -> bool:
@@ -159,6 +193,7 @@ def _check_rest(unused: StoredLayers, config: ModelConfig, source: str) -> None:
         name
         for name, arrays in unused.items()
         if any(len(array.shape) >= _CONVOLUTION_DIMENSIONS for array in arrays)
+        and not is_in_keras_head(name)
     ]
     if left:
         raise InitialWeightsError(

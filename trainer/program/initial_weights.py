@@ -178,11 +178,17 @@ def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:
     import keras
 
     expected = application(config.model)
-    if name != expected:
-        there = f"the name {expected} that keras.applications has for it" if expected else ""
+    if expected is None or name != expected.name:
+        there = f"the name {expected.name} that keras.applications has for it" if expected else ""
         raise InitialWeightsError(
             f"trainer.model.initial_weights = {name}: expected weights of {config.model.name}: "
             f"{' or '.join(filter(None, (there, 'a file or checkpoint that is there')))}"
+        )
+    fed = getattr(config.model, "input_scale", expected.input_scale)
+    if fed is not expected.input_scale:
+        raise InitialWeightsError(
+            f"trainer.model.initial_weights = {name}: these weights have learnt from images scaled "
+            f"as trainer.model.input_scale={expected.input_scale} says, received {fed}; set that"
         )
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SECONDS_OF_SILENCE)

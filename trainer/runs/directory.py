@@ -48,7 +48,7 @@ class InitialWeights(Document):
         digest: SHA-256 over what was taken; the same for the same weights, wherever they lay.
         variables, values: how many were taken.
         anew: layers of the head that were not there or did not fit, and began anew.
-        unused: layers that were there and that nothing was taken from.
+        unused: layers that were there and that the network has no place for.
     """
 
     NOUN: ClassVar[str] = "the record of a run's initial weights"
@@ -75,7 +75,7 @@ class InitialWeights(Document):
             f"{_listed(self.anew)} anew" if self.anew else "the head as well",
         ]
         if self.unused:
-            parts.append(f"not used of what is there: {_listed(self.unused)}")
+            parts.append(f"no place for {_listed(self.unused)}")
         return "; ".join(parts)
 
 

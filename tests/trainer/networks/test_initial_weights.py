@@ -10,7 +10,6 @@ from manylabel.trainer.errors import InitialWeightsError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.initial_weights import take_weights
-from manylabel.trainer.networks.keras_names import without_counters
 
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 
@@ -142,14 +141,3 @@ def test_weights_that_are_not_finite_are_refused(wrong, small):
     stored = other() | {"block4_sepconv2_bn": [Held(np.full(88, wrong)) for _ in range(4)]}
     with pytest.raises(InitialWeightsError, match="NaN or Inf in what is block4_sepconv2_bn/gamma"):
         take(small, stored)
-
-
-def test_counted_layers_are_known_by_their_order_alone():
-    names = ["block1_conv1", "conv2d_10", "conv2d_9", "batch_normalization", "convolution2d_11"]
-    assert without_counters(names) == {
-        "block1_conv1": "block1_conv1",
-        "conv2d#0": "conv2d_9",
-        "conv2d#1": "conv2d_10",
-        "conv2d#2": "convolution2d_11",
-        "batch_normalization#0": "batch_normalization",
-    }

@@ -183,8 +183,8 @@ def test_a_run_begins_with_a_file_of_keras_and_trains_on(files, expected, datase
         f"began with {location}: 234 variables with 20,861,480 values taken, digest "
         f"{record.digest[:12]}; predictions anew"
     )
-    last = train_on(dataset, run, config, first)
-    assert (last.step, last.samples) == (4, 8)
+    last = train_on(dataset, run, config.model_copy(update={"epochs": 0.5}), first)
+    assert (last.step, last.samples) == (2, 4)
     trained = model_of(last.path, config, averaged=False)
     moved = [
         np.abs(now.numpy() - before.numpy()).max()
@@ -309,6 +309,15 @@ def test_a_wrong_location_is_one_line(location, told, dataset, tmp_path, monkeyp
     assert "\n" not in str(caught.value)
     assert not checkpoint_path(tmp_path / "run", 0).exists()
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+
+
+def test_downloaded_weights_of_another_input_scale_are_refused(dataset, tmp_path):
+    """Before they are downloaded: they would see colours that they never learnt from."""
+    config = settings(
+        name="vgg16", input_size=32, width=0.125, fully_connected=[], initial_weights="VGG16"
+    )
+    with pytest.raises(InitialWeightsError, match=r"input_scale=caffe says, received symmetric"):
+        write_initial_checkpoint(tmp_path / "run", dataset, config)
 
 
 def test_a_file_of_another_size_is_refused_by_what_does_not_fit(files, dataset, tmp_path):
