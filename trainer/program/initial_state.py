@@ -25,7 +25,6 @@ from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalShards
-from manylabel.trainer.program.initial_weights import begin_with_weights
 from manylabel.trainer.program.plan import stream_identity
 from manylabel.trainer.records.known_labels import count_known_labels
 from manylabel.trainer.records.ledger import RecordLedger
@@ -96,6 +95,7 @@ def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig)
         depthwise_variables,
         set_head_biases,
     )
+    from manylabel.trainer.program.initial_weights import begin_with_weights
 
     biases = _head_biases(dataset, config)
     keras.utils.set_random_seed(config.seed)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -128,3 +130,9 @@ def test_a_number_is_every_classs_bias_and_nothing_else_changes(dataset, tmp_pat
         difference = variable.numpy() - other.numpy()
         expected = -10 if variable.path == "predictions/bias" else 0
         np.testing.assert_array_equal(difference, np.full(variable.shape, expected))
+
+
+def test_a_job_that_watches_a_run_loads_no_tensorflow():
+    script = "import sys, manylabel.trainer.job; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["False"], done.stderr
