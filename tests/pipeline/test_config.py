@@ -24,7 +24,16 @@ def settings_file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["demo", "imagenet-xception", "jft-xception"])
+RECIPES = [
+    "imagenet-inception-v3",
+    "imagenet-xception",
+    "jft-inception-v3",
+    "jft-xception",
+    "open-images-v2-resnet",
+]
+
+
+@pytest.mark.parametrize("name", ["demo", *RECIPES])
 def test_a_preset_is_valid_and_reads_back_as_it_was_dumped(name, tmp_path):
     settings = load_settings(name)
     copy = tmp_path / "resolved.yaml"
@@ -33,7 +42,7 @@ def test_a_preset_is_valid_and_reads_back_as_it_was_dumped(name, tmp_path):
 
 
 def test_those_are_all_presets():
-    assert preset_names() == ["demo", "imagenet-xception", "jft-xception"]
+    assert preset_names() == ["demo", *RECIPES]
 
 
 def test_the_papers_recipes():
@@ -53,20 +62,52 @@ def test_the_papers_recipes():
     assert imagenet.schedule.at(samples=2 * 1_281_167 - 1, steps=0) == 0.045
     assert imagenet.schedule.at(samples=2 * 1_281_167, steps=0) == pytest.approx(0.045 * 0.94)
     assert (imagenet.l2, imagenet.model.dropout) == (1e-5, 0.5)
+    assert (imagenet.updates.name, imagenet.topology.workers) == ("synchronous", 60)
+    assert jft.updates.name == "asynchronous"
 
 
-@pytest.mark.parametrize("name", ["imagenet-xception", "jft-xception"])
+@pytest.mark.parametrize("data", ["jft", "imagenet"])
+def test_the_baseline_is_trained_as_xception_but_for_its_decay(data):
+    """Paper, 4.2 and 4.3."""
+    xception = load_settings(f"{data}-xception").trainer
+    inception = load_settings(f"{data}-inception-v3").trainer
+    assert (inception.model.name, inception.model.variant) == ("inception_v3", "2016")
+    assert (inception.model.input_size, inception.l2) == (299, 4e-5)
+    assert inception.model.dropout == xception.model.dropout
+    without = {"model", "l2"}
+    assert inception.model_dump(exclude=without) == xception.model_dump(exclude=without)
+
+
+def test_the_recipe_of_open_images():
+    """Values from the file beside the model of Open Images V2, not from the preset."""
+    trainer = load_settings("open-images-v2-resnet").trainer
+    assert (trainer.model.name, sum(trainer.model.blocks) * 3 + 2) == ("resnet", 101)
+    optimizer = trainer.optimizer
+    assert (optimizer.name, optimizer.rho, optimizer.momentum) == ("rmsprop", 0.9, 0.9)
+    assert optimizer.epsilon == 1.0
+    assert trainer.schedule.at(samples=0, steps=552_344) == 0.045
+    assert trainer.schedule.at(samples=0, steps=552_345) == pytest.approx(0.045 * 0.94)
+    assert (trainer.topology.workers, trainer.updates.name) == (50, "asynchronous")
+    steps = trainer.epochs * 9_011_219 / trainer.input.batch_size
+    assert steps == pytest.approx(61_995_903, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_paper_preset_gives_the_source_of_its_training_values(name):
     """Each value has its source on its line, or on the lines around it for a group."""
     text = preset_path(name).read_text("utf-8")
     trainer = text[text.index("\ntrainer:") : text.index("\neval:")]
     values = re.findall(r"^    [a-z0-9_]+: \S.*$", trainer, re.MULTILINE)
     unexplained = [line.strip() for line in values if "#" not in line]
-    assert set(unexplained) <= {"name: xception", "unit: steps", "unit: samples"} | {
-        "gpus_per_worker: 1"
+    assert set(unexplained) <= {
+        "name: xception",
+        "unit: steps",
+        "unit: samples",
+        "gpus_per_worker: 1",
     }
-    assert trainer.count("Paper, ") >= 12
-    assert trainer.count("Open") >= 10
+    source = "V2|ResNet" if name.startswith("open-images") else "Paper, "
+    assert len(re.findall(rf"# ({source})", trainer)) >= 12
+    assert trainer.count("Open") >= 8
 
 
 def test_what_is_left_out_has_its_default(settings_file):
@@ -157,7 +198,7 @@ def test_a_file_that_is_no_settings_file(tmp_path, content, problem):
 
 
 def test_a_missing_file_names_the_presets(tmp_path):
-    with pytest.raises(SettingsError, match="presets demo, imagenet-xception, jft-xception"):
+    with pytest.raises(SettingsError, match="presets demo, imagenet-inception-v3"):
         load_settings(str(tmp_path / "nothing.yaml"))
     with pytest.raises(SettingsError, match="it is a folder"):
         load_settings(str(tmp_path))
