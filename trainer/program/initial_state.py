@@ -20,6 +20,7 @@ from manylabel.storage.schema import SplitName
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.head_bias import initial_biases
+from manylabel.trainer.networks.keras_names import is_application_name
 from manylabel.trainer.networks.loss_config import UnknownKind
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import DecayBlocks
@@ -34,18 +35,19 @@ from manylabel.trainer.runs.writer import CheckpointWriter
 
 def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """As `write_initial_checkpoint`, in a new process that sees no GPU."""
+    weights = config.model.initial_weights or ""
     with (
         _current_folder_off_path(),
         ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_be_quiet_on_the_cpu,
+            initargs=(_downloads() if is_application_name(weights) else None,),
         ) as process,
     ):
         try:
             return process.submit(write_initial_checkpoint, run, dataset, config).result()
         except BrokenProcessPool as error:
-            weights = config.model.initial_weights
             raise TrainingError(
                 "the process that makes the first weights was ended: it had too little memory"
                 + (f", or cannot read {weights}, which is damaged then" if weights else "")
@@ -68,10 +70,19 @@ def _current_folder_off_path() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _be_quiet_on_the_cpu() -> None:
+def _downloads() -> Path:
+    """Where Keras keeps weights that it downloads. Not ~/.keras: settings for Keras that lie there
+    would hold for our networks."""
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(caches)) / "manylabel" / "keras"
+
+
+def _be_quiet_on_the_cpu(downloads: Path | None) -> None:
     """Before TensorFlow loads. What goes wrong comes back as an exception; all else that it writes
     to standard error is about GPUs that are not wanted here."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if downloads is not None:
+        os.environ["KERAS_HOME"] = str(downloads)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

@@ -174,7 +174,7 @@ def _same_classes(checkpoint: CheckpointInfo, run: Path, dataset: Dataset) -> bo
 
 
 def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:
-    """The ImageNet weights that keras.applications publishes; Keras keeps the file in ~/.keras."""
+    """The ImageNet weights that keras.applications publishes."""
     import keras
 
     expected = application(config.model)
