@@ -125,7 +125,8 @@ class Coordinator:
             return None
         total = sum(squares)
         if math.isfinite(total) and math.isfinite(report.loss):
-            self._counts = replace(self._counts, rejected_in_a_row=0)
+            if self._counts.rejected_in_a_row:
+                self._counts = replace(self._counts, rejected_in_a_row=0)
             self._updates.push(report, total)
             self._cut_checkpoint_if_due()
         else:
