@@ -273,6 +273,7 @@ def test_a_worker_killed_in_a_round_takes_its_part_along_and_the_round_goes_on(t
     assert (status.step, status.samples, status.settled) == (1, 8, 8)
     assert plane.ask("b").version == 1
     assert plane.coordinator.lease("heir") == (0, 8), "all that it held"
+    assert plane.coordinator._updates._held == {}, "nothing is kept of the dead"
 
 
 def test_a_worker_killed_before_its_push_ends_the_round_it_held_up(tmp_path):
