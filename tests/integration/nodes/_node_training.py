@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import yaml
-
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.records.ledger import Settlement
 from manylabel.trainer.runs.checkpoint import list_checkpoints, read_manifest
 from manylabel.trainer.runs.metrics_log import read_metrics
 from tests.integration.nodes._ray_nodes import RayNodes
+from tests.integration.nodes._submitter import settings_file
 
 KINDS = {
     "worker": b"GradientWorkerProcess",
@@ -34,27 +33,7 @@ class NodeJob:
         self.logs = run / "jobs" / "train" / "0001"
         self._printed = run.with_suffix(".log")
         run.parent.mkdir(exist_ok=True)
-        settings = run.with_suffix(".yaml")
-        settings.write_text(
-            yaml.safe_dump(
-                {
-                    "preprocessing": {"catalog": {"path": "unused.csv"}},
-                    "trainer": {
-                        "model": {"input_size": 40, "width": 0.125, "middle_repeats": 0},
-                        "input": {"batch_size": 8, "decode_threads": 1},
-                        "epochs": epochs,
-                        "topology": {
-                            "workers": 3,
-                            "parameter_shards": 2,
-                            "leased_batches": 2,
-                            "cpus_per_worker": 1,
-                        },
-                        "checkpoints": {"every_samples": 200, "keep": 2},
-                        "updates_per_metrics_row": 4,
-                    },
-                }
-            )
-        )
+        settings = settings_file(run.with_suffix(".yaml"), epochs=epochs, workers=3, shards=2)
         self._folder = run.parent
         # Relative: other nodes' processes have other current folders.
         self.command = ["manylabel", "train", settings.name, "--address", nodes.ray_address]
