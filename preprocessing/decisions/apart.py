@@ -119,10 +119,10 @@ def _find_near(left: _Undecided, given: pa.Table, names: Sequence[str], distance
     """Near looks; they are in one group, so only groups that have both sides are looked into."""
     rows_of, given_of = _Groups.of(left.images), _Groups.of(given)
     both, at = found_in(rows_of.places, given_of.places)
+    looks, given_looks = numbers(left.images, "look"), numbers(given, "look")
     for group in np.flatnonzero(both).tolist():
         rows, others = rows_of.rows(group), given_of.rows(int(at[group]))
-        looks, given_looks = numbers(left.images, "look")[rows], numbers(given, "look")[others]
-        nearest, bits = _nearest(looks, given_looks, distance)
+        nearest, bits = _nearest(looks[rows], given_looks[others], distance)
         near = bits < _FAR
         details = (
             f"{names[others[other]]} looks like it: {count} of 64 bits differ"

@@ -90,6 +90,23 @@ def test_every_executor_writes_the_same_bytes_and_opens_no_door(
     assert bool(found) is (settings["executor"] == "ray")
 
 
+@pytest.mark.parametrize("settings", [{}, {"executor": "ray"}], ids=["processes", "Ray"])
+def test_pictures_of_two_catalogs_are_found_by_every_worker(settings, catalog, tmp_path):
+    """The second has pictures of the same names, half of them equal to training's."""
+    given = tmp_path / "given"
+    for number, path in enumerate(sorted(catalog.rglob("*.png"))[:8]):
+        other = given / path.relative_to(catalog)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        turned = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+        other.write_bytes(path.read_bytes()) if number % 2 else turned.save(other)
+    heldout = {"catalog": {"path": str(given)}}
+    inline = run(catalog, tmp_path / "inline", executor="inline", heldout=heldout)
+    assert inline.images["heldout"] == 8
+    assert inline.rejected[RejectReason.EQUAL_TO_HELDOUT] == 4
+    other = run(catalog, tmp_path / "other", heldout=heldout, **settings)
+    assert dataset_and_plan(other.dataset) == dataset_and_plan(inline.dataset)
+
+
 def test_beams_own_worker_processes_write_the_same_bytes(catalog, report, tmp_path, monkeypatch):
     """By Beam's options the graph leaves this process, as it does on a cluster's runner: whatever
     it moves and calls is found there, and nothing is expected in memory."""

@@ -239,6 +239,14 @@ def test_rejected_images_are_counted_over_the_parts_of_a_large_table(client, fil
     assert data["problems"] == []
 
 
+def test_rejected_images_of_a_held_out_catalog_are_counted_with_the_others(client, filled):
+    root = filled.root.parent / "dataset"
+    table = pq.read_table(root / "rejected.parquet")
+    pq.write_table(table.slice(0, 4), root / "heldout_rejected.parquet")
+    data = client().get("/runs/run-a.json").json()
+    assert data["dataset"]["rejected"] == {"unreadable": 6, "label: unknown": 6}
+
+
 @pytest.mark.parametrize("address", ["/?form=blue", "/runs/run-a?form=", "/runs/run-a?sort=%00"])
 def test_an_address_without_sense_is_told(client, filled, address):
     assert client().get(address).status_code in (200, 400)

@@ -126,8 +126,14 @@ def test_nearly_blank_looks_are_near_to_equal_ones_alone():
         ("blank.png", True, 0b11, [], [1]),
         ("as blank.png", False, 0b11, [], [1]),
         ("one bit.png", False, 0b111, [], [1]),
+        ("seven bits.png", True, 0x7F, [], [1]),
+        ("nine bits.png", False, 0x1FF, [], [1]),
+        ("ten bits.png", True, 0x3FF << 20, [], [1]),
+        ("eight bits.png", False, 0xFF << 20, [], [1]),
+        ("seven.png", False, 0x7F << 20, [], [1]),
+        duplicate_distance=3,
     )
-    assert list(told) == ["as blank.png"]
+    assert sorted(told) == ["as blank.png", "eight bits.png"]
 
 
 @pytest.mark.parametrize(
