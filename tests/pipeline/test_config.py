@@ -13,6 +13,8 @@ from manylabel.pipeline.config import (
     preset_path,
 )
 from manylabel.pipeline.errors import SettingsError
+from manylabel.trainer.networks.config import InceptionV3Config, ResNetConfig
+from manylabel.trainer.plane.optimizers import RMSprop
 
 MINIMAL = "preprocessing: {catalog: {path: images.csv}}\n"
 
@@ -71,7 +73,8 @@ def test_the_baseline_is_trained_as_xception_but_for_its_decay(data):
     """Paper, 4.2 and 4.3."""
     xception = load_settings(f"{data}-xception").trainer
     inception = load_settings(f"{data}-inception-v3").trainer
-    assert (inception.model.name, inception.model.variant) == ("inception_v3", "2016")
+    assert isinstance(inception.model, InceptionV3Config)
+    assert inception.model.variant == "2016"
     assert (inception.model.input_size, inception.l2) == (299, 4e-5)
     assert inception.model.dropout == xception.model.dropout
     without = {"model", "l2"}
@@ -81,10 +84,11 @@ def test_the_baseline_is_trained_as_xception_but_for_its_decay(data):
 def test_the_recipe_of_open_images():
     """Values from the file beside the model of Open Images V2, not from the preset."""
     trainer = load_settings("open-images-v2-resnet").trainer
-    assert (trainer.model.name, sum(trainer.model.blocks) * 3 + 2) == ("resnet", 101)
-    optimizer = trainer.optimizer
-    assert (optimizer.name, optimizer.rho, optimizer.momentum) == ("rmsprop", 0.9, 0.9)
-    assert optimizer.epsilon == 1.0
+    assert isinstance(trainer.model, ResNetConfig)
+    assert sum(trainer.model.blocks) * 3 + 2 == 101
+    assert isinstance(trainer.optimizer, RMSprop)
+    assert (trainer.optimizer.rho, trainer.optimizer.momentum) == (0.9, 0.9)
+    assert trainer.optimizer.epsilon == 1.0
     assert trainer.schedule.at(samples=0, steps=552_344) == 0.045
     assert trainer.schedule.at(samples=0, steps=552_345) == pytest.approx(0.045 * 0.94)
     assert (trainer.topology.workers, trainer.updates.name) == (50, "asynchronous")
