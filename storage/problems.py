@@ -39,7 +39,7 @@ def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:
     part: Any
     for part in problem["loc"]:
         if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and part < len(value)
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
         ):
             parts.append(str(part))
             value = value[part]

@@ -93,6 +93,8 @@ def _is_depthwise(layer: keras.layers.Layer, kernel: keras.Variable) -> bool:
             return kernel is layer.depthwise_kernel
         case layers.DepthwiseConv2D():
             return True
+        case SegmentedConv2D():
+            return kernel.shape[2] == 1
         case layers.Conv2D():
             return layer.groups > 1 and kernel.shape[2] == 1
     return False

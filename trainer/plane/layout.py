@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 # Ranges begin on 64-byte boundaries: a cache line and an AVX-512 register.
 ALIGNMENT = 16
@@ -23,7 +23,9 @@ class VariableSlot(BaseModel):
     shape: tuple[int, ...]
     offset: int
     decayed: bool = False  # whether L2 applies to it
-    depthwise: bool | None = None  # whether as to a depthwise kernel; none: not told apart then
+    # Whether as to a depthwise kernel. None: not told apart then, and not written now either, since
+    # a checkpoint's digest is of its manifest.
+    depthwise: bool | None = Field(None, exclude_if=lambda told: told is None)
 
     @property
     def size(self) -> int:

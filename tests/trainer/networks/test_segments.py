@@ -119,6 +119,13 @@ def test_every_spatial_convolution_of_xception_but_the_stems_has_segments():
     assert depthwise_variables(model) == frozenset()
 
 
+def test_kernels_of_segments_of_one_channel_are_depthwise():
+    config = XceptionConfig(input_size=32, width=0.06, middle_repeats=0, segments=1000)
+    model = build_model(config, 3)
+    expected = {v.path for v in model.trainable_variables if "_segments" in v.path}
+    assert depthwise_variables(model) == expected != set()
+
+
 def test_the_spread_of_the_first_weights():
     """keras: as its own layer; fan_in: outputs as far spread as inputs."""
     keras.utils.set_random_seed(0)

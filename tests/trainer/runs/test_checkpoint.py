@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import pickle
@@ -550,3 +551,48 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_one_clear_error(tmp_path):
         write(tmp_path, 4, keep=1)
     verify(old)
     assert [info.step for info in list_checkpoints(tmp_path)] == [3, 4]
+
+
+EARLIER = """\
+{
+  "format_version": 2,
+  "step": 7,
+  "samples": 56,
+  "layout": {
+    "parameters": [
+      {
+        "path": "block1_depthwise/kernel",
+        "shape": [
+          3
+        ],
+        "offset": 0,
+        "decayed": true
+      }
+    ],
+    "statistics": []
+  },
+  "shards": [],
+  "ledger": {
+    "next_position": 56,
+    "undone": [],
+    "settled": {
+      "applied": 56,
+      "bad_record": 0,
+      "rejected_gradient": 0
+    }
+  },
+  "stream": {
+    "dataset_digest": "d",
+    "seed": 0,
+    "shuffle_block": 1,
+    "shuffle_mix": 1
+  }
+}
+"""
+
+
+def test_a_checkpoint_of_an_earlier_version_keeps_its_digest(tmp_path):
+    """Evaluations, reviews and promotions of it name that."""
+    (tmp_path / "manifest.json").write_text(EARLIER)
+    digest = hashlib.sha256(EARLIER.encode()).hexdigest()
+    assert describe_checkpoint(tmp_path).digest == digest
