@@ -1,6 +1,7 @@
 """Settings that go together badly: training runs with them, and learns little or nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from manylabel.trainer.networks.config import (
     VGG16Config,
     XceptionConfig,
 )
+from manylabel.trainer.networks.keras_names import application
 from manylabel.trainer.networks.loss_config import ClassReduction, UnknownKind
 from manylabel.trainer.plane.optimizers import RMSprop
 
@@ -35,7 +37,7 @@ def recipe_warnings(config: TrainerConfig, train_counts: NDArray[np.int64]) -> l
     Args:
         train_counts: training images that have each class, int64 [C].
     """
-    return [*_of_epsilon(config, train_counts), *_of_l2(config)]
+    return [*_of_epsilon(config, train_counts), *_of_l2(config), *_of_input_scale(config)]
 
 
 def _of_epsilon(config: TrainerConfig, train_counts: NDArray[np.int64]) -> Iterator[str]:
@@ -78,3 +80,19 @@ def _of_l2(config: TrainerConfig) -> Iterator[str]:
                 f"{setting}, which is what {name} was trained with; for {model.name} set it to "
                 f"{model.DEFAULT_L2:g}, or leave it out"
             )
+
+
+def _of_input_scale(config: TrainerConfig) -> Iterator[str]:
+    """A file does not say what it was fed with. A checkpoint of ours does, and with a name it is
+    known: those are compared when they are read."""
+    model, weights = config.model, config.model.initial_weights
+    there = application(model)
+    if weights is None or there is None or Path(weights).suffix not in (".keras", ".h5"):
+        return
+    fed = getattr(model, "input_scale", there.input_scale)
+    if fed is not there.input_scale:
+        yield (
+            f"trainer.model.input_scale is {fed}, and trainer.model.initial_weights is {weights}: "
+            f"{there.name} expects input_scale={there.input_scale} where the file is "
+            "keras.applications'; set that, unless it was trained with another"
+        )

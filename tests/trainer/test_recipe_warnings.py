@@ -85,3 +85,25 @@ def test_decay_of_a_mobilenets_depthwise_kernels_is_warned_of(backbone, l2, warn
     assert [backbone in line and "l2_depthwise to 0" in line for line in received] == [
         True
     ] * warned
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"name": "vgg16"}, ("is symmetric", "VGG16 expects input_scale=caffe where the file")),
+        ({"name": "vgg16", "initial_weights": "s3://weights/x.weights.h5"}, ("s3://weights/x",)),
+        ({"name": "vgg16", "input_scale": "caffe"}, ()),
+        ({"name": "vgg16", "initial_weights": None}, ()),
+        ({"name": "vgg16", "initial_weights": "runs/first"}, ()),  # compared when it is read
+        ({"name": "resnet", "input_scale": "torch"}, ("is torch", "ResNet152 expects", "=caffe")),
+        ({"name": "resnet", "blocks": [1, 1, 1, 1]}, ()),  # nobody else's
+        ({"name": "xception"}, ()),
+        ({"name": "keras_applications", "backbone": "ResNet50"}, ()),  # scales by itself
+    ],
+)
+def test_a_file_that_may_have_learnt_from_another_scale_is_warned_of(model, expected):
+    tree = {"model": {"initial_weights": "x.keras"} | model}
+    received = recipe_warnings(TrainerConfig.model_validate(tree), MANY)
+    assert len(received) == bool(expected)
+    for part in expected:
+        assert part in received[0]
