@@ -104,15 +104,21 @@ def train(
     from manylabel.pipeline.config import load_settings
     from manylabel.pipeline.submission.request import SETTINGS, absolute, cluster_settings
     from manylabel.pipeline.submission.submit import Folders
+    from manylabel.trainer.networks.keras_names import is_application_name
+    from manylabel.trainer.runs.directory import is_described
 
     settings = load_settings(config, overrides or [])
     place, data = absolute(str(run)), absolute(dataset)
+    tree = cluster_settings(settings, JobStage.TRAIN)
+    weights = tree["trainer"]["model"]["initial_weights"]
+    if weights and (is_application_name(weights) or is_described(Path(place))):
+        weights = None  # downloaded; or a run that goes on, which reads them no more
     return submit(
         JobStage.TRAIN,
         place,
         ["train", SETTINGS, "--dataset", data, "--run", place],
-        cluster_settings(settings, JobStage.TRAIN),
-        Folders((place,), _local(data)),
+        tree,
+        Folders((place,), _local(data, weights)),
         Delivery(address, on, follow, dry_run, retry, trust_open),
     )
 
