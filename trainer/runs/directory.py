@@ -260,6 +260,9 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 def _check_settings(run: Path, earlier: RunDescription, config: TrainerConfig) -> None:
     before, now = earlier.trainer.model_dump(mode="json"), config.model_dump(mode="json")
+    # What it began with is taken and kept in INITIAL_WEIGHTS; where that lay may be spelled in
+    # another way by now, or be gone.
+    del before["model"]["initial_weights"], now["model"]["initial_weights"]
     for setting in _FIXED_SETTINGS:
         old, new = _get(before, setting), _get(now, setting)
         if old != new:

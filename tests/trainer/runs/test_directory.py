@@ -109,6 +109,7 @@ def test_settings_that_would_change_what_is_stored_are_refused(
         ("input.augmentation.flip", False),
         ("checkpoints.keep", None),
         ("failures.max_bad_records", 0),
+        ("model.initial_weights", "/elsewhere/x.keras"),
     ],
 )
 def test_other_settings_may_change_between_starts(tmp_path, dataset, path, value):
