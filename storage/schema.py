@@ -86,7 +86,8 @@ UNKNOWN_LABELS_SCHEMA = pa.schema(
     ]
 )
 """One row per label of the held-out catalog that is no class, since no training image has it, or
-too few do; `images`: accepted images of that catalog that have it. The most frequent first."""
+too few do; `images`: usable images of that catalog that have it,
+those included that are rejected for too few known labels. The most frequent first."""
 
 INDEX_SHARD_DIGEST = b"sha256"
 """Metadata of an index: digest of its shard, which the manifest has as well."""
