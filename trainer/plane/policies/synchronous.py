@@ -21,8 +21,9 @@ class SynchronousPolicy:
 
     A worker whose gradient is in the round waits until it is closed. One that ends takes its
     gradient along, and the round goes on with fewer: it is closed by N gradients, or by one of each
-    worker that is left. A worker that was started counts as one that is left, although it
-    will take its time: those after the round wait for it, unless there are backup workers.
+    worker that is left. A worker is one of those from when it first asks for weights: there may be
+    no place for one that was started. Only the first round waits for all that were started before
+    its end, unless there are backup workers: else it would be of the first to ask.
 
     Args:
         gradients: N, gradients in an update.
@@ -32,6 +33,8 @@ class SynchronousPolicy:
     def __init__(self, gradients: int, *, version: int = 0) -> None:
         self._gradients = gradients
         self._version = version
+        self._first_round = True
+        self._started: set[str] = set()  # in the first round, and they have not asked yet
         self._workers: set[str] = set()
         self._round: dict[str, Pushed] = {}
         self._waiting: list[str] = []
@@ -41,8 +44,10 @@ class SynchronousPolicy:
         """See `UpdatePolicy.on`."""
         match event:
             case Joined(worker):
-                self._workers.add(worker)
+                if self._first_round:
+                    self._started.add(worker)
             case Asked(worker):
+                self._started.discard(worker)
                 self._workers.add(worker)
                 if worker not in self._round:
                     return [Admit(worker)]
@@ -52,6 +57,7 @@ class SynchronousPolicy:
                     return [Drop(update)]
                 self._round[update[0]] = event
             case Left(worker):
+                self._started.discard(worker)
                 self._workers.discard(worker)
                 self._round.pop(worker, None)
                 self._waiting = [other for other in self._waiting if other != worker]
@@ -61,12 +67,14 @@ class SynchronousPolicy:
 
     def _closed(self) -> list[Decision]:
         """The end of the round, once enough is there."""
-        if not self._round or len(self._round) < min(self._gradients, len(self._workers)):
+        workers = len(self._workers) + len(self._started)
+        if not self._round or len(self._round) < min(self._gradients, workers):
             return []
         # In the order of their records: the sum does not hang on who came first.
         parts = sorted(self._round.values(), key=lambda pushed: pushed.first_position)
         admitted = [Admit(worker) for worker in self._waiting]
         self._round, self._waiting = {}, []
+        self._first_round, self._started = False, set()
         self._version += 1
         return [Apply(tuple(pushed.update for pushed in parts)), *admitted]
 

@@ -93,13 +93,42 @@ def test_a_backup_takes_the_place_of_a_worker_that_ended():
     assert policy.on(Pushed(C, 0, 8)) == [Apply((A, C)), Admit("a")]
 
 
-def test_a_worker_that_was_started_is_waited_for():
-    policy = started(3, "ab")
+@pytest.mark.parametrize("version", [0, 5])
+def test_the_first_round_waits_for_every_worker_that_was_started(version):
+    policy = started(3, "ab", version)
+    policy.on(Joined("c"))
+    policy.on(Pushed(A, version, 0))
+    assert policy.on(Pushed(B, version, 4)) == []
+    assert policy.on(Asked("c")) == [Admit("c")]
+    assert policy.on(Pushed(C, version, 8)) == [Apply((A, B, C))]
+
+
+def test_a_later_round_waits_for_a_worker_only_once_it_asks():
+    policy = started(3)
+    policy.on(Pushed(A, 0, 0))
+    policy.on(Pushed(B, 0, 4))
+    policy.on(Left("c"))
+    policy.on(Joined("heir"))
+    policy.on(Asked("a"))
+    policy.on(Asked("b"))
+    policy.on(Pushed(("a", 1), 1, 8))
+    assert policy.on(Pushed(("b", 1), 1, 12)) == [Apply((("a", 1), ("b", 1)))], (
+        "there may be no place for it"
+    )
+    assert policy.on(Asked("heir")) == [Admit("heir")]
+    policy.on(Pushed(("a", 2), 2, 16))
+    assert policy.on(Pushed(("b", 2), 2, 20)) == []
+    last = Apply((("a", 2), ("b", 2), ("heir", 0)))
+    assert policy.on(Pushed(("heir", 0), 2, 24)) == [last]
+
+
+def test_a_worker_that_a_backup_stood_in_for_is_not_waited_for_before_it_asks():
+    policy = started(2, "ab")
     policy.on(Joined("c"))
     policy.on(Pushed(A, 0, 0))
-    assert policy.on(Pushed(B, 0, 4)) == []
-    assert policy.on(Asked("c")) == [Admit("c")]
-    assert policy.on(Pushed(C, 0, 8)) == [Apply((A, B, C))]
+    assert policy.on(Pushed(B, 0, 4)) == [Apply((A, B))]
+    policy.on(Left("b"))
+    assert policy.on(Pushed(("a", 1), 1, 8)) == [Apply((("a", 1),))]
 
 
 def test_the_last_rounds_are_of_those_that_still_have_records():
