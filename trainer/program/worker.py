@@ -40,17 +40,24 @@ class GradientWorker:
         self._shards = shards
         self._coordinator = coordinator
         self._batch: Batch | None = None
-        self._answer: Answer = Wait.WAIT  # it has not asked yet
+        self._asked = False
+        self._answer: Answer = None  # means nothing before it has asked
         self._updates = 0
 
     def step(self) -> bool:
         """One gradient, or one look whether it may be begun; False: there is nothing more to do."""
+        # Before it looks for another batch: without one it ends, and takes along a gradient that
+        # may be waiting for those of others.
+        if self._answer is Wait.WAIT:
+            self._answer = self._coordinator.snapshot(self._name)
+            if self._answer is Wait.WAIT:
+                return True
         if self._batch is None:
             self._batch = next(self._batches, None)
         if self._batch is None:
             return False
-        if self._answer is Wait.WAIT:
-            self._answer = self._coordinator.snapshot(self._name)
+        if not self._asked:
+            self._asked, self._answer = True, self._coordinator.snapshot(self._name)
         if self._answer is Wait.WAIT or self._answer is None:
             return self._answer is not None
         snapshot = self._answer

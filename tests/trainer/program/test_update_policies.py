@@ -87,7 +87,7 @@ class Program:
         self._network = partial(network, normalisation)
         model = self._network()
         self._layout = ParameterLayout.of(model)
-        self.ledger = CountingLedger(TOTAL, rules.pop("lease", BATCH))
+        self.ledger = CountingLedger(rules.pop("total", TOTAL), rules.pop("lease", BATCH))
         optimizer = SGD(momentum=MOMENTUM)
         compensation = updates.compensation
         parameters, statistics = self._layout.read(model)
@@ -243,6 +243,22 @@ def test_synchronous_workers_equal_one_with_a_batch_as_large_as_theirs(
     np.testing.assert_allclose(program.weights[0], expected, rtol=0, atol=1e-4)
     small = keras_loop(normalisation, BATCH)
     assert np.abs(program.weights[0] - small).max() > 1e-2, "not one with a batch as small"
+
+
+def test_a_worker_without_another_batch_waits_for_the_round_of_its_last_gradient(tmp_path):
+    program = Program(tmp_path, Synchronous(), "ab", total=3 * BATCH)
+    program.turn()
+    last, idle = program.workers["a"], program.workers["b"]
+    for _ in range(3):
+        assert last.step(), "its gradient is in the open round"
+    assert not idle.step()
+    program.end("b")
+    status = program.run()
+    assert [row.gradients for row in status.rows] == [2, 1]
+    assert status.applied == {"a": 2 * BATCH, "b": BATCH}
+    _, steps = read_trace(program.trace)
+    pushed = [event.first_position for event, _ in steps if isinstance(event, Pushed)]
+    assert pushed == [0, BATCH, 2 * BATCH], "no record was dealt again"
 
 
 @pytest.mark.parametrize("place", ["before its push", "after its push"])
