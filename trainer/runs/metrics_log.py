@@ -8,7 +8,7 @@ from typing import BinaryIO, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
 
-from manylabel.storage.atomic import replace_text
+from manylabel.storage.atomic import replacing
 from manylabel.storage.documents import Document
 from manylabel.storage.event_file import EventFile
 from manylabel.trainer.plane.metrics import MetricsRow
@@ -32,8 +32,10 @@ class MetricsLog:
     def __init__(self, run: Path, resumed_at: int) -> None:
         path = run / JSON_LINES
         if path.exists():
-            kept = [row for row in read_metrics(run) if row.step <= resumed_at]
-            replace_text(path, "".join(map(_line, kept)))
+            # As they are: rows of earlier versions would get zeros that nobody counted.
+            kept = [line for line, row in _whole_lines(path) if row.step <= resumed_at]
+            with replacing(path) as file:
+                file.writelines(kept)
         self._file = path.open("a", encoding="utf-8")
         self._events = EventFile(run / TENSORBOARD)
         self._events.begin_at(resumed_at + 1)
@@ -69,11 +71,14 @@ def read_metrics(run: Path) -> list[MetricsRow]:
         DocumentError: a line is damaged, or of another format version.
     """
     path = run / JSON_LINES
-    if not path.exists():
-        return []
+    return [row for _, row in _whole_lines(path)] if path.exists() else []
+
+
+def _whole_lines(path: Path) -> list[tuple[bytes, MetricsRow]]:
+    """Each line that was not cut short, as it is on disk, and its row; raises as `read_metrics`."""
     lines = path.read_bytes().splitlines(keepends=True)
     return [
-        _Line.parse(line, f"{path}, line {number}").row()
+        (line, _Line.parse(line, f"{path}, line {number}").row())
         for number, line in enumerate(lines, start=1)
         if line.endswith(b"\n")
     ]

@@ -100,6 +100,15 @@ def test_rows_after_the_checkpoint_are_of_lost_updates(tmp_path, resumed_at, lef
     assert read_metrics(tmp_path) == [*map(row, left), row(100, loss=9.0)]
 
 
+def test_the_rows_that_a_resumed_run_keeps_stay_as_they_were_written(tmp_path):
+    later = ("gradients", "clipped", "compensated", "dropped", "waited", "staleness_counts")
+    earlier = {name: value for name, value in ROW.items() if name not in later}
+    text = json.dumps(earlier) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(text + json.dumps(earlier | {"step": 60}) + "\n")
+    log(tmp_path, 40, [])
+    assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
 @pytest.mark.parametrize("kept", [1, 30, -2, -1])
 def test_a_last_line_that_was_cut_is_left_out_and_written_over(tmp_path, kept):
     log(tmp_path, 0, [row(20), row(40)])
