@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 from pydantic import TypeAdapter
 
@@ -21,12 +21,15 @@ class Recorded:
     """A policy whose every decision is written down as it is made.
 
     A line each: first what makes the policy, then an event and the decisions on it.
+
+    Args:
+        path: of the trace. If there is a file of that name, from an earlier start, it stays, and
+            the trace is the first of STEM-1.jsonl, STEM-2.jsonl and so on that is not there.
     """
 
     def __init__(self, path: Path, config: UpdateConfig, workers: int, version: int) -> None:
         self._policy = config.policy(workers, version)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8", buffering=1)  # whole lines
+        self._file = _new_file(path)
         self._write(
             {
                 "format_version": FORMAT_VERSION,
@@ -44,6 +47,18 @@ class Recorded:
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
+
+
+def _new_file(path: Path) -> TextIO:
+    """See `Recorded`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name, number = path.name, 0
+    while True:
+        try:
+            return path.with_name(name).open("x", encoding="utf-8", buffering=1)  # whole lines
+        except FileExistsError:
+            number += 1
+            name = f"{path.stem}-{number}{path.suffix}"
 
 
 def read_trace(path: Path) -> tuple[UpdatePolicy, list[tuple[Event, list[Decision]]]]:

@@ -61,6 +61,18 @@ def test_policies_decide_differently_on_the_same_events(tmp_path):
     assert len(decided) == len(CONFIGS)
 
 
+def test_the_trace_of_another_start_from_the_same_step_stands_beside_the_first(tmp_path):
+    for count in (1, 2, 3):
+        recorded = Recorded(tmp_path / "00001200.jsonl", Synchronous(), workers=3, version=3)
+        for event in EVENTS[:count]:
+            recorded.on(event)
+    names = ["00001200.jsonl", "00001200-1.jsonl", "00001200-2.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for count, name in enumerate(names, start=1):
+        _, steps = read_trace(tmp_path / name)
+        assert [event for event, _ in steps] == EVENTS[:count]
+
+
 def test_a_last_line_that_was_cut_is_left_out(tmp_path):
     path = tmp_path / "trace.jsonl"
     recorded = Recorded(path, Synchronous(), workers=3, version=3)
