@@ -126,13 +126,14 @@ class TrainerConfig(BaseModel):
     @field_validator("updates", mode="before")
     @classmethod
     def _asynchronous_unless_named(cls, updates: Any) -> Any:
-        return {"name": "asynchronous", **updates} if isinstance(updates, dict) else updates
+        return {"name": "asynchronous", **updates} if isinstance(updates, Mapping) else updates
 
     @field_validator("updates")
     @classmethod
     def _leaves_workers(
         cls, updates: Asynchronous | Synchronous, info: ValidationInfo
     ) -> Asynchronous | Synchronous:
+        # It is there only as `topology` stands before `updates` in the class; None: it is invalid.
         topology = info.data.get("topology")
         if topology is None or not isinstance(updates, Synchronous):
             return updates
