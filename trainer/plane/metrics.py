@@ -81,15 +81,19 @@ class MetricsWindow:
             self.finish_row()
 
     def dropped(self) -> None:
-        """A gradient was."""
+        """Counts a gradient whose records are dealt again, in the row of the next update."""
         self._acted["dropped"] += 1
 
     def waited(self) -> None:
-        """A worker has to, before it may begin a gradient."""
+        """Counts a worker that was told to wait, once however often it asks again meanwhile."""
         self._acted["waited"] += 1
 
     def finish_row(self) -> None:
-        """Makes a row of the updates since the last one, if there are any, however few."""
+        """Makes a row of the updates since the last one, if there are any, however few.
+
+        Without an update there is no loss to tell, and what was dropped or waited stays for the
+        next row.
+        """
         count = len(self._losses)
         if count == 0:
             return

@@ -37,6 +37,8 @@ class UpdateRules:
     """How large an update is.
 
     Attributes:
+        schedule: the learning rate, by what was applied before the update.
+        averaging: of the weights, after each update.
         global_clipnorm: largest L2 norm of an update's gradient, without the L2 term; None: any.
         compensation: of staleness.
     """
@@ -48,7 +50,14 @@ class UpdateRules:
 
 
 class Updates:
-    """The one order of updates, and the gradients and workers that wait for their place in it."""
+    """The one order of updates, and the gradients and workers that wait for their place in it.
+
+    Args:
+        policy: is told what happens, and decides; its version has to be `step` too.
+        ledger: where the records of gradients are settled, or given back to be dealt again.
+        window: is told of each update, and of what was dropped or had to wait.
+        step: updates that were applied before.
+    """
 
     def __init__(
         self,
@@ -122,7 +131,7 @@ class Updates:
         return Wait.WAIT
 
     def no_weights_for(self, worker: str) -> None:
-        """The worker was told to stop."""
+        """In place of `weights_for`: a worker that is told to stop waits no more."""
         self._waiting.discard(worker)
 
     def handle(self, event: Event) -> None:
@@ -132,7 +141,8 @@ class Updates:
                 case Apply(updates):
                     self._apply([self._held.pop(update) for update in updates])
                 case Drop(update):
-                    self._drop(*self._held.pop(update))
+                    report, _ = self._held.pop(update)
+                    self._drop(report)
                 case Admit(worker):
                     self._admit(worker)
 
@@ -142,7 +152,7 @@ class Updates:
         if isinstance(self._rules.compensation, DelayCompensation):
             self._pulled[worker] = snapshot
 
-    def _drop(self, report: GradientReport, _: float) -> None:
+    def _drop(self, report: GradientReport) -> None:
         self._shards.discard(report.update)
         self._ledger.give_back(report.worker, report.positions)
         self._window.dropped()

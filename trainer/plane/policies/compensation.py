@@ -95,7 +95,11 @@ class DelayCompensation(BaseModel):
         """Writes the compensated `scale * gradient` to `out`. All vectors are float32[n].
 
         Args:
+            gradient: without the L2 term; it is only read.
             weights: what the gradient will be applied to; pulled: what it was computed from.
+            slots: the state of `new_slots`. The adaptive form updates its mean square in place.
+            blocks: the same n parameters in parts, the units of parallel work; their L2 is unused.
+            scale: what the gradient is multiplied by first, below 1 if it is clipped.
         """
         from manylabel.trainer.plane.fused_passes import (
             adaptive_delay_compensation,
