@@ -45,10 +45,6 @@ class Padding(StrEnum):
     SAME = "same"
 
 
-ALL = "all"
-"""As many segments as there are channels."""
-
-
 class XceptionConfig(ScaledConfig):
     """Xception; the defaults are the paper's without fully connected layers."""
 
@@ -98,7 +94,7 @@ class XceptionConfig(ScaledConfig):
 
     @model_validator(mode="after")
     def _segments_have_one_filter_a_channel(self) -> Self:
-        if self.segments != ALL and self.depth_multiplier > 1:
+        if self.segments != "all" and self.depth_multiplier > 1:
             raise ValueError(
                 f"depth_multiplier={self.depth_multiplier} is for segments=all; leave it at 1 with "
                 f"segments={self.segments}"

@@ -10,6 +10,8 @@ that the Xception paper compared with: its author's code of August 2016, which d
 - average instead of maximum pooling in mixed8.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -17,7 +19,8 @@ from manylabel.trainer.networks.config import InceptionV3Config, InceptionVarian
 from manylabel.trainer.networks.head import classifier
 from manylabel.trainer.networks.layers import batch_norm, images, scaled
 
-_Tensor = keras.KerasTensor
+_Step = tuple[int, int | tuple[int, int]]
+"""A convolution's channels and kernel size."""
 
 
 def inception_v3(config: InceptionV3Config, classes: int) -> keras.Model:
@@ -42,7 +45,7 @@ def inception_v3(config: InceptionV3Config, classes: int) -> keras.Model:
     return keras.Model(inputs, classifier(x, config, classes), name="inception_v3")
 
 
-def _stem(x: _Tensor, config: InceptionV3Config) -> _Tensor:
+def _stem(x: keras.KerasTensor, config: InceptionV3Config) -> keras.KerasTensor:
     """299 -> 149 -> 147 -> 147 -> 73 -> 73 -> 71 -> 35 pixels with `valid`."""
     edges = config.padding.value
     x = _convolution(x, config, 32, 3, "stem_conv1", strides=2, padding=edges)
@@ -54,7 +57,9 @@ def _stem(x: _Tensor, config: InceptionV3Config) -> _Tensor:
     return layers.MaxPooling2D(3, strides=2, padding=edges, name="stem_pool2")(x)
 
 
-def _mixed_35(x: _Tensor, config: InceptionV3Config, pooled: int, name: str) -> _Tensor:
+def _mixed_35(
+    x: keras.KerasTensor, config: InceptionV3Config, pooled: int, name: str
+) -> keras.KerasTensor:
     branches = [
         _chain(x, config, [(64, 1)], f"{name}_1x1"),
         _chain(x, config, [(48, 1), (64, 5)], f"{name}_5x5"),
@@ -64,7 +69,7 @@ def _mixed_35(x: _Tensor, config: InceptionV3Config, pooled: int, name: str) -> 
     return layers.Concatenate(name=name)(branches)
 
 
-def _reduced_35(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
+def _reduced_35(x: keras.KerasTensor, config: InceptionV3Config, name: str) -> keras.KerasTensor:
     """To 17 x 17."""
     edges = config.padding.value
     double = _chain(x, config, [(64, 1), (96, 3)], f"{name}_double3x3")
@@ -77,11 +82,11 @@ def _reduced_35(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
 
 
 def _mixed_17(
-    x: _Tensor, config: InceptionV3Config, channels: int, first: int, name: str
-) -> _Tensor:
+    x: keras.KerasTensor, config: InceptionV3Config, channels: int, first: int, name: str
+) -> keras.KerasTensor:
     """`first`: channels that the third branch begins with."""
     n, row, column = channels, (1, 7), (7, 1)
-    double = [(first, 1), (n, column), (n, row), (n, column), (192, row)]
+    double: list[_Step] = [(first, 1), (n, column), (n, row), (n, column), (192, row)]
     branches = [
         _chain(x, config, [(192, 1)], f"{name}_1x1"),
         _chain(x, config, [(n, 1), (n, row), (192, column)], f"{name}_7x7"),
@@ -91,7 +96,7 @@ def _mixed_17(
     return layers.Concatenate(name=name)(branches)
 
 
-def _reduced_17(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
+def _reduced_17(x: keras.KerasTensor, config: InceptionV3Config, name: str) -> keras.KerasTensor:
     """To 8 x 8."""
     edges = config.padding.value
     is_of_2016 = config.variant is InceptionVariant.AUGUST_2016
@@ -106,9 +111,10 @@ def _reduced_17(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
     return layers.Concatenate(name=name)(branches)
 
 
-def _mixed_8(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
+def _mixed_8(x: keras.KerasTensor, config: InceptionV3Config, name: str) -> keras.KerasTensor:
     branches = [_chain(x, config, [(320, 1)], f"{name}_1x1")]
-    for branch, steps in (("3x3", [(384, 1)]), ("double3x3", [(448, 1), (384, 3)])):
+    splits: dict[str, list[_Step]] = {"3x3": [(384, 1)], "double3x3": [(448, 1), (384, 3)]}
+    for branch, steps in splits.items():
         part = f"{name}_{branch}"
         split = _chain(x, config, steps, part)
         sides = [
@@ -120,25 +126,27 @@ def _mixed_8(x: _Tensor, config: InceptionV3Config, name: str) -> _Tensor:
     return layers.Concatenate(name=name)(branches)
 
 
-def _pooled(x: _Tensor, config: InceptionV3Config, channels: int, name: str) -> _Tensor:
+def _pooled(
+    x: keras.KerasTensor, config: InceptionV3Config, channels: int, name: str
+) -> keras.KerasTensor:
     x = layers.AveragePooling2D(3, strides=1, padding="same", name=name)(x)
     return _chain(x, config, [(channels, 1)], f"{name}_1x1")
 
 
 def _chain(
-    x: _Tensor,
+    x: keras.KerasTensor,
     config: InceptionV3Config,
-    steps: list[tuple[int, int | tuple[int, int]]] | list[tuple[int, int]],
+    steps: Sequence[_Step],
     name: str,
-) -> _Tensor:
-    """Convolutions of (channels, kernel size) one after the other, at the same side lengths."""
+) -> keras.KerasTensor:
+    """Convolutions one after the other, at the same side lengths."""
     for index, (channels, size) in enumerate(steps, start=1):
         x = _convolution(x, config, channels, size, f"{name}_{index}")
     return x
 
 
 def _convolution(
-    x: _Tensor,
+    x: keras.KerasTensor,
     config: InceptionV3Config,
     channels: int,
     size: int | tuple[int, int],
@@ -146,7 +154,7 @@ def _convolution(
     *,
     strides: int = 1,
     padding: str = "same",
-) -> _Tensor:
+) -> keras.KerasTensor:
     """With batch normalisation and ReLU, in the order of the variant."""
     is_of_2016 = config.variant is InceptionVariant.AUGUST_2016
     x = layers.Conv2D(

@@ -8,7 +8,7 @@ parameters, the number in the paper's Table 3.
 import keras
 from keras import layers
 
-from manylabel.trainer.networks.config import ALL, InitialScale, XceptionConfig
+from manylabel.trainer.networks.config import InitialScale, XceptionConfig
 from manylabel.trainer.networks.head import classifier
 from manylabel.trainer.networks.head_config import Activation
 from manylabel.trainer.networks.layers import batch_norm, images, scaled
@@ -108,7 +108,7 @@ def _separable(
 
 def _spatial(config: XceptionConfig, name: str) -> keras.layers.Layer:
     """The 3x3 convolution of a separable one: depthwise, or over the setting's segments."""
-    if config.segments != ALL:
+    if isinstance(config.segments, int):
         return SegmentedConv2D(
             config.segments,
             initial_scale=config.depthwise_initial_scale,

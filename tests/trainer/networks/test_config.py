@@ -73,6 +73,7 @@ def test_each_network_has_its_own_l2_where_none_is_given():
 def test_a_year_is_a_number_to_yaml():
     for year in (2016, "2016"):
         config = ADAPTER.validate_python({"name": "inception_v3", "variant": year})
+        assert isinstance(config, InceptionV3Config)
         assert config.variant is InceptionVariant.AUGUST_2016
 
 

@@ -59,6 +59,7 @@ def test_unequal_segments_equal_two_convolutions_with_groups(channels, segments)
     output, by_input, (by_kernel, by_larger) = value_and_gradients(ours, x)
     larger = channels % segments
     edge = larger * (channels // segments + 1)
+    assert ours.larger_kernel is not None
     first = grouped(edge, larger, ours.larger_kernel.numpy())
     second = grouped(channels - edge, segments - larger, ours.kernel.numpy())
     weights = np.random.default_rng(7).standard_normal(output.shape).astype(np.float32)
