@@ -46,7 +46,7 @@ class UnknownKind(StrEnum):
 class WeightsConfig(BaseModel):
     """The class weights of the weighted metrics."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: WeightKind = Field(
         WeightKind.TRAINING_SHARE,
@@ -82,7 +82,7 @@ class WeightsConfig(BaseModel):
 class EvalConfig(BaseModel):
     """How predictions are scored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     k: int = Field(
         100,

@@ -9,7 +9,7 @@ from manylabel.storage.image_policy import ImageConfig
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CatalogFormat(StrEnum):

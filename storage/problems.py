@@ -85,12 +85,12 @@ def _keys_under(parents: Sequence[str], model: type[BaseModel]) -> set[str]:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
             models = [model for field in fields for model in _models_in(field.annotation)]
-        else:  # The tag of a union, which is the default of one of the branch's fields; or a name
-            # that the user gave to one of several sections of the same kind.
+        else:  # The tag of a union, which is the only value of one of the branch's fields; or a
+            # name that the user gave to one of several sections of the same kind.
             tagged = [
                 model
                 for model in models
-                if any(field.default == part for field in model.model_fields.values())
+                if any(part in get_args(field.annotation) for field in model.model_fields.values())
             ]
             models = tagged or models
     return {name for model in models for name in model.model_fields}

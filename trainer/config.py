@@ -33,7 +33,7 @@ class Precision(enum.StrEnum):
 class TopologyConfig(BaseModel):
     """How many processes of each kind, and what each may use."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     workers: int = Field(
         1, ge=1, description="gradient workers; the paper had one on each of 60 GPUs"
@@ -66,7 +66,7 @@ class TopologyConfig(BaseModel):
 class CheckpointConfig(BaseModel):
     """When to keep the state of the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     every_samples: int = Field(
         1_000_000, gt=0, description="records between checkpoints; there is one at the end anyway"
@@ -82,7 +82,7 @@ class CheckpointConfig(BaseModel):
 class TrainerConfig(BaseModel):
     """Everything that decides how a run trains."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: ModelConfig = XceptionConfig()
     loss: LossConfig = LossConfig()

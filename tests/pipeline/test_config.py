@@ -113,6 +113,7 @@ def test_a_paper_preset_gives_the_source_of_its_training_values(name):
             unexplained.append(line.strip())
     assert {line.partition("#")[0].strip() for line in unexplained if line} <= {
         "name: xception",
+        "name: synchronous",
         "unit: samples",
         "gpus_per_worker: 1",
         "unit: steps",
@@ -152,6 +153,9 @@ def test_overrides_are_yaml_and_the_last_one_wins(settings_file):
         ("trainer.optimizer={name: adam}", "expected 'name' 'rmsprop' or 'sgd', received 'adam'"),
         ("trainer.optimizer={rho: 0.5}", "expected its 'name', received none"),
         ("preprocessing.heldout={size: [1]}", "preprocessing.heldout.size: expected"),
+        ("trainer.model={name: vgg16, residual: false}", "residual: unknown setting; expected one"),
+        ("trainer.model.width=.inf", "trainer.model.width: expected a finite number"),
+        ("trainer.epochs=.inf", "trainer.epochs: expected a finite number"),
         ("trainer.epochs.x=1", "--set trainer.epochs.x=1: trainer.epochs is 3, which holds no"),
         (
             "trainer.model.head_bias=priro",

@@ -46,7 +46,7 @@ class InputScale(StrEnum):
 class NetworkConfig(BaseModel):
     """Fields of every network. Each has the defaults of its own paper."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     DEFAULT_L2: ClassVar[float] = 1e-5
     """TrainerConfig.l2 where it is not given: l2 * sum(w^2) over all kernels."""

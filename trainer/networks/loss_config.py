@@ -34,7 +34,7 @@ class UnknownKind(StrEnum):
 class LossConfig(BaseModel):
     """The loss. The paper does not state the one it used on JFT."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: LossKind = Field(
         LossKind.SIGMOID,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class FailureConfig(BaseModel):
     """How much may go wrong in one run before it stops. Counts start anew when it is resumed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_bad_records: int = Field(
         100, ge=0, description="records; unreadable ones are skipped, counted and reported"

@@ -37,7 +37,7 @@ class RMSprop(BaseModel):
     square root. https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["rmsprop"] = "rmsprop"
     rho: float = Field(0.9, ge=0, lt=1, description="open in the paper; TF's Inception used 0.9")
@@ -92,7 +92,7 @@ class SGD(BaseModel):
     MomentumOptimizer: after a decay, the momentum gathered before it keeps the old rate.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1, description="paper, section 4.2 (ImageNet)")

@@ -26,7 +26,7 @@ class ExponentialDecay(BaseModel):
     The form of tf.keras.optimizers.schedules.ExponentialDecay.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(1e-3, gt=0, description="at the start; paper, section 4.2 (JFT)")
     decay_rate: float = Field(0.9, gt=0, le=1, description="factor; paper, section 4.2 (JFT)")
@@ -54,7 +54,7 @@ class PolyakAverage(BaseModel):
     The average is of the last 1 / (1 - decay) updates or so.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     decay: AverageDecay | Annotated[float, Field(ge=0, lt=1)] = Field(
         0.9999,

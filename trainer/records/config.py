@@ -17,7 +17,7 @@ class Fit(StrEnum):
 class FramingConfig(BaseModel):
     """The view of an image in evaluation, and in training before and beside augmentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fit: Fit = Field(Fit.CROP, description="How a picture becomes square. Not stated in the paper.")
     central_fraction: float = Field(
@@ -44,7 +44,7 @@ class FramingConfig(BaseModel):
 class RandomResizedCrop(BaseModel):
     """A random part of the picture, stretched to the input size; TF-slim's training crop."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["random_resized_crop"] = "random_resized_crop"
     area: tuple[float, float] = Field(
@@ -68,7 +68,7 @@ class RandomResizedCrop(BaseModel):
 class Shift(BaseModel):
     """The framed picture moved by up to a fraction of its side in both directions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["shift"] = "shift"
     fraction: float = Field(
@@ -82,7 +82,7 @@ class Shift(BaseModel):
 class CentralView(BaseModel):
     """The view that evaluation has."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["central"] = "central"
 
@@ -92,7 +92,7 @@ class AugmentationConfig(BaseModel):
     inception_preprocessing without its hue.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     view: Annotated[RandomResizedCrop | Shift | CentralView, Field(discriminator="name")] = Field(
         RandomResizedCrop(), description="Which part of the picture is seen."
@@ -121,7 +121,7 @@ class AugmentationConfig(BaseModel):
 class InputConfig(BaseModel):
     """How a worker reads its records."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: PositiveInt = Field(
         32,

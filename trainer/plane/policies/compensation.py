@@ -13,7 +13,7 @@ MEAN_SQUARE = "delay_mean_square"
 class NoCompensation(BaseModel):
     """A gradient counts the same however old its weights are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["none"] = "none"
 
@@ -32,7 +32,7 @@ class InverseStaleness(BaseModel):
     Zhang et al. 2016, "Staleness-aware Async-SGD for Distributed Deep Learning", arXiv 1511.05950.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["inverse_staleness"] = "inverse_staleness"
 
@@ -57,7 +57,7 @@ class DelayCompensation(BaseModel):
     arXiv 1609.08326, equations 10 and 14.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["dc_asgd"] = "dc_asgd"
     adaptive: bool = Field(True, description="DC-ASGD-a of the paper, the better one; no: -c")

@@ -23,7 +23,7 @@ class BeyondBound(enum.StrEnum):
 class StalenessBound(BaseModel):
     """How stale a gradient may be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bound: int = Field(
         ge=0,
@@ -36,7 +36,7 @@ class StalenessBound(BaseModel):
 class Asynchronous(BaseModel):
     """A gradient is an update as soon as it is there; paper, section 4.4 (JFT)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["asynchronous"] = "asynchronous"
     staleness: StalenessBound | None = Field(
@@ -73,7 +73,7 @@ class Synchronous(BaseModel):
     Of W workers and b backups, W - b gradients make an update.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["synchronous"] = "synchronous"
     backup_workers: int = Field(
