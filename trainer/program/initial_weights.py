@@ -107,11 +107,12 @@ def begin_with_weights(model: Any, run: Path, dataset: Dataset, config: TrainerC
 
 
 def _digest(arrays: Mapping[str, NDArray[np.float32]]) -> str:
-    """SHA-256 over the variables by path: each path, a zero byte, and the values, float32 and
-    little-endian. The same for the same weights, whatever file they lay in."""
+    """SHA-256 over the variables by path: each path and shape, a zero byte, and the values, float32
+    and little-endian. The shape says where the values end. The same for the same weights, whatever
+    file they lay in."""
     total = hashlib.sha256()
     for path, values in sorted(arrays.items()):
-        total.update(path.encode() + b"\0")
+        total.update(f"{path} {values.shape}\0".encode())
         total.update(np.ascontiguousarray(values, "<f4").tobytes())
     return total.hexdigest()
 

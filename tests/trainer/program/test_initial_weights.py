@@ -178,7 +178,8 @@ def test_a_run_begins_with_a_file_of_keras_and_trains_on(files, expected, datase
     assert record.values == sum(variable.numpy().size for variable in trunk)
     total = hashlib.sha256()
     for variable in sorted(trunk, key=lambda variable: variable.path):
-        total.update(variable.path.encode() + b"\0" + variable.numpy().tobytes())
+        total.update(f"{variable.path} {tuple(variable.shape)}\0".encode())
+        total.update(variable.numpy().tobytes())
     assert record.digest == total.hexdigest()
     assert record.told() == (
         f"began with {location}: 234 variables with 20,861,480 values taken, digest "
