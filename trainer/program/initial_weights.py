@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ from manylabel.trainer.runs.directory import (
 )
 from manylabel.trainer.runs.weight_files import weight_file
 
+# WordNet ids, by which keras.applications' classifier has the classes of ILSVRC in order.
+_IMAGENET_CLASS = re.compile(r"n\d{8}")
 # A server that says nothing for so long is not there.
 _SECONDS_OF_SILENCE = 30.0
 
@@ -120,7 +123,7 @@ def _digest(arrays: Mapping[str, NDArray[np.float32]]) -> str:
 @contextmanager
 def _source(location: str, dataset: Dataset, config: TrainerConfig) -> Iterator[_Source]:
     if is_application_name(location):
-        yield _Source(location, _downloaded(location, config))
+        yield _Source(location, _downloaded(location, config), _has_imagenet_classes(dataset))
         return
     path = UPath(location)
     if is_local(path) and path.is_dir():
@@ -172,6 +175,12 @@ def _same_classes(checkpoint: CheckpointInfo, run: Path, dataset: Dataset) -> bo
     except (StorageError, TrainingError):  # the head starts anew, which is told
         return False
     return theirs.column("name").equals(dataset.labels().column("name"))
+
+
+def _has_imagenet_classes(dataset: Dataset) -> bool:
+    """Whether the labels can be ILSVRC's. A dataset's are sorted, as the classifier's are; its
+    shape tells whether there are as many."""
+    return all(map(_IMAGENET_CLASS.fullmatch, dataset.labels().column("name").to_pylist()))
 
 
 def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:

@@ -366,6 +366,24 @@ def test_the_name_in_keras_applications_takes_what_keras_downloads(
     assert (record.location, record.anew) == ("Xception", ("predictions",))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "anew"),
+    [("n{:08}", ()), ("label {:04}", ("predictions",)), ("n{:07}", ("predictions",))],
+)
+def test_imagenets_classifier_is_taken_for_imagenets_classes_alone(
+    pattern, anew, files, write_dataset, labelled_image, tmp_path, monkeypatch
+):
+    """Other data sets have 1,000 labels as well."""
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.get_file", lambda *args, **kwargs: str(files / "whole.h5")
+    )
+    names = [pattern.format(1000 + label) for label in range(1000)]
+    data = write_dataset(train=[[labelled_image(0, (0,))]], classes=1000, names=names)
+    config = settings(input_size=SIZE, initial_weights="Xception")
+    write_initial_checkpoint(tmp_path / "run", data, config)
+    assert record_of(tmp_path / "run").anew == anew
+
+
 def test_resuming_reads_no_initial_weights(small_run, dataset, tmp_path):
     run, _ = small_run()
     moved = tmp_path / "moved"
