@@ -22,6 +22,7 @@ from manylabel.storage.errors import StorageError
 from manylabel.storage.locations import is_local
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import InitialWeightsError, TrainingError
+from manylabel.trainer.networks.config import ModelConfig
 from manylabel.trainer.networks.initial_weights import (
     StoredArray,
     StoredLayers,
@@ -40,12 +41,22 @@ from manylabel.trainer.runs.checkpoint import (
 from manylabel.trainer.runs.directory import (
     DESCRIPTION,
     InitialWeights,
+    RunDescription,
     forget_initial_weights,
     open_run,
     read_labels,
 )
 from manylabel.trainer.runs.weight_files import weight_file
 
+# What of a network no shape shows, and its weights have learnt with.
+_WITHOUT_SHAPE = (
+    "input_scale",
+    "intermediate_activation",
+    "fully_connected_activation",
+    "batch_norm_epsilon",
+    "padding",
+    "stem_stride",
+)
 # WordNet ids, by which keras.applications' classifier has the classes of ILSVRC in order.
 _IMAGENET_CLASS = re.compile(r"n\d{8}")
 # A server that says nothing for so long is not there.
@@ -127,7 +138,7 @@ def _source(location: str, dataset: Dataset, config: TrainerConfig) -> Iterator[
         return
     path = UPath(location)
     if is_local(path) and path.is_dir():
-        with _checkpoint(Path(path.path).absolute(), dataset) as source:
+        with _checkpoint(Path(path.path).absolute(), dataset, config.model) as source:
             yield source
         return
     with weight_file(location) as layers:
@@ -135,7 +146,7 @@ def _source(location: str, dataset: Dataset, config: TrainerConfig) -> Iterator[
 
 
 @contextmanager
-def _checkpoint(folder: Path, dataset: Dataset) -> Iterator[_Source]:
+def _checkpoint(folder: Path, dataset: Dataset, model: ModelConfig) -> Iterator[_Source]:
     """A checkpoint, or the newest one of a run; its averaged weights, as evaluation takes them."""
     if (folder / MANIFEST).exists():
         found, run = [describe_checkpoint(folder)], folder.parent.parent
@@ -147,8 +158,46 @@ def _checkpoint(folder: Path, dataset: Dataset) -> Iterator[_Source]:
                 f"trainer.model.initial_weights = {folder}: expected a checkpoint, a run that has "
                 "one, or a .keras or .h5 file of Keras, received a folder without a checkpoint"
             )
+        description = _description(run)
+        if description is not None:
+            _check_settings(held[0].path, description.trainer.model, model)
         weights = load_weights(held[0], averaged=True)
-        yield _Source(str(held[0].path), _layers_of(weights), _same_classes(held[0], run, dataset))
+        same_classes = _same_classes(held[0], run, description, dataset)
+        yield _Source(str(held[0].path), _layers_of(weights), same_classes)
+
+
+def _description(run: Path) -> RunDescription | None:
+    """None where nothing says what a checkpoint was made from."""
+    if not (run / DESCRIPTION).exists():
+        return None
+    try:
+        return open_run(run)
+    except (StorageError, TrainingError):  # as if it were not there: the head starts anew
+        return None
+
+
+def _check_settings(checkpoint: Path, theirs: ModelConfig, ours: ModelConfig) -> None:
+    """Of one network; another one's layers are told by what does not fit.
+
+    Raises:
+        InitialWeightsError: its weights have learnt with other settings that no shape shows.
+    """
+    if theirs.name != ours.name:
+        return
+    names = [name for name in _WITHOUT_SHAPE if hasattr(ours, name)]
+    if not ours.fully_connected or theirs.fully_connected[:1] != ours.fully_connected[:1]:
+        names.remove("fully_connected_activation")
+    differing = [name for name in names if getattr(theirs, name) != getattr(ours, name)]
+    if differing:
+        expected, received = (
+            ", ".join(f"{name}={getattr(model, name)}" for name in differing)
+            for model in (ours, theirs)
+        )
+        raise InitialWeightsError(
+            f"trainer.model.initial_weights = {checkpoint}: expected a {ours.name} of {expected}, "
+            f"received one that was trained with {received}; set trainer.model to that, "
+            "or leave initial_weights out"
+        )
 
 
 def _layers_of(weights: FlatWeights) -> StoredLayers:
@@ -163,15 +212,17 @@ def _layers_of(weights: FlatWeights) -> StoredLayers:
     return layers
 
 
-def _same_classes(checkpoint: CheckpointInfo, run: Path, dataset: Dataset) -> bool:
+def _same_classes(
+    checkpoint: CheckpointInfo, run: Path, description: RunDescription | None, dataset: Dataset
+) -> bool:
     """Whether the classes are the dataset's, in its order; not where nothing says what they are.
     Class ids are never read against another label table."""
     if checkpoint.dataset_digest == dataset.content_digest:
         return True
-    if not (run / DESCRIPTION).exists():
+    if description is None:
         return False
     try:
-        theirs = read_labels(run, open_run(run))
+        theirs = read_labels(run, description)
     except (StorageError, TrainingError):  # the head starts anew, which is told
         return False
     return theirs.column("name").equals(dataset.labels().column("name"))

@@ -251,6 +251,64 @@ def test_a_checkpoint_gives_its_averaged_weights(named, small_run, dataset, tmp_
     assert (record.location, record.anew) == (str(last.path), ())
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "told"),
+    [
+        ({}, {"intermediate_activation": "elu"}, ("activation=elu,", "activation=none;")),
+        (
+            {"batch_norm_epsilon": 0.01, "intermediate_activation": "relu"},
+            {},
+            (
+                "a xception of intermediate_activation=none, batch_norm_epsilon=0.001, received",
+                "with intermediate_activation=relu, batch_norm_epsilon=0.01;",
+            ),
+        ),
+        ({"fully_connected": [8]}, {"fully_connected_activation": "elu"}, None),
+        (
+            {"fully_connected": [8]},
+            {"fully_connected": [8, 8], "fully_connected_activation": "elu"},
+            ("fully_connected_activation=elu,", "fully_connected_activation=relu;"),
+        ),
+        (
+            {"name": "inception_v3", "input_size": 75, "padding": "same"},
+            {"name": "inception_v3", "input_size": 75},
+            ("padding=valid,", "padding=same;"),
+        ),
+        (
+            {"name": "vgg_separable"},
+            {"name": "vgg_separable", "stem_stride": 1},
+            ("stem_stride=1,", "stem_stride=2;"),
+        ),
+        (
+            {"name": "vgg16", "fully_connected": [8], "input_scale": "caffe"},
+            {"name": "vgg16", "fully_connected": [8]},
+            ("input_scale=symmetric,", "input_scale=caffe;"),
+        ),
+        ({}, {"input_size": 40, "dropout": 0.5, "batch_norm_momentum": 0.9}, None),
+    ],
+)
+def test_a_checkpoint_that_learnt_with_other_settings_is_refused(
+    there, here, told, dataset, tmp_path
+):
+    """They have no shape that would not fit."""
+    size = {"input_size": 32, "width": 0.125}
+    if "name" not in there:
+        size["middle_repeats"] = 1
+    earlier, run = tmp_path / "earlier", tmp_path / "run"
+    config = settings(**size | there)
+    write_initial_checkpoint(earlier, dataset, config)
+    describe_run(earlier, dataset, config, {})
+    config = settings(**size | here, initial_weights=str(earlier))
+    if told is None:
+        write_initial_checkpoint(run, dataset, config)
+        return
+    with pytest.raises(InitialWeightsError) as caught:
+        write_initial_checkpoint(run, dataset, config)
+    for part in told:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("case", ["other names", "no run beside it", "another number"])
 def test_a_head_of_other_classes_begins_anew(case, small_run, dataset, tmp_path):
     names = tuple(f"label{label}" for label in reversed(range(CLASSES)))
