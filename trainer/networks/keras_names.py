@@ -6,9 +6,9 @@ process that had made other layers before, it counts on from those, and older ve
 only their order says which is which.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from manylabel.trainer.networks.backbone_config import KerasApplicationsConfig, family
@@ -74,7 +74,7 @@ def application(config: ModelConfig) -> Application | None:
 
 def is_application_name(location: str) -> bool:
     """Whether it can only be meant as a name, and not as a path."""
-    return location.isalnum() and not Path(location).exists()
+    return location.isalnum() and not os.path.exists(location)  # False for what is no path at all
 
 
 def counted(kind: str, place: int) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
@@ -136,13 +137,33 @@ def _source(location: str, dataset: Dataset, config: TrainerConfig) -> Iterator[
     if is_application_name(location):
         yield _Source(location, _downloaded(location, config), _has_imagenet_classes(dataset))
         return
-    path = UPath(location)
+    path = _opened(location)
     if is_local(path) and path.is_dir():
         with _checkpoint(Path(path.path).absolute(), dataset, config.model) as source:
             yield source
         return
-    with weight_file(location) as layers:
+    with weight_file(path) as layers:
         yield _Source(str(path.absolute()) if is_local(path) else location, layers)
+
+
+def _opened(location: str) -> UPath:
+    setting = f"trainer.model.initial_weights = {location}"
+    try:
+        path = UPath(os.path.expanduser(location))
+        if not is_local(path):
+            fsspec.get_filesystem_class(path.protocol)  # imports what reads this kind of storage
+    except Exception as error:  # Each kind has its own, also for a missing package.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InitialWeightsError(
+            f"{setting}: expected a path or a URL, received one that cannot be opened ({reason}); "
+            "write ./ before a path that looks like a URL"
+        ) from error
+    if is_local(path) and path.exists() and not (path.is_file() or path.is_dir()):
+        raise InitialWeightsError(
+            f"{setting}: expected a file, which can be read more than once, received a pipe or a "
+            "device; write the weights to a file"
+        )
+    return path
 
 
 @contextmanager
@@ -242,7 +263,8 @@ def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:
     if expected is None or name != expected.name:
         there = f"the name {expected.name} that keras.applications has for it" if expected else ""
         raise InitialWeightsError(
-            f"trainer.model.initial_weights = {name}: expected weights of {config.model.name}: "
+            f"trainer.model.initial_weights = {name:.60}: there is no such file or run; expected "
+            f"weights of {config.model.name}: "
             f"{' or '.join(filter(None, (there, 'a file or checkpoint that is there')))}"
         )
     fed = getattr(config.model, "input_scale", expected.input_scale)

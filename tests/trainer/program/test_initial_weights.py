@@ -355,12 +355,19 @@ def test_a_start_that_never_began_leaves_no_record(small_run, dataset, tmp_path)
         ("empty", "received a folder without a checkpoint"),
         ("VGG16", "expected weights of xception: the name Xception that keras.applications has"),
         ("text.h5", "expected a .keras or .h5 file, received one that begins with b'label,na'"),
+        ("pipe.h5", "received a pipe or a device"),
+        ("~/here.h5", "expected a .keras or .h5 file, received one that begins with b'at home"),
+        ("foo://x/y.h5", "received one that cannot be opened (ValueError: "),
+        ("x" * 300, "xxx: there is no such file or run"),
     ],
 )
 def test_a_wrong_location_is_one_line(location, told, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.h5").write_text("label,name\n" * 9)
+    os.mkfifo(tmp_path / "pipe.h5")
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    (tmp_path / "empty" / "here.h5").write_text("at home\n" * 9)
     with pytest.raises(InitialWeightsError) as caught:
         write_initial_checkpoint(
             tmp_path / "run", dataset, settings(**SMALL, initial_weights=location)
