@@ -181,7 +181,7 @@ def networks_table(networks: Sequence["ListedNetwork"], classes: int) -> Table:
             f"{network.input_size}",
             f"{figures.trainable:,}",
             f"{figures.total:,}",
-            f"{figures.multiply_adds / 1e9:.2f}",
+            f"{figures.multiply_adds / 1e9:#.3g}",
             f"{figures.features:,}",
             f"{network.l2:g}",
         )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from manylabel.pipeline.commands.options import Overrides, Root, local_path, new_terminal
+from manylabel.pipeline.quiet import quiet_imports
 from manylabel.pipeline.streams import check_written
 
 
@@ -41,14 +42,15 @@ def networks(
         raise typer.BadParameter("expected a CONFIG that it changes", param_hint="--set")
     settings = None if config is None else load_settings(config, overrides or [])
 
-    from manylabel.pipeline.networks import network_of
-    from manylabel.pipeline.networks import networks as all_networks
+    with quiet_imports():
+        from manylabel.pipeline.networks import network_of
+        from manylabel.pipeline.networks import networks as all_networks
 
-    listed = (
-        list(all_networks(classes, backbones=backbones))
-        if settings is None
-        else [network_of(settings.trainer, classes)]
-    )
+        listed = (
+            list(all_networks(classes, backbones=backbones))
+            if settings is None
+            else [network_of(settings.trainer, classes)]
+        )
     new_terminal().show_networks(listed, classes)
 
 
