@@ -1,7 +1,5 @@
 """Convolutions over segments of channels, against Keras' grouped and depthwise ones."""
 
-import time
-
 import keras
 import numpy as np
 import pytest
@@ -167,35 +165,3 @@ def test_a_saved_one_is_read_back(tmp_path):
 def test_there_is_at_least_one_segment():
     with pytest.raises(ValueError, match="segments=0"):
         SegmentedConv2D(0)
-
-
-def test_on_cpus_it_is_ten_times_faster_than_keras_groups():
-    """Both passes at 256 channels in 16 segments, 12 x 12 places; of three rounds the best of
-    each."""
-    x = tf.constant(inputs(256, batch=4, side=12))
-    layers = [
-        SegmentedConv2D(16),
-        keras.layers.Conv2D(256, 3, padding="same", groups=16, use_bias=False),
-    ]
-
-    def seconds(layer):
-        @tf.function
-        def both_passes():
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                total = tf.reduce_sum(layer(x) ** 2)
-            return tape.gradient(total, [x, layer.kernel.value])
-
-        rounds = []
-        for _ in range(4):
-            start = time.perf_counter()
-            for gradient in both_passes():
-                gradient.numpy()
-            rounds.append(time.perf_counter() - start)
-        return min(rounds[1:])  # The first one traces and compiles.
-
-    with tf.device("/CPU:0"):
-        for layer in layers:
-            layer.build(x.shape)
-        ours, theirs = map(seconds, layers)
-    assert theirs > 10 * ours, f"{ours:.3f} s, Keras {theirs:.3f} s"
