@@ -29,7 +29,7 @@ class Recorded:
 
     def __init__(self, path: Path, config: UpdateConfig, workers: int, version: int) -> None:
         self._policy = config.policy(workers, version)
-        self._file = _new_file(path)
+        self._file: TextIO | None = _new_file(path)
         self._write(
             {
                 "format_version": FORMAT_VERSION,
@@ -46,7 +46,12 @@ class Recorded:
         return decisions
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(line) + "\n")
+        except OSError:  # A full disk ends the trace, which is whole up to here, and no training.
+            self._file = None
 
 
 def _new_file(path: Path) -> TextIO:

@@ -1,12 +1,14 @@
 """A trace read back says what was decided; another policy decides otherwise on it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from manylabel.trainer.plane.policies.config import Asynchronous, StalenessBound, Synchronous
 from manylabel.trainer.plane.policies.events import (
+    Admit,
     Asked,
     Event,
     Joined,
@@ -110,3 +112,10 @@ def test_another_policy_does_not(path):
 
 def test_there_are_traces_of_real_runs():
     assert {path.stem for path in TRACES} == {"synchronous", "staleness_wait"}
+
+
+def test_a_full_disk_ends_the_trace_and_no_training(tmp_path):
+    policy = Recorded(tmp_path / "0.jsonl", Asynchronous(), workers=1, version=0)
+    policy._file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+    for _ in range(2):
+        assert policy.on(Asked("a")) == [Admit("a")]
