@@ -9,6 +9,7 @@ from ray.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
     NodeDiedError,
+    ObjectLostError,
     RayActorError,
     RayError,
     RayTaskError,
@@ -105,7 +106,11 @@ def what_became(error: RayError, name_of: NameOf = _unknown) -> TrainingError:
 
 def _how(error: RayError) -> str:
     text = str(error)
-    if isinstance(error, NodeDiedError) or "node has died" in text or "node was terminated" in text:
+    if (
+        isinstance(error, NodeDiedError | ObjectLostError)
+        or "node has died" in text
+        or "node was terminated" in text
+    ):
         return "its node is gone"
     if isinstance(error, RayActorError):
         return "its process ended"

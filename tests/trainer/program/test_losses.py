@@ -35,7 +35,7 @@ def lost_actor(text):
         (ActorDiedError(), "a parameter shard or the coordinator was lost (its process ended)"),
         (
             ObjectLostError("ab" * 28, "10.0.0.7", ""),
-            "a parameter shard or the coordinator was lost (Failed to retrieve object",
+            "a parameter shard or the coordinator was lost (its node is gone)",
         ),
     ],
 )
