@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from manylabel.storage.dataset import Dataset
@@ -76,16 +76,9 @@ class NodeJob:
         assert self._process is not None
         return self._process.wait(DEADLINE)
 
-    def processes(self, kind: str) -> Iterator[tuple[int, int]]:
+    def processes(self, kind: str) -> list[tuple[int, int]]:
         """(node, process id) of the job's processes of a kind."""
-        for node in range(1, self.nodes.count + 1):
-            for process in self.nodes.processes(node):
-                try:
-                    title = Path(f"/proc/{process}/cmdline").read_bytes()
-                except OSError:
-                    continue  # it has just ended
-                if KINDS[kind] in title:
-                    yield node, process
+        return self.nodes.titled(KINDS[kind])
 
     def kill(self, kind: str, *, away_from: int | None = None) -> int:
         """Kills one process of the kind; the node that it was on."""

@@ -200,6 +200,16 @@ class RayNodes:
         done = _ip("netns", "pids", self._name("n", node), check=False)
         return [int(line) for line in done.split()]
 
+    def titled(self, title: bytes) -> list[tuple[int, int]]:
+        """(node, process id) of the processes of all nodes whose command line has it."""
+        found = []
+        for node in range(1, self.count + 1):
+            for process in self.processes(node):
+                with contextlib.suppress(OSError):  # it has just ended
+                    if title in Path(f"/proc/{process}/cmdline").read_bytes():
+                        found.append((node, process))
+        return found
+
     def cut(self, node: int) -> None:
         """Takes the node off the network."""
         _ip("link", "set", self._name("v", node), "down")

@@ -118,16 +118,7 @@ class Submitter:
 
     def processes(self, kind: str) -> list[tuple[int, int]]:
         """(node, process id) of the processes of a kind, over all nodes."""
-        found = []
-        for node in range(1, self.nodes.count + 1):
-            for process in self.nodes.processes(node):
-                try:
-                    title = Path(f"/proc/{process}/cmdline").read_bytes()
-                except OSError:
-                    continue  # it has just ended
-                if COMMANDS[kind] in title:
-                    found.append((node, process))
-        return found
+        return self.nodes.titled(COMMANDS[kind])
 
     def signal(self, kind: str, number: signal.Signals) -> None:
         """To the one process of a kind."""
