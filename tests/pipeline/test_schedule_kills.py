@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from manylabel.pipeline.schedule_fire import Surroundings
 from manylabel.storage.atomic import create
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
+from tests.pipeline._forks import forks_of_a_small_process
 
 SETTINGS = """
 schedules:
@@ -61,11 +61,14 @@ def look(root, now=NOW, host="here", kill_at=None):
 
     if kill_at is not None:
         sys.addaudithook(on_change)
-    run_due(root, lambda event: None, surroundings(root, now, host))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule_runs, "list_checkpoints", checkpoints)
+        patch.setattr(schedule_runs, "_evaluated", lambda run, checkpoints, overrides: set())
+        run_due(root, lambda event: None, surroundings(root, now, host))
 
 
 def looked(*arguments):
-    process = multiprocessing.get_context("fork").Process(target=look, args=arguments)
+    process = forks_of_a_small_process().Process(target=look, args=arguments)
     process.start()
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL)
@@ -102,19 +105,11 @@ def end_of(root):
     return ends, evaluated, read_pins(root / "r")
 
 
-@pytest.fixture
-def patched(monkeypatch):
-    monkeypatch.setattr(schedule_runs, "list_checkpoints", checkpoints)
-    monkeypatch.setattr(schedule_runs, "_evaluated", lambda run, checkpoints, overrides: set())
-
-
 @pytest.mark.parametrize(
     ("host", "minutes", "every"), [("here", 0, 1), ("there", 6, 5)], ids=["same host", "another"]
 )
 @pytest.mark.parametrize("killed_look", [0, 1], ids=["checkpoints", "a time"])
-def test_whenever_it_is_killed_the_end_is_the_same(
-    patched, tmp_path, killed_look, host, minutes, every
-):
+def test_whenever_it_is_killed_the_end_is_the_same(tmp_path, killed_look, host, minutes, every):
     looks = [SEEN, NOW]  # Two checkpoints are new; then the time of the cron line has come.
     undisturbed = prepare(tmp_path / "undisturbed")
     assert [looked(undisturbed, now) for now in looks] == [0, 0]

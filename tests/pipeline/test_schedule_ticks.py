@@ -8,7 +8,6 @@ killed before or after it has evaluated, take hours, or be frozen as a laptop's 
 
 import datetime
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -32,6 +31,7 @@ from manylabel.pipeline.schedule_fire import Surroundings
 from manylabel.storage.atomic import create, replace_text
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
+from tests.pipeline._forks import forks_of_a_small_process
 
 SETTINGS = """
 schedules:
@@ -99,7 +99,11 @@ class Recorder:
 
 
 def look(root, host, trouble):
-    run_due(root, lambda event: None, Recorder(root, host, trouble).surroundings())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule_runs, "list_checkpoints", checkpoints)
+        patch.setattr(schedule_runs, "_evaluated", lambda run, checkpoints, overrides: set())
+        patch.setattr(schedule_fire, "HEARTBEAT", datetime.timedelta(milliseconds=3))
+        run_due(root, lambda event: None, Recorder(root, host, trouble).surroundings())
 
 
 class World:
@@ -133,7 +137,7 @@ class World:
         replace_text(self.root / "now", now.isoformat())
         self.release(tick)
         self.await_heartbeats(now)
-        context = multiprocessing.get_context("fork")
+        context = forks_of_a_small_process()
         started = []
         for host in hosts:
             is_bad = not self.is_over and self.random.random() < 0.35
@@ -205,18 +209,14 @@ def checkpoints(run, on_damaged=None):
 def world(tmp_path_factory):
     """After two hundred ticks, and some more in which nothing goes wrong."""
     world = World(tmp_path_factory.mktemp("root"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule_runs, "list_checkpoints", checkpoints)
-        patch.setattr(schedule_runs, "_evaluated", lambda run, checkpoints, overrides: set())
-        patch.setattr(schedule_fire, "HEARTBEAT", datetime.timedelta(milliseconds=3))
-        for tick in range(2 * TICKS):
-            begin = SPRING if tick < TICKS else AUTUMN - TICKS * TICK
-            world.train()
-            down = tick % 50 in range(20, 33)  # Both hosts are off for more than three hours.
-            world.tick(tick, begin + tick * TICK, "" if down else "AB")
-        world.is_over = True
-        for tick in range(2 * TICKS, 2 * TICKS + 60):
-            world.tick(tick, AUTUMN - TICKS * TICK + tick * TICK, "AB")
+    for tick in range(2 * TICKS):
+        begin = SPRING if tick < TICKS else AUTUMN - TICKS * TICK
+        world.train()
+        down = tick % 50 in range(20, 33)  # Both hosts are off for more than three hours.
+        world.tick(tick, begin + tick * TICK, "" if down else "AB")
+    world.is_over = True
+    for tick in range(2 * TICKS, 2 * TICKS + 60):
+        world.tick(tick, AUTUMN - TICKS * TICK + tick * TICK, "AB")
     return world
 
 
