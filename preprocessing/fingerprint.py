@@ -7,8 +7,11 @@ from typing import Any
 from PIL import __version__ as pillow_version
 
 from manylabel.preprocessing.catalogs import CatalogDigest
-from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.storage.manifest import Manifest
+
+_LATER_SETTINGS: frozenset[str] = frozenset()
+"""Of catalogs, of either side: each came when there were datasets already."""
 
 
 def compute_fingerprint(
@@ -47,11 +50,14 @@ def _settings_that_count(config: PreprocessingConfig) -> dict[str, Any]:
             "heldout": {"catalog": places},
         },
     )
-    for section, name in (
-        ("catalog", "split_column"),
-        ("catalog", "split"),
-        ("heldout", "catalog"),
-    ):
-        if getattr(getattr(config, section), name) is None:
-            del tree[section][name]
+    if config.heldout.catalog is None:
+        del tree["heldout"]["catalog"]
+    for name in ("split_column", "split"):
+        if getattr(config.catalog, name) is None:
+            del tree["catalog"][name]
+    as_before = CatalogConfig(path="any").model_dump(mode="json")
+    for catalog in (tree["catalog"], tree["heldout"].get("catalog", {})):
+        for name in _LATER_SETTINGS & catalog.keys():
+            if catalog[name] == as_before[name]:
+                del catalog[name]
     return tree

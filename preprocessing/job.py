@@ -161,7 +161,7 @@ def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
                 f"{catalog.SECTION}.{setting}; remove that setting, or list the images in a CSV "
                 "or Parquet file"
             )
-    if is_folder and root.resolve().is_relative_to(folder.resolve()):
+    if folder.is_dir() and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
         )

@@ -5,6 +5,7 @@ be larger than memory.
 """
 
 from manylabel.preprocessing.catalogs.digest import CatalogDigest, catalog_digest
+from manylabel.preprocessing.catalogs.files import catalog_files
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
     catalogs_of,
@@ -22,6 +23,7 @@ __all__ = [
     "CatalogDigest",
     "Piece",
     "catalog_digest",
+    "catalog_files",
     "catalog_path",
     "catalog_pieces",
     "catalogs_of",

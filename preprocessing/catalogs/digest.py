@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from manylabel.preprocessing.catalogs.files import catalog_files, one_file
 from manylabel.preprocessing.catalogs.folder import walk_folder
 from manylabel.preprocessing.catalogs.location import detect_format, open_catalog
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
@@ -18,7 +20,8 @@ class CatalogDigest:
     """What tells one catalog from another.
 
     Attributes:
-        sha256: Hexadecimal; of a file's bytes, or of all paths that a folder tree lists.
+        sha256: Hexadecimal; of a file's bytes, of the names and digests of several files, or of all
+            paths that a folder tree lists.
         left_out: How many files and folders of a tree were not looked at, by name (`folder.HIDDEN`
             for all that are hidden): what machines leave, and links into themselves.
     """
@@ -40,16 +43,36 @@ def catalog_digest(
         PreprocessingError: there is no such catalog.
     """
     left_out: Counter[str] = Counter()
+    read = 0
+
+    def digest_of(blocks: Iterator[bytes]) -> str:
+        nonlocal read
+        digest = hashlib.sha256()
+        for block in blocks:
+            digest.update(block)
+            read += len(block)
+            on_bytes(read)
+        return digest.hexdigest()
+
     if detect_format(config) is CatalogFormat.FOLDER:
-        blocks = _listing(config, left_out)
-    else:
-        blocks = _content(config)
-    digest, size = hashlib.sha256(), 0
-    for block in blocks:
-        digest.update(block)
-        size += len(block)
-        on_bytes(size)
-    return CatalogDigest(digest.hexdigest(), dict(sorted(left_out.items())))
+        return CatalogDigest(digest_of(_listing(config, left_out)), dict(sorted(left_out.items())))
+    files = catalog_files(config)
+    digests = [digest_of(_content(one_file(config, file))) for file in files]
+    if files == [config.path]:
+        return CatalogDigest(digests[0])
+    named = [
+        f"{_name(file, config)}\0{digest}\0" for file, digest in zip(files, digests, strict=True)
+    ]
+    return CatalogDigest(hashlib.sha256(os.fsencode("".join(named))).hexdigest())
+
+
+def _name(file: str, config: CatalogConfig) -> str:
+    """Of one of several files, wherever they lie."""
+    return (
+        posixpath.relpath(file, config.path)
+        if file.startswith(config.path)
+        else posixpath.basename(file)
+    )
 
 
 def _content(config: CatalogConfig) -> Iterator[bytes]:

@@ -7,10 +7,20 @@ from typing import BinaryIO
 
 from upath import UPath
 
+from manylabel.preprocessing.catalogs.parts import PARQUET_SUFFIXES, is_table_of_parts
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
+
+_OF_FOLDERS = frozenset({CatalogFormat.FOLDER, CatalogFormat.PARQUET})
+_OF_FILES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET})
+
+_SUFFIXES = {
+    ".csv": CatalogFormat.CSV,
+    **dict.fromkeys(PARQUET_SUFFIXES, CatalogFormat.PARQUET),
+}
+"""By which a file's format is found, in lower case."""
 
 
 def catalogs_of(config: PreprocessingConfig) -> dict[SplitName, CatalogConfig]:
@@ -51,10 +61,11 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
             "or to a folder of images"
         )
     found = config.format
+    is_folder = path.is_dir()
     if found is CatalogFormat.AUTO:
-        found = CatalogFormat.FOLDER if path.is_dir() else _by_suffix(path, config.SECTION)
-    if path.is_dir() != (found is CatalogFormat.FOLDER):
-        received = "a folder" if path.is_dir() else "a file"
+        found = _kind_of_folder(path) if is_folder else _by_suffix(path, config.SECTION)
+    if found not in (_OF_FOLDERS if is_folder else _OF_FILES):
+        received = "a folder" if is_folder else "a file"
         raise PreprocessingError(
             f"{path}: expected a catalog of format {found}, received {received}; set "
             f"{config.SECTION}.format to auto"
@@ -64,7 +75,7 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
             f"{path}: expected a folder on a disk of this machine; list images that lie elsewhere "
             "in a CSV or Parquet file"
         )
-    if found is not CatalogFormat.FOLDER and not path.is_file():
+    if not is_folder and not path.is_file():
         raise PreprocessingError(
             f"{path}: expected a file, which can be read more than once, received a pipe or a "
             "device; write the catalog to a file"
@@ -82,7 +93,9 @@ def image_root(config: CatalogConfig) -> UPath:
         root = _open_location(config.image_root, f"{config.SECTION}.image_root")
     else:
         path = catalog_path(config)
-        root = path if path.is_dir() else path.parent
+        # The parts of a table are the table, wherever it lies: its pictures are beside it.
+        is_root = path.is_dir() and detect_format(config) is CatalogFormat.FOLDER
+        root = path if is_root else path.parent
     if not root.is_dir():
         raise PreprocessingError(
             f"{root}: no such directory; set {config.SECTION}.image_root to where the "
@@ -109,12 +122,15 @@ def _open_location(text: str, setting: str) -> UPath:
     return path
 
 
+def _kind_of_folder(path: UPath) -> CatalogFormat:
+    return CatalogFormat.PARQUET if is_table_of_parts(path) else CatalogFormat.FOLDER
+
+
 def _by_suffix(path: UPath, section: str) -> CatalogFormat:
-    suffixes = {".csv": CatalogFormat.CSV, ".parquet": CatalogFormat.PARQUET}
-    try:
-        return suffixes[path.suffix.lower()]
-    except KeyError:
-        raise PreprocessingError(
-            f"{path}: expected a file that ends in {' or '.join(suffixes)}, or a folder; set "
-            f"{section}.format to what it is"
-        ) from None
+    for suffix, found in _SUFFIXES.items():
+        if path.name.lower().endswith(suffix):
+            return found
+    raise PreprocessingError(
+        f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}, or a folder; set "
+        f"{section}.format to what it is"
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from manylabel.preprocessing.catalogs.csv_file import read_csv
+from manylabel.preprocessing.catalogs.files import catalog_files, one_file
 from manylabel.preprocessing.catalogs.folder import read_folder
 from manylabel.preprocessing.catalogs.location import detect_format
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
@@ -20,10 +21,12 @@ class Piece:
 
     Attributes:
         format: Of the catalog, never `auto`.
+        file: One of `catalog_files`; of a folder of pictures its path.
         row_groups: Of a Parquet file; nothing else is cut.
     """
 
     format: CatalogFormat
+    file: str
     row_groups: range = range(0)
 
 
@@ -34,9 +37,16 @@ def catalog_pieces(config: CatalogConfig) -> list[Piece]:
         PreprocessingError: there is no such catalog, or it is not of its format.
     """
     found = detect_format(config)
+    if found is CatalogFormat.FOLDER:
+        return [Piece(found, config.path)]
+    files = catalog_files(config)
     if found is CatalogFormat.PARQUET:
-        return [Piece(found, row_groups) for row_groups in row_group_ranges(config)]
-    return [Piece(found)]
+        return [
+            Piece(found, file, row_groups)
+            for file in files
+            for row_groups in row_group_ranges(one_file(config, file))
+        ]
+    return [Piece(found, file) for file in files]
 
 
 def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
@@ -46,11 +56,14 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
     Raises:
         PreprocessingError: the catalog is broken; those before it have been given by then.
     """
-    if piece.format is CatalogFormat.CSV:
-        return gather(read_csv(config))
-    if piece.format is CatalogFormat.PARQUET:
-        return gather(read_parquet(config, piece.row_groups))
-    return read_folder(config)
+    config = one_file(config, piece.file)
+    match piece.format:
+        case CatalogFormat.CSV:
+            return gather(read_csv(config))
+        case CatalogFormat.PARQUET:
+            return gather(read_parquet(config, piece.row_groups))
+        case _:
+            return read_folder(config)
 
 
 def count_rows(config: CatalogConfig, on_rows: Callable[[int], None] = lambda _: None) -> int:

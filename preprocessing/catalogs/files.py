@@ -1,0 +1,40 @@
+"""Which files a catalog is made of."""
+
+import posixpath
+
+from manylabel.preprocessing.catalogs.location import catalog_path, detect_format
+from manylabel.preprocessing.catalogs.parts import list_parts
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.errors import PreprocessingError
+
+
+def catalog_files(config: CatalogConfig) -> list[str]:
+    """All files that say what the catalog lists, in order, as the settings spell paths.
+
+    A folder of pictures has none: its listing says it.
+
+    Raises:
+        PreprocessingError: there is no such catalog, or it is not of its format.
+    """
+    found = detect_format(config)
+    if found is CatalogFormat.FOLDER:
+        return []
+    path = catalog_path(config)
+    if not path.is_dir():
+        return [config.path]
+    files = [posixpath.join(config.path, name) for name in list_parts(path)]
+    if not files:
+        raise PreprocessingError(
+            f"{config.path}: expected a folder of {found} files, received one without any; set "
+            f"{config.SECTION}.path to where they are"
+        )
+    return files
+
+
+def one_file(config: CatalogConfig, file: str) -> CatalogConfig:
+    """The settings of a catalog for the reader of one of its files, which its errors then name.
+
+    Args:
+        file: One of `catalog_files`.
+    """
+    return config.model_copy(update={"path": file})
