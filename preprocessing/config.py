@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from manylabel.storage.image_policy import ImageConfig
 
@@ -21,11 +21,19 @@ class CatalogFormat(StrEnum):
     FOLDER = "folder"
 
 
+class LabelZeros(StrEnum):
+    """What a 0 means in a column that is a label."""
+
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+
+
 class CatalogConfig(_Section):
     """Where the images and their labels are listed.
 
-    CSV and Parquet catalogs are long: one row per pair of image and label. In a folder tree the
-    names of all folders between the root and an image are its labels.
+    Tables are long, one row per pair of image and label, unless `label_separator` says that a cell
+    has several labels, or `label_columns` that each label has a column. In a folder tree the names
+    of all folders between the root and an image are its labels.
 
     Attributes:
         SECTION: Where these settings stand, for errors.
@@ -45,9 +53,33 @@ class CatalogConfig(_Section):
     )
     image_column: str = "image_path"
     label_column: str = "label"
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="What stands between the labels of a cell, such as |; json: cells are JSON "
+        "lists; list: lists as Python, pandas, NumPy or PostgreSQL print them; none: a cell is one "
+        "label. A column of lists needs no setting.",
+    )
+    label_columns: tuple[str, ...] = Field(
+        (),
+        description="Of a wide table, the columns that are labels, by name or pattern (* is any "
+        "text; !NAME leaves out); their cells are 0 or 1, true or false, yes or no, or confidences "
+        "in [0, 1], and empty where nothing is known. Given, label_column and confidence_column "
+        "are not read.",
+    )
+    label_zeros: LabelZeros = Field(
+        LabelZeros.UNKNOWN,
+        description="Of label_columns, whether a 0 says nothing (unknown) or that the label was "
+        "looked for and is absent.",
+    )
+    null_values: tuple[str, ...] = Field(
+        (),
+        description="Cells of labels that say nothing, besides empty ones, such as NA, nan or -1.",
+    )
     confidence_column: str | None = Field(
         "confidence",
-        description="Column of numbers in [0, 1], 0 for a verified absence; none: all are 1.",
+        description="Column of numbers in [0, 1], 0 for a verified absence; none: all are 1. "
+        "Where a cell has several labels, it has one number for all or as many in the same form.",
     )
     group_column: str | None = Field(
         None,
@@ -66,11 +98,17 @@ class CatalogConfig(_Section):
         "validation in heldout.catalog, which may name the same file.",
     )
 
+    @field_validator("label_columns", "null_values", mode="before")
+    @classmethod
+    def _texts(cls, value: object) -> object:
+        """YAML makes a number of -1, and one text need not stand in brackets."""
+        several = value if isinstance(value, list | tuple) else [value]
+        return tuple(str(each) if type(each) in (int, float) else each for each in several)
+
     @model_validator(mode="after")
     def _folder_has_no_columns(self) -> Self:
         if self.format is CatalogFormat.FOLDER:
-            names = ("group_column", "image_root", "split_column")
-            given = [name for name in names if getattr(self, name) is not None]
+            given = [name for name in ("image_root", *COLUMN_SETTINGS) if self.is_set(name)]
             if given:
                 raise ValueError(
                     f"{self._section}.format is folder, which has no {', '.join(given)}: "
@@ -90,9 +128,38 @@ class CatalogConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _labels_have_one_form(self) -> Self:
+        for name in ("label_column", "label_separator", "confidence_column"):
+            if self.label_columns and getattr(self, name) is not None and self.is_set(name):
+                raise ValueError(
+                    f"{self._section}.label_columns is given, but so is {name}, which is for a "
+                    "table with one column of labels: remove one of them"
+                )
+        if self.is_set("label_zeros") and not self.label_columns:
+            raise ValueError(
+                f"{self._section}.label_zeros is {self.label_zeros}, which is for label_columns: "
+                "set both, or remove label_zeros"
+            )
+        return self
+
+    def is_set(self, name: str) -> bool:
+        """Whether a setting is another than its default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     @property
     def _section(self) -> str:
         return self.SECTION.removeprefix("preprocessing.")
+
+
+COLUMN_SETTINGS = (
+    "group_column",
+    "split_column",
+    "label_separator",
+    "label_columns",
+    "null_values",
+)
+"""Settings of tables that a folder tree has no use for."""
 
 
 class HeldoutCatalogConfig(CatalogConfig):

@@ -10,7 +10,7 @@ from manylabel.preprocessing.catalogs import CatalogDigest
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.storage.manifest import Manifest
 
-_LATER_SETTINGS: frozenset[str] = frozenset()
+_LATER_SETTINGS = frozenset({"label_separator", "label_columns", "label_zeros", "null_values"})
 """Of catalogs, of either side: each came when there were datasets already."""
 
 

@@ -21,6 +21,7 @@ from manylabel.preprocessing.catalogs import (
     image_root,
 )
 from manylabel.preprocessing.config import (
+    COLUMN_SETTINGS,
     CatalogConfig,
     CatalogFormat,
     ExecutorKind,
@@ -154,8 +155,8 @@ def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
     folder = catalog_path(catalog)
     is_folder = detect_format(catalog) is CatalogFormat.FOLDER
-    for setting in ("group_column", "split_column"):
-        if is_folder and getattr(catalog, setting) is not None:
+    for setting in COLUMN_SETTINGS:
+        if is_folder and catalog.is_set(setting):
             raise PreprocessingError(
                 f"{catalog.path}: a folder has no columns, received "
                 f"{catalog.SECTION}.{setting}; remove that setting, or list the images in a CSV "

@@ -12,14 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from manylabel.preprocessing.catalogs.columns import MAX_SHOWN, Columns, find_columns
 from manylabel.preprocessing.catalogs.location import open_catalog
-from manylabel.preprocessing.catalogs.rows import (
-    MAX_SHOWN,
-    Columns,
-    find_columns,
-    of_split,
-    raw_table,
-)
+from manylabel.preprocessing.catalogs.rows import tables_of
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -55,11 +50,8 @@ def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Itera
     with open_catalog(config) as file:
         reader = _Reader(config, cut_at_line_ends(file, config.path, block_bytes))
         for block in reader.blocks:
-            table = reader.read_fast(block)
-            if table is not None:
-                yield table
-            else:
-                yield from reader.read_strictly(block)
+            tables = reader.read_fast(block)
+            yield from reader.read_strictly(block) if tables is None else tables
         if reader.header is None:
             find_columns(config, [])
 
@@ -120,12 +112,12 @@ class _Reader:
         self._config = config
         self._columns: Columns | None = None
 
-    def read_fast(self, block: bytes) -> pa.Table | None:
+    def read_fast(self, block: bytes) -> Iterator[pa.Table] | None:
         """The block's rows; None when `read_strictly` is to be asked."""
-        if self.header is None or not _alike(block):
+        if self.header is None or self._columns is None or not _alike(block):
             return None
         names = [str(number) for number in range(len(self.header))]
-        wanted = {str(at): pa.string() for at in self._columns or () if at is not None}
+        wanted = {str(at): pa.string() for at in self._columns.all()}
         try:
             cells = pyarrow.csv.read_csv(
                 pa.BufferReader(block),
@@ -140,7 +132,7 @@ class _Reader:
         except pa.ArrowInvalid:
             return None  # Which row is too long or too short, and its line, the other one tells.
         self.lines += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
-        return self._table(lambda at: cells.column(str(at)).combine_chunks())
+        return self._tables(lambda at: cells.column(str(at)).combine_chunks())
 
     def read_strictly(self, block: bytes) -> Iterator[pa.Table]:
         """The block's rows, and those of the following blocks as long as a quoted cell is open."""
@@ -163,7 +155,7 @@ class _Reader:
             for cells in reader:
                 between_rows = True
                 if len(rows) == _STRICT_ROWS:
-                    yield self._table_of(rows)
+                    yield from self._tables_of(rows)
                     rows = []
                 if not cells:
                     continue
@@ -187,7 +179,7 @@ class _Reader:
             raise self._error(reader.line_num, f"expected CSV, received {error}") from error
         self.lines += reader.line_num
         if rows:
-            yield self._table_of(rows)
+            yield from self._tables_of(rows)
 
     def _take_header(self, cells: list[str], line: int) -> None:
         if len(cells) == 1 and _OTHER_DELIMITERS & set(cells[0]):
@@ -197,13 +189,12 @@ class _Reader:
         self._columns = find_columns(self._config, cells)
         self.header = cells
 
-    def _table_of(self, rows: list[list[str]]) -> pa.Table:
-        return self._table(lambda at: pa.array([row[at] for row in rows], pa.string()))
+    def _tables_of(self, rows: list[list[str]]) -> Iterator[pa.Table]:
+        return self._tables(lambda at: pa.array([row[at] for row in rows], pa.string()))
 
-    def _table(self, cells: Callable[[int], pa.Array]) -> pa.Table:
+    def _tables(self, cells: Callable[[int], pa.Array]) -> Iterator[pa.Table]:
         assert self._columns is not None
-        *parts, splits = (None if at is None else cells(at) for at in self._columns)
-        return of_split(raw_table(*parts), splits, self._config)
+        return tables_of(self._columns, cells, self._config)
 
     def _error(self, line: int, message: str) -> PreprocessingError:
         return PreprocessingError(f"{self._config.path}: line {self.lines + line}: {message}")

@@ -1,66 +1,66 @@
 """The columns that all catalogs have in common, as tables of many rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalogs.columns import Columns
+from manylabel.preprocessing.catalogs.joined_labels import is_plain, pairs_of_cells
+from manylabel.preprocessing.catalogs.label_pairs import longest
+from manylabel.preprocessing.catalogs.wide_labels import pairs_of_columns
 from manylabel.preprocessing.config import CatalogConfig
-from manylabel.preprocessing.errors import PreprocessingError
 
 BATCH_ROWS = 250_000
 BATCH_BYTES = 64 << 20
 """What a table of rows is kept to, so that a catalog with long cells needs no more memory."""
 
 
-MAX_SHOWN = 1000
-"""Characters of a header in an error; a file of another kind may have a line of megabytes."""
+def tables_of(
+    columns: Columns, cells: Callable[[int], pa.Array], config: CatalogConfig
+) -> Iterator[pa.Table]:
+    """The rows that some rows of a table amount to, of the split that is read, in order.
 
-
-class Columns(NamedTuple):
-    """Positions of a row's parts in a table; None where the settings name no column."""
-
-    image: int
-    label: int
-    confidence: int | None
-    group: int | None
-    split: int | None
-
-
-def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
-    """Where the columns that the settings name are.
+    Args:
+        columns: Where the parts of a row are.
+        cells: The cells of a column, all of the same length: texts; for a label also lists of
+            texts; for a confidence also floats of 64 bits or lists of them, which `labels` may be
+            as well.
+        config: Which form the labels have.
 
     Raises:
-        PreprocessingError: a column is missing, or is there more than once.
+        PreprocessingError: a cell that is to be a list is none.
     """
+    kept = None if columns.split is None else pc.equal(cells(columns.split), config.split)
 
-    def find(setting: str) -> int | None:
-        name = getattr(config, setting)
-        if name is None:
+    def part(at: int | None) -> pa.Array | None:
+        if at is None:
             return None
-        if name not in names:
-            shown = str(list(names))
-            if len(shown) > MAX_SHOWN:
-                shown = f"{shown[:MAX_SHOWN]}..."
-            hint = " or to null" if setting == "confidence_column" else ""
-            raise PreprocessingError(
-                f"{config.path}: expected a column {name!r}, received columns {shown}; "
-                f"set {config.SECTION}.{setting} to one of them{hint}"
-            )
-        if names.count(name) > 1:
-            raise PreprocessingError(
-                f"{config.path}: expected one column {name!r}, received {names.count(name)}; "
-                f"rename all but one, or set {config.SECTION}.{setting} to another"
-            )
-        return names.index(name)
+        return cells(at) if kept is None else cells(at).filter(kept)
 
-    image, label = find("image_column"), find("label_column")
+    image, group = part(columns.image), part(columns.group)
     assert image is not None
-    assert label is not None
-    others = (find(f"{part}_column") for part in ("confidence", "group", "split"))
-    return Columns(image, label, *others)
+    if columns.labels:
+        pairs = pairs_of_columns(
+            columns.labels, [part(at) for at in columns.labels.values()], config
+        )
+    else:
+        label, confidence = part(columns.label), part(columns.confidence)
+        assert label is not None
+        if is_plain(label, confidence, config):
+            yield raw_table(image, label, confidence, group)
+            return
+        pairs = pairs_of_cells(label, confidence, config, image)
+    row_bytes = longest(image) + (0 if group is None else longest(group))
+    for some in pairs.slices(BATCH_ROWS, BATCH_BYTES, row_bytes):
+        rows = pa.array(some.row)
+        yield raw_table(
+            image.take(rows),
+            some.labels(),
+            some.confidences(),
+            None if group is None else group.take(rows),
+        )
 
 
 def raw_table(
@@ -86,11 +86,6 @@ def raw_table(
         "group": pa.nulls(len(image), pa.string()) if group is None else _empty_to_null(group),
     }
     return pa.table(columns)
-
-
-def of_split(table: pa.Table, splits: pa.Array | None, config: CatalogConfig) -> pa.Table:
-    """The rows of the split that the settings name, or all rows; `splits` has each row's."""
-    return table if splits is None else table.filter(pc.equal(splits, config.split))
 
 
 def gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

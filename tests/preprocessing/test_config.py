@@ -26,6 +26,36 @@ from manylabel.preprocessing.config import PreprocessingConfig
             "catalog.format is folder, which has no split_column",
         ),
         (
+            {"catalog": {"path": "x", "format": "folder", "label_separator": "|"}},
+            "catalog.format is folder, which has no label_separator",
+        ),
+        (
+            {"catalog": {"path": "x", "format": "folder", "label_columns": ["*"]}},
+            "catalog.format is folder, which has no label_columns",
+        ),
+        (
+            {"catalog": {"path": "x", "format": "folder", "null_values": ["-1"]}},
+            "catalog.format is folder, which has no null_values",
+        ),
+        (
+            {"catalog": {"path": "x", "label_columns": ["*"], "label_separator": "|"}},
+            "catalog.label_columns is given, but so is label_separator",
+        ),
+        (
+            {"catalog": {"path": "x", "label_columns": ["*"], "label_column": "tags"}},
+            "catalog.label_columns is given, but so is label_column",
+        ),
+        (
+            {"heldout": {"catalog": {"path": "x", "label_columns": "*", "confidence_column": "c"}}},
+            "heldout.catalog.label_columns is given, but so is confidence_column",
+        ),
+        (
+            {"catalog": {"path": "x", "label_zeros": "absent"}},
+            "catalog.label_zeros is absent, which is for label_columns: set both",
+        ),
+        ({"catalog": {"path": "x", "label_separator": ""}}, "at least 1 character"),
+        ({"catalog": {"path": "x", "null_values": [None]}}, "valid string"),
+        (
             {"catalog": {"path": "x", "split_column": "part"}},
             "catalog.split_column is 'part', which needs split: set both",
         ),
@@ -78,6 +108,17 @@ def test_held_out_sizes(size):
         {"catalog": {"path": "labels.csv"}, "heldout": {"size": size}}
     )
     assert config.heldout.size == size
+
+
+def test_texts_of_a_catalog_may_be_numbers_and_one_needs_no_brackets():
+    catalog = {"path": "x", "label_columns": "*", "null_values": [-1, "NA", 0.5]}
+    config = PreprocessingConfig.model_validate({"catalog": catalog})
+    assert config.catalog.label_columns == ("*",)
+    assert config.catalog.null_values == ("-1", "NA", "0.5")
+    none = PreprocessingConfig.model_validate({"catalog": catalog | {"confidence_column": None}})
+    assert none.catalog.confidence_column is None
+    again = PreprocessingConfig.model_validate(config.model_dump(mode="json"))
+    assert again == config
 
 
 def test_settings_are_frozen():

@@ -11,11 +11,12 @@ from manylabel.preprocessing.job import preprocess
 
 HEADER = (
     *("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author"),
-    *("part", "other_part"),
+    *("part", "other_part", "round", "square"),
 )
 
 NEAR = {"heldout": {"size": 6}}
 PART = {"catalog": {"split_column": "part", "split": "train"}}
+WIDE = {"catalog": {"label_columns": ["round", "square"]}}
 
 CHANGES = [
     # setting, another value, what else is set in both runs
@@ -24,6 +25,10 @@ CHANGES = [
     ("catalog.image_root", "reduced", {}),
     ("catalog.image_column", "other_path", {}),
     ("catalog.label_column", "other_label", {}),
+    ("catalog.label_separator", " ", {}),
+    ("catalog.label_columns", ["round", "square"], {}),
+    ("catalog.label_zeros", "absent", WIDE),
+    ("catalog.null_values", ["0.5"], WIDE),
     ("catalog.confidence_column", "certainty", {}),
     ("catalog.group_column", "author", NEAR),
     ("catalog.split_column", "other_part", PART),
@@ -76,7 +81,7 @@ def directory(tmp_path_factory, picture, write_csv):
             (
                 *(f"{number}.png", label, 1, f"{number // 2}.png", label.upper(), 0.5),
                 *(number // 4, "train" if number < 12 else "test"),
-                "train" if number < 6 else "test",
+                *("train" if number < 6 else "test", 0.5, number % 2),
             )
             for label in labels
         ]

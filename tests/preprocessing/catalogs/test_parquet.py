@@ -93,8 +93,8 @@ def test_columns_whose_names_are_paths_or_empty(write, rows_of):
     ("columns", "message"),
     [
         ({"image_path": [1]}, "'image_path': expected text, received int64"),
-        ({"label": [b"x"]}, "'label': expected text, received binary"),
-        ({"label": [["x"]]}, "'label': expected text, received list"),
+        ({"label": [b"x"]}, "'label': expected text or lists of text, received binary"),
+        ({"label": [[["x"]]]}, "'label': expected text or lists of text, received list"),
         ({"confidence": ["1"]}, "'confidence': expected numbers, received string"),
         ({"confidence": [True]}, "'confidence': expected numbers, received bool"),
         ({"confidence": [decimal.Decimal(1)]}, "expected numbers, received decimal"),

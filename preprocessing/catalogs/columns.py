@@ -1,0 +1,146 @@
+"""Which columns of a table are what the settings say."""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
+
+MAX_SHOWN = 1000
+"""Characters of a header in an error; a file of another kind may have a line of megabytes."""
+
+
+_INDEX_COLUMN = re.compile(r"(\s*|Unnamed: \d+|__index_level_\d+__)$")
+"""A column of row numbers that pandas writes beside the table's own; no label has such a name."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions of a row's parts in a table; None where the settings name no column.
+
+    Attributes:
+        labels: Of each label of a wide table its column, in the table's order; then `label` and
+            `confidence` are None.
+    """
+
+    image: int
+    label: int | None = None
+    confidence: int | None = None
+    group: int | None = None
+    split: int | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def all(self) -> list[int]:
+        """Each column that is to be read, once, in the table's order."""
+        named = (self.image, self.label, self.confidence, self.group, self.split)
+        return sorted({*self.labels.values(), *(at for at in named if at is not None)})
+
+
+def find_columns(config: CatalogConfig, names: Sequence[str], *, several: bool = False) -> Columns:
+    """Where the columns that the settings name are.
+
+    Args:
+        config: The settings.
+        names: Of all columns.
+        several: Whether a cell of the table may have several labels whatever the settings say.
+
+    Raises:
+        PreprocessingError: a column is missing, or is there more than once.
+    """
+    image = _find_column(config, names, "image_column")
+    assert image is not None
+    group, split = (_find_column(config, names, f"{part}_column") for part in ("group", "split"))
+    if config.label_columns:
+        labels = _find_label_columns(config, names, {image, group, split})
+        return Columns(image, group=group, split=split, labels=labels)
+    label, confidence = _find_column(config, names, "label_column"), None
+    several = several or config.label_separator is not None
+    # There is seldom one beside joined labels: what nobody asked for may be missing.
+    if not several or config.is_set("confidence_column") or config.confidence_column in names:
+        confidence = _find_column(config, names, "confidence_column")
+    return Columns(image, label, confidence, group, split)
+
+
+def _find_column(config: CatalogConfig, names: Sequence[str], setting: str) -> int | None:
+    name = getattr(config, setting)
+    if name is None:
+        return None
+    if name not in names:
+        hint = {
+            "confidence_column": "null where there is none, or to one of them",
+            "label_column": f"one of them, or {config.SECTION}.label_columns where each label has "
+            "a column of its own",
+        }
+        raise PreprocessingError(
+            f"{config.path}: expected a column {name!r}, received columns {shown(names)}; "
+            f"set {config.SECTION}.{setting} to {hint.get(setting, 'one of them')}"
+        )
+    if names.count(name) > 1:
+        raise PreprocessingError(
+            f"{config.path}: expected one column {name!r}, received {names.count(name)}; "
+            f"rename all but one, or set {config.SECTION}.{setting} to another"
+        )
+    return names.index(name)
+
+
+def _find_label_columns(
+    config: CatalogConfig, names: Sequence[str], others: Set[int | None]
+) -> dict[str, int]:
+    """The columns of labels, in the table's order.
+
+    Args:
+        config: The settings, with `label_columns`.
+        names: Of all columns.
+        others: Columns that other settings name, which no pattern matches.
+    """
+    chosen: set[int] = set()
+    dropped: set[int] = set()
+    setting = f"{config.SECTION}.label_columns"
+    for entry in config.label_columns:
+        matches = {at for at, name in enumerate(names) if name == entry}
+        if matches & others:
+            raise PreprocessingError(
+                f"{config.path}: column {entry!r} is named by {setting} and by another setting: "
+                "remove it from one of them"
+            )
+        if matches:
+            chosen |= matches
+            continue
+        pattern = re.compile(fnmatch.translate(entry.removeprefix("!")))
+        matches = {at for at, name in enumerate(names) if pattern.match(name)}
+        if not matches:
+            raise PreprocessingError(
+                f"{config.path}: expected columns {entry!r}, received columns {shown(names)}; "
+                f"set {setting} to some of them, or to '*' for all that no other setting names"
+            )
+        if entry.startswith("!"):
+            dropped |= matches
+        else:
+            chosen |= {at for at in matches - others if not _INDEX_COLUMN.match(names[at])}
+    return _each_once(config, names, sorted(chosen - dropped))
+
+
+def _each_once(config: CatalogConfig, names: Sequence[str], chosen: list[int]) -> dict[str, int]:
+    setting = f"{config.SECTION}.label_columns"
+    if not chosen:
+        raise PreprocessingError(
+            f"{config.path}: expected columns of labels, received none that {setting} "
+            f"{shown(config.label_columns)} leaves of {shown(names)}"
+        )
+    labels: dict[str, int] = {}
+    for at in chosen:
+        if names[at] in labels:
+            raise PreprocessingError(
+                f"{config.path}: expected one column {names[at]!r} for that label, received "
+                f"columns {labels[names[at]] + 1} and {at + 1}; rename one of them"
+            )
+        labels[names[at]] = at
+    return labels
+
+
+def shown(names: Sequence[str]) -> str:
+    """Of a file of another kind the names may be megabytes."""
+    text = str(list(names))
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
