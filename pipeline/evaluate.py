@@ -47,6 +47,7 @@ from manylabel.storage.jobs import JobStage
 from manylabel.storage.locks import sole_holder
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import SplitName
+from manylabel.storage.shard_files import check_shards
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, kept, list_checkpoints
 from manylabel.trainer.runs.directory import (
@@ -277,6 +278,7 @@ class _Evaluation:
 
     @cached_property
     def _predictor(self) -> "Predictor":
+        check_shards(self._dataset, SplitName.HELDOUT)
         with quiet_imports():
             from manylabel.trainer.predict import Predictor
         return Predictor(self._run, self._dataset, k=self._config.k)

@@ -21,7 +21,7 @@ from typing import Self
 import pyarrow as pa
 from upath import UPath
 
-from manylabel.storage.errors import DatasetError
+from manylabel.storage.errors import DamagedShardError, DatasetError
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -40,6 +40,7 @@ from manylabel.storage.schema import (
     SplitName,
     decode_example,
 )
+from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.storage.tables import read_table
 from manylabel.storage.tfrecord import iterate_records
 
@@ -178,9 +179,13 @@ class Dataset:
 
     def _check_length(self, shard: RecordShard) -> None:
         path = self.path(shard.path)
-        received = path.stat().st_size if path.is_file() else 0
-        if received != shard.bytes:
-            raise DatasetError(
-                f"{path}: expected {shard.bytes} bytes as in {MANIFEST_NAME}, received {received}; "
-                f"{_MIXED_UP}"
+        if not path.is_file():
+            raise DamagedShardError(
+                f"{path}: expected a file that {MANIFEST_NAME} lists, found none; {_MIXED_UP}"
+            )
+        if (received := path.stat().st_size) != shard.bytes:
+            instead = text_instead(read_head(path))
+            raise DamagedShardError(
+                f"{path}: expected {shard.bytes:,} bytes as in {MANIFEST_NAME}, received "
+                + (f"{received:,}; {_MIXED_UP}" if instead is None else str(instead))
             )

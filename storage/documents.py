@@ -13,6 +13,7 @@ from upath import UPath
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
 from manylabel.storage.locations import Location
+from manylabel.storage.stand_ins import HEAD_BYTES, stand_in
 
 
 class Document(BaseModel):
@@ -59,6 +60,10 @@ class Document(BaseModel):
                 )
             return cls.model_validate_json(text)
         except ValidationError as error:
+            if text and (found := stand_in(text[:HEAD_BYTES])) is not None:
+                raise DamagedDocumentError(
+                    f"{path}: expected {cls.NOUN}, received {found}"
+                ) from error
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise DamagedDocumentError(

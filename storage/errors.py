@@ -14,6 +14,14 @@ class DatasetError(StorageError):
     """A dataset directory is missing, unfinished, from a newer version, or contradicts itself."""
 
 
+class DamagedShardError(DatasetError):
+    """A file that the manifest lists is not the one in its place, or none is there."""
+
+
+class UnreachableShardError(DatasetError, Transient):
+    """The storage of a shard failed or refused; that says nothing about the shard."""
+
+
 class CorruptRecordError(DatasetError):
     """A TFRecord frame whose bytes do not match its checksums, or that ends too early.
 

@@ -13,6 +13,7 @@ from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import TableError, UnreachableTableError
 from manylabel.storage.listing import file_sizes
 from manylabel.storage.locations import Location
+from manylabel.storage.stand_ins import StandIn, read_head, text_instead
 
 
 def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
@@ -58,7 +59,16 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
         if is_of_storage(error):
             raise UnreachableTableError(f"{path}: cannot be read now: {reason}") from error
+        if (found := _instead(UPath(path))) is not None:
+            raise TableError(f"{path}: expected a Parquet file, received {found}") from error
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
+
+
+def _instead(path: UPath) -> StandIn | None:
+    try:
+        return text_instead(read_head(path))
+    except OSError:
+        return None
 
 
 def is_of_storage(error: Exception) -> bool:

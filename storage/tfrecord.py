@@ -66,6 +66,27 @@ def iterate_records(path: UPath | str) -> Iterator[bytes]:
             offset += HEADER_BYTES + length + FOOTER_BYTES
 
 
+def payload_length(header: bytes) -> int:
+    """Bytes of a record's payload, by its header (HEADER_BYTES).
+
+    Raises:
+        CorruptRecordError: the header is cut short, or not one.
+    """
+    return _checked_length(header, "", 0)
+
+
+def read_first_record(file: BinaryIO, most_bytes: int) -> bytes:
+    """The payload of the record at the start of a file.
+
+    Raises:
+        CorruptRecordError: there is no sound record, or it has more than `most_bytes`.
+    """
+    length = payload_length(file.read(HEADER_BYTES))
+    if length > most_bytes:
+        raise CorruptRecordError("", 0, f"expected at most {most_bytes} bytes, received {length}")
+    return _checked_payload(file.read(length + FOOTER_BYTES), length, "", 0)
+
+
 def _checked_length(header: bytes, path: str, offset: int) -> int:
     """The payload length; its checksum is tested first, so a wrong length is never read."""
     if len(header) < HEADER_BYTES:

@@ -48,6 +48,16 @@ DEMO_PICTURES = 64
 
 
 @pytest.fixture(scope="session")
+def lfs_pointer() -> bytes:
+    """What a clone without its large files has in the place of one."""
+    return (
+        b"version https://git-lfs.github.com/spec/v1\n"
+        b"oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+        b"size 12345\n"
+    )
+
+
+@pytest.fixture(scope="session")
 def openclipart() -> Path:
     """The folder with labels.csv, credits.csv, images/ and odd/."""
     return REPOSITORY / "examples" / "openclipart"

@@ -11,6 +11,7 @@ from typing import Any
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import ProcessPlace, logs_of_this_job
 from manylabel.storage.schema import SplitName
+from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
@@ -107,11 +108,13 @@ def train(
 
     Raises:
         TrainingError: training cannot begin or go on; the message says why.
-        DatasetError: there is no complete dataset.
+        DatasetError: there is no complete dataset, or a training shard is not the file that its
+            manifest lists.
     """
     dataset, run = Dataset.open(dataset_root), Path(run).absolute()
     if dataset.records(SplitName.TRAIN) == 0:
         raise TrainingError(f"{dataset_root}: the training split is empty")
+    check_shards(dataset, SplitName.TRAIN)
     with (
         joined_cluster(address, config.topology) as joined,
         sole_training_job(run),

@@ -28,10 +28,13 @@ from manylabel.eval.store.summary import (
 )
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.errors import CommandError
+from manylabel.pipeline.evaluate import _Evaluation
 from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.terminal import Terminal
+from manylabel.storage.errors import DamagedShardError
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription
 
@@ -96,6 +99,18 @@ def printed(table):
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def test_a_damaged_heldout_shard_is_named_before_a_network_is_made(
+    make_dataset, lfs_pointer, tmp_path
+):
+    dataset = make_dataset({"a.jpg": [0]}, [1])
+    shard = dataset.root / "heldout/heldout-00000-of-00001.tfrecord"
+    shard.write_bytes(lfs_pointer)
+    loss = LossKind.SIGMOID
+    evaluation = _Evaluation(tmp_path / "run", dataset, EvalConfig(), loss, lambda event: None)
+    with pytest.raises(DamagedShardError, match=rf"{shard}: .* a Git LFS pointer"):
+        _ = evaluation._predictor
 
 
 class FakeEvaluated(Evaluated):

@@ -1,6 +1,5 @@
 """Opening datasets, complete and otherwise."""
 
-import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -17,10 +16,8 @@ from manylabel.storage.errors import (
     OtherVersionError,
     TableError,
 )
-from manylabel.storage.manifest import Manifest, SplitShards, content_digest, table_digest
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import (
-    INDEX_SCHEMA,
     LABELS_SCHEMA,
     LabelledImage,
     decode_example,
@@ -32,56 +29,9 @@ IMAGES = [LabelledImage(f"{i}.jpg", b"jpeg" * i, 4, 4, (i % 2,), (1.0,)) for i i
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(write_root):
     """A complete dataset of two training shards and an empty held-out side."""
-    (tmp_path / "train").mkdir()
-    shards = []
-    for number, images in enumerate((IMAGES[:2], IMAGES[2:])):
-        name = f"train/train-0000{number}-of-00002"
-        payloads = [encode_example(image) for image in images]
-        data = b"".join(map(frame, payloads))
-        (tmp_path / f"{name}.tfrecord").write_bytes(data)
-        offsets = [sum(len(p) + 16 for p in payloads[:i]) for i in range(len(payloads))]
-        columns = [
-            ["train"] * len(images),
-            [name.partition("/")[2]] * len(images),
-            offsets,
-            [len(p) for p in payloads],
-            [i.image_id for i in images],
-            [list(i.label_ids) for i in images],
-        ]
-        index = pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), schema=INDEX_SCHEMA)
-        index = index.replace_schema_metadata({"sha256": hashlib.sha256(data).hexdigest()})
-        pq.write_table(index, tmp_path / f"{name}.index.parquet")
-        shards.append(
-            {
-                "path": f"{name}.tfrecord",
-                "index_path": f"{name}.index.parquet",
-                "records": len(images),
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
-        )
-    columns = [[0, 1], ["cat", "dog"], [2, 1], [0, 0], [2 / 3, 1 / 3]]
-    labels = pa.table(dict(zip(LABELS_SCHEMA.names, columns, strict=True)), schema=LABELS_SCHEMA)
-    pq.write_table(labels, tmp_path / "labels.parquet")
-    splits = {
-        "train": SplitShards(shards=shards, records=3),
-        "heldout": SplitShards(shards=(), records=0),
-    }
-    manifest = {
-        "format_version": Manifest.version(),
-        "content_digest": content_digest(splits, table_digest(labels)),
-        "labels_digest": table_digest(labels),
-        "fingerprint": "f" * 64,
-        "code_version": "0.1",
-        "settings": {},
-        "counts": {"listed": 3, "written": 3, "rejected": 0, "duplicates": 0},
-        "splits": {name: split.model_dump() for name, split in splits.items()},
-        "num_classes": 2,
-    }
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    return tmp_path
+    return write_root([IMAGES[:2], IMAGES[2:]])
 
 
 def edit_manifest(root, **changes):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from manylabel.storage.errors import DamagedShardError
 from manylabel.storage.jobs import ProcessPlace
 from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
@@ -97,6 +98,20 @@ def test_nothing_is_written_before_the_cluster_was_reached(write_dataset, tmp_pa
     with pytest.raises(TrainingError, match=r"127\.0\.0\.1:1"):
         job.train(TrainerConfig(), dataset.root, run, address="127.0.0.1:1")
     assert not run.exists()
+
+
+def test_a_shard_that_is_not_the_manifests_is_named_before_anything_begins(
+    write_dataset, lfs_pointer, tmp_path
+):
+    """Not record by record: a clone without its large files has as many as the dataset."""
+    dataset = write_dataset(train=[[b"never read"] * 20, [b"never read"] * 10])
+    shard = dataset.root / dataset.split(SplitName.TRAIN).shards[1].path
+    shard.write_bytes(lfs_pointer)
+    with pytest.raises(
+        DamagedShardError, match=rf"{shard}: .* Git LFS pointer; run `git lfs pull`"
+    ):
+        job.train(TrainerConfig(), dataset.root, tmp_path / "run", address="127.0.0.1:1")
+    assert not (tmp_path / "run").exists()
 
 
 def test_who_runs_where_is_told(watch):
