@@ -13,6 +13,7 @@ import typer
 from manylabel.pipeline.commands import (
     asking,
     clusters,
+    datasets,
     judging,
     making,
     scheduling,
@@ -51,6 +52,10 @@ for command in (
     making.demo,
 ):
     app.command()(command)
+
+dataset = typer.Typer(no_args_is_help=True, help="Look after a dataset.")
+dataset.command("verify")(datasets.verify)
+app.add_typer(dataset, name="dataset")
 
 presets = typer.Typer(no_args_is_help=True, help="List and show the presets.")
 presets.command("list")(showing.list_presets)

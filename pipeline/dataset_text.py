@@ -8,6 +8,7 @@ from manylabel.storage.manifest import UNKNOWN_LABELS_NAME
 from manylabel.storage.schema import SplitName
 
 if TYPE_CHECKING:  # It loads Beam.
+    from manylabel.pipeline.dataset import VerificationReport
     from manylabel.preprocessing.report import PreprocessingReport
 
 _NAMES_SHOWN = 6
@@ -27,6 +28,26 @@ def dataset_lines(report: "PreprocessingReport") -> list[str]:
     )
     lines += _what_is_missing(report)
     lines += _what_was_done(report)
+    return lines
+
+
+def verification_lines(report: "VerificationReport") -> list[str]:
+    """Lines for the terminal; what is damaged still is told as errors."""
+    shards = [each for split in report.dataset.manifest.splits.values() for each in split.shards]
+    root, read = report.dataset.root, f"{sum(each.bytes for each in shards) / 1e6:,.1f} MB"
+    lines = [f"written again: {path}" for path in report.repair.mended] if report.repair else []
+    if report.is_whole:
+        again = " again" if report.damages else ""
+        lines.append(
+            f"{root}: whole{again}, {len(shards):,} shards of {read}, content "
+            f"{report.dataset.content_digest[:12]}"
+        )
+    else:
+        lines.append(
+            f"{root}: {len(report.problems()):,} files damaged; {len(shards):,} shards of {read}"
+        )
+        if report.repair is None:
+            lines.append("--repair writes them again, where plan/ and the pictures are still there")
     return lines
 
 

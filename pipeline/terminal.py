@@ -13,7 +13,7 @@ from manylabel.eval.review.words import sentence
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline import events
 from manylabel.pipeline.cluster_check import Finding, Severity
-from manylabel.pipeline.dataset_text import dataset_lines
+from manylabel.pipeline.dataset_text import dataset_lines, verification_lines
 from manylabel.pipeline.job_text import job_lines
 from manylabel.pipeline.progress import ProgressDisplay, progress_display
 from manylabel.pipeline.review import movers
@@ -33,6 +33,7 @@ from manylabel.pipeline.tables import (
 if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.eval.review.build import ReviewTables
     from manylabel.eval.schedule.status import ScheduleStatus
+    from manylabel.pipeline.dataset import VerificationReport
     from manylabel.pipeline.demo import DemoReport
     from manylabel.pipeline.networks import ListedNetwork
     from manylabel.pipeline.predict import LabelsReport
@@ -84,6 +85,10 @@ class Terminal:
     def show_dataset(self, report: "PreprocessingReport") -> None:
         """What a dataset holds and what was done for it."""
         self._print("\n".join(dataset_lines(report)))
+
+    def show_verification(self, report: "VerificationReport") -> None:
+        """What a dataset is made of, and what was written again."""
+        self._print("\n".join(verification_lines(report)))
 
     def show_training(self, report: "TrainingReport") -> None:
         """How far a run came, and how fast."""

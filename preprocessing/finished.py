@@ -108,7 +108,7 @@ def finish(
         splits=splits,
         num_classes=labels.num_rows,
     )
-    _note_files(root, plan)
+    note_files(root, plan)
     present = read_manifest(root)
     if present and present.model_copy(update={"code_version": manifest.code_version}) == manifest:
         return present  # What it says of who finished the dataset stays true.
@@ -134,7 +134,7 @@ def read_manifest(root: UPath) -> Manifest | None:
         return None
 
 
-def _note_files(root: UPath, plan: DatasetPlan) -> None:
+def note_files(root: UPath, plan: DatasetPlan) -> None:
     """Writes down what `find_finished` will look for."""
     write_table(root / FILES_NAME, _present_files(root, plan))
 

@@ -62,7 +62,7 @@ def claim(root: UPath, owner: Owner, *, overwrite: bool) -> Iterator[None]:
             another job is writing there.
     """
     _refuse_other_files(root, overwrite=overwrite)
-    with _locked(root):
+    with sole_writer(root):
         if overwrite:
             remove_dataset(root)
         elif (root / OWNER_NAME).is_file():
@@ -118,10 +118,13 @@ def _refuse_other_dataset(root: UPath, owner: Owner) -> None:
 
 
 @contextmanager
-def _locked(root: UPath) -> Iterator[None]:
+def sole_writer(root: UPath) -> Iterator[None]:
     """Only one job at a time; the system frees the lock of a job that dies.
 
     Object storage has no locks, so there the user has to see to it.
+
+    Raises:
+        PreprocessingError: another job is writing there.
     """
     if not is_local(root):
         yield

@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from upath import UPath
 
 from manylabel.preprocessing.catalogs import catalog_digest, catalogs_of
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.preprocessing.decisions.columns import column, concat
+from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
@@ -30,6 +27,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
     remove_plan,
     write_missing_work_items,
 )
+from manylabel.preprocessing.planning.for_readers import heldout_images_table, labels_table
 from manylabel.preprocessing.planning.phase_one import bucket_count, plan_dataset
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import ImageRejectedError
@@ -41,7 +39,7 @@ from manylabel.storage.manifest import (
     MANIFEST_NAME,
     table_digest,
 )
-from manylabel.storage.schema import HELDOUT_IMAGES_SCHEMA, LABELS_SCHEMA, SplitName
+from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import count_values, read_table, write_table
 
 
@@ -82,14 +80,14 @@ def make_plan(
         if not totals.images[side]:
             raise _none_is_left(side, catalog.path, root)
     classes = read_planned_classes(root)
-    _write_labels(classes, root)
+    write_table(root / LABELS_NAME, labels_table(classes))
     shards = {}
     for split in SplitName:
         number = totals.shards[split]
         shards[split] = [shard_name(split, index, number) for index in range(number)]
         write_missing_work_items(root, shards[split])
         _check_planned(totals.images[split], planned_images(root, shards[split]), root)
-    _write_heldout_images(shards[SplitName.HELDOUT], root)
+    write_table(root / HELDOUT_IMAGES_NAME, heldout_images_table(shards[SplitName.HELDOUT], root))
     plan = DatasetPlan(
         fingerprint=fingerprint,
         image_root=str(job.image_roots[SplitName.TRAIN]),
@@ -115,40 +113,6 @@ def _none_is_left(side: SplitName, catalog: str, root: UPath) -> PreprocessingEr
 
 def _path_of(root: UPath | None) -> str | None:
     return None if root is None else str(root)
-
-
-def _write_labels(classes: pa.Table, root: UPath) -> None:
-    train_count = column(classes, "train_count")
-    columns = {
-        "class_id": pa.array(np.arange(classes.num_rows)),
-        "name": column(classes, "name"),
-        "train_count": train_count,
-        "heldout_count": column(classes, "heldout_count"),
-        "train_share": pc.divide(
-            train_count.cast(pa.float64()), float(pc.sum(train_count).as_py())
-        ),
-    }
-    write_table(root / LABELS_NAME, pa.table(columns, schema=LABELS_SCHEMA))
-
-
-def _write_heldout_images(shards: Sequence[str], root: UPath) -> None:
-    """Sorted by image; groups are numbered as they come."""
-    parts = [(shard, read_table(plan_path(root, shard), PLAN_SCHEMA)) for shard in shards]
-    images = concat([PLAN_SCHEMA.empty_table(), *(part for _, part in parts)])
-    names = [pa.repeat(shard, part.num_rows) for shard, part in parts]
-    places = [pa.array(np.arange(part.num_rows)) for _, part in parts]
-    images = images.append_column("shard", pa.chunked_array(names, pa.string()))
-    images = images.append_column("place", pa.chunked_array(places, pa.int64()))
-    images = images.sort_by("image_id")
-    group = column(images, "near_duplicate_group").dictionary_encode().indices.cast(pa.int64())
-    columns = {
-        "image_row": pa.array(np.arange(images.num_rows)),
-        "image_id": column(images, "image_id"),
-        "near_duplicate_group": group,
-        "shard": column(images, "shard"),
-        "place": column(images, "place"),
-    }
-    write_table(root / HELDOUT_IMAGES_NAME, pa.table(columns, schema=HELDOUT_IMAGES_SCHEMA))
 
 
 def _check_planned(decided: int, planned: int, root: UPath) -> None:

@@ -1,7 +1,7 @@
 """Phase two: one work item per shard. Fetch, check, resize, write, rename, index."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from upath import UPath
@@ -19,10 +19,11 @@ from manylabel.storage.schema import (
     INDEX_SHARD_DIGEST,
     LabelledImage,
     SplitName,
+    decode_example,
     encode_example,
 )
 from manylabel.storage.tables import read_table, write_table
-from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, frame
+from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, frame, iterate_records
 
 _PLAN_SHA256 = b"plan_sha256"
 """Metadata of an index: digest of the work item, so that a shard of an earlier plan is not taken
@@ -30,16 +31,28 @@ for one of this. Beside it is the shard's own, so that damage to either is found
 
 
 def write_from(
-    name: str, root: UPath, image_roots: Mapping[SplitName, UPath], policy: ImageConfig
+    name: str,
+    root: UPath,
+    image_roots: Mapping[SplitName, UPath],
+    policy: ImageConfig,
+    expected: Mapping[str, str] | None = None,
 ) -> RecordShard | str:
-    """As `write_shard`, with the pictures of the shard's side."""
-    return write_shard(name, root, root_of(split_of(name), image_roots), policy)
+    """As `write_shard`, with the pictures of the shard's side.
+
+    Args:
+        expected: By shard, where they are known.
+    """
+    image_root = root_of(split_of(name), image_roots)
+    return write_shard(name, root, image_root, policy, (expected or {}).get(name))
 
 
 def write_shard(
-    shard: str, root: UPath, image_root: UPath, policy: ImageConfig
+    shard: str, root: UPath, image_root: UPath, policy: ImageConfig, expected: str | None = None
 ) -> RecordShard | str:
     """Writes a planned shard and then its index, whose presence says that both are complete.
+
+    Args:
+        expected: SHA-256 that it must have, else it is not written.
 
     Returns:
         What the manifest says of the shard, or why it could not be written.
@@ -53,24 +66,46 @@ def write_shard(
                 framed = frame(payload)
                 file.write(framed)
                 digest.update(framed)
-                rows.append(
-                    {
-                        "split": _directory(shard),
-                        "shard": shard,
-                        "byte_offset": offset,
-                        "byte_length": len(payload),
-                        "image_id": planned.image_id,
-                        "label_ids": planned.label_ids,
-                    }
-                )
+                rows.append(_row(shard, offset, len(payload), planned.image_id, planned.label_ids))
                 offset += len(framed)
+            if expected not in (None, digest.hexdigest()):
+                raise _ImageChangedError(_OTHER_BYTES)
     except _ImageChangedError as changed:
         return str(changed)
-    schema = INDEX_SCHEMA.with_metadata(
-        {INDEX_SHARD_DIGEST: digest.hexdigest(), _PLAN_SHA256: _file_digest(plan_path(root, shard))}
-    )
-    write_table(root / index_path(shard), pa.Table.from_pylist(rows, schema))
+    _write_index(shard, root, rows, digest.hexdigest())
     return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
+
+
+def index_again(shard: RecordShard, root: UPath) -> None:
+    """Writes the index of a shard, from its records, which are known to be whole."""
+    name = shard.path.rpartition("/")[2].removesuffix(".tfrecord")
+    offset, rows = 0, []
+    for payload in iterate_records(root / shard.path):
+        image = decode_example(payload)
+        rows.append(_row(name, offset, len(payload), image.image_id, image.label_ids))
+        offset += HEADER_BYTES + len(payload) + FOOTER_BYTES
+    _write_index(name, root, rows, shard.sha256)
+
+
+def _row(
+    shard: str, offset: int, length: int, image_id: str, label_ids: Sequence[int]
+) -> dict[str, object]:
+    return {
+        "split": _directory(shard),
+        "shard": shard,
+        "byte_offset": offset,
+        "byte_length": length,
+        "image_id": image_id,
+        "label_ids": list(label_ids),
+    }
+
+
+def _write_index(shard: str, root: UPath, rows: list[dict[str, object]], sha256: str) -> None:
+    metadata = {INDEX_SHARD_DIGEST: sha256}
+    if plan_path(root, shard).is_file():  # Else the shard is of no plan that is there.
+        metadata[_PLAN_SHA256] = file_sha256(plan_path(root, shard))
+    table = pa.Table.from_pylist(rows, INDEX_SCHEMA.with_metadata(metadata))
+    write_table(root / index_path(shard), table)
 
 
 def find_shard(shard: str, root: UPath, *, verify: bool) -> RecordShard | None:
@@ -86,8 +121,8 @@ def find_shard(shard: str, root: UPath, *, verify: bool) -> RecordShard | None:
     try:
         size = path.stat().st_size
         table = read_table(index)
-        plan_digest = _file_digest(plan_path(root, shard))
-        digest = _file_digest(path).encode() if verify else None
+        plan_digest = file_sha256(plan_path(root, shard))
+        digest = file_sha256(path).encode() if verify else None
     except UnreachableTableError:
         raise
     except (TableError, FileNotFoundError):
@@ -121,7 +156,8 @@ def _shard_file(shard: str, *, records: int, size: int, sha256: str) -> RecordSh
     )
 
 
-def _file_digest(path: UPath) -> str:
+def file_sha256(path: UPath) -> str:
+    """Of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -146,6 +182,12 @@ def split_of(shard: str) -> SplitName:
 
 def _directory(shard: str) -> str:
     return str(split_of(shard))
+
+
+_OTHER_BYTES = (
+    "its pictures are those of the plan, but give other bytes here than when the dataset was made, "
+    "since the version of manylabel or of Pillow is another"
+)
 
 
 class _ImageChangedError(Exception):

@@ -300,7 +300,7 @@ class TestFinished:
             raise AssertionError("a shard was read")
 
         monkeypatch.setattr(shards, "read_table", read)
-        monkeypatch.setattr(shards, "_file_digest", read)
+        monkeypatch.setattr(shards, "file_sha256", read)
         assert preprocess(config_of(catalog), str(root)).nothing_to_do
 
     def test_every_byte_is_read_when_asked_for(self, root, catalog, dataset_bytes):

@@ -118,7 +118,7 @@ def test_trouble_with_the_storage_is_no_damage(root, images, monkeypatch):
     def time_out(*_, **__):
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
-    for place in (shards.read_table, shards._file_digest):
+    for place in (shards.read_table, shards.file_sha256):
         with monkeypatch.context() as patch:
             patch.setattr(shards, place.__name__, time_out)
             with pytest.raises(TimeoutError):
