@@ -11,11 +11,12 @@ from manylabel.deploy.file_header import FileHeader, first_fault, no_header, sai
 from manylabel.deploy.jpeg_header import jpeg_header
 from manylabel.deploy.orientation import orientation_of
 from manylabel.deploy.png_header import png_header
-from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
+from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig, Resampling
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # "Adobe" with transform 0. A later marker of the file's own, with its transform, overrules it.
+_METHODS = {Resampling.LANCZOS: "lanczos3", Resampling.AREA: "area"}
 _ADOBE_SEGMENT = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 
 
@@ -175,7 +176,7 @@ def _reduced(pixels: tf.Tensor, policy: ImageConfig) -> tf.Tensor:
     scaled = tf.cast(tf.round(sides * policy.short_side_limit / short), tf.int32)
 
     def smaller() -> tf.Tensor:
-        floats = tf.image.resize(pixels, scaled, "lanczos3", antialias=True)
+        floats = tf.image.resize(pixels, scaled, _METHODS[policy.resampling], antialias=True)
         return tf.saturate_cast(tf.round(floats), tf.uint8)
 
     return tf.cond(short > policy.short_side_limit, smaller, lambda: pixels)

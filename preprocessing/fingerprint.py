@@ -8,6 +8,7 @@ from PIL import __version__ as pillow_version
 
 from manylabel.preprocessing.catalogs import CatalogDigest
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.storage.image_policy import Resampling
 from manylabel.storage.manifest import Manifest
 
 _LATER_SETTINGS = frozenset({"label_separator", "label_columns", "label_zeros", "null_values"})
@@ -50,6 +51,8 @@ def _settings_that_count(config: PreprocessingConfig) -> dict[str, Any]:
             "heldout": {"catalog": places},
         },
     )
+    if config.images.resampling is Resampling.LANCZOS:
+        del tree["images"]["resampling"]
     if config.heldout.catalog is None:
         del tree["heldout"]["catalog"]
     for name in ("split_column", "split"):

@@ -3,10 +3,23 @@
 Kept with the dataset: a model that learnt from it must see new images as it would store them.
 """
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
 
 JPEG_SIDE_LIMIT = 65_500
 """Pixels; libjpeg's JPEG_MAX_DIMENSION. An image may be stored in the size that it has."""
+
+
+class Resampling(StrEnum):
+    """What a pixel of a reduced image is made of.
+
+    LANCZOS: the pixels within three of its widths, by the windowed sinc (Duchon 1979).
+    AREA: the mean of what it covers.
+    """
+
+    LANCZOS = "lanczos"
+    AREA = "area"
 
 
 class ImageConfig(BaseModel):
@@ -19,6 +32,11 @@ class ImageConfig(BaseModel):
         ge=8,
         description="Pixels. Larger images are reduced so that their short side is this long, "
         "smaller ones are never enlarged. 320 leaves a margin around Xception's 299 for crops.",
+    )
+    resampling: Resampling = Field(
+        Resampling.LANCZOS,
+        description="How larger images are reduced: lanczos keeps the most detail, without "
+        "aliasing; area, the mean of the pixels that one covers, is softer and faster.",
     )
     jpeg_quality: int = Field(
         90,

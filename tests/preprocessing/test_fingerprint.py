@@ -44,6 +44,7 @@ def test_where_the_input_lies_and_how_the_job_runs_change_nothing(settings):
         {"catalog": {"split_column": "part", "split": "train"}},
         {"heldout": {"catalog": {"path": "labels.csv"}}},
         {"images": {"jpeg_quality": 50}},
+        {"images": {"resampling": "area"}},
         {"labels": {"minimum_count": 2}},
         {"heldout": {"salt": "x"}},
         {"heldout": {"largest_group": 7}},

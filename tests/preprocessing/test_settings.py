@@ -34,6 +34,7 @@ CHANGES = [
     ("catalog.split_column", "other_part", PART),
     ("catalog.split", "test", PART),
     ("images.short_side_limit", 40, {}),
+    ("images.resampling", "area", {"images": {"short_side_limit": 40}}),
     ("images.jpeg_quality", 50, {}),
     ("images.max_pixels", 4000, {}),
     ("images.max_bytes", 6000, {}),
