@@ -5,6 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.storage.image_policy import ImageConfig
 
 
@@ -98,12 +99,27 @@ class CatalogConfig(_Section):
         "validation in heldout.catalog, which may name the same file.",
     )
 
+    http: HttpConfig | None = Field(
+        None,
+        description="How pictures are fetched, whose paths are all http or https URLs then, {} for "
+        "the defaults; none: paths are files below image_root.",
+    )
+
     @field_validator("label_columns", "null_values", mode="before")
     @classmethod
     def _texts(cls, value: object) -> object:
         """YAML makes a number of -1, and one text need not stand in brackets."""
         several = value if isinstance(value, list | tuple) else [value]
         return tuple(str(each) if type(each) in (int, float) else each for each in several)
+
+    @model_validator(mode="after")
+    def _urls_start_nowhere(self) -> Self:
+        if self.http is not None and self.image_root is not None:
+            raise ValueError(
+                f"{self._section}.image_root is {self.image_root!r}, but {self._section}.http says "
+                "that image paths are URLs, which start nowhere else: remove one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _folder_has_no_columns(self) -> Self:
@@ -158,6 +174,7 @@ COLUMN_SETTINGS = (
     "label_separator",
     "label_columns",
     "null_values",
+    "http",
 )
 """Settings of tables that a folder tree has no use for."""
 

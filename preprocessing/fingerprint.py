@@ -11,7 +11,9 @@ from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.storage.image_policy import Resampling
 from manylabel.storage.manifest import Manifest
 
-_LATER_SETTINGS = frozenset({"label_separator", "label_columns", "label_zeros", "null_values"})
+_LATER_SETTINGS = frozenset(
+    {"label_separator", "label_columns", "label_zeros", "null_values", "http"}
+)
 """Of catalogs, of either side: each came when there were datasets already."""
 
 
@@ -63,4 +65,6 @@ def _settings_that_count(config: PreprocessingConfig) -> dict[str, Any]:
         for name in _LATER_SETTINGS & catalog.keys():
             if catalog[name] == as_before[name]:
                 del catalog[name]
+        if "http" in catalog:
+            catalog["http"] = True  # How they are fetched changes nothing of those that arrive.
     return tree

@@ -10,6 +10,7 @@ import pyarrow as pa
 from upath import UPath
 
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.pictures.checking import Pictures
 from manylabel.preprocessing.planning.dataset_plan import (
     CLASSES_NAME,
     NOT_WRITTEN,
@@ -55,7 +56,7 @@ FILES_NAME = f"{PLAN_DIRECTORY}/files.parquet"
 
 
 def find_finished(
-    root: UPath, fingerprint: str, image_roots: Mapping[SplitName, UPath]
+    root: UPath, fingerprint: str, image_roots: Mapping[SplitName, Pictures]
 ) -> Manifest | None:
     """The manifest of a dataset of this input that has all its files; None for any other.
 

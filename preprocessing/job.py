@@ -32,7 +32,9 @@ from manylabel.preprocessing.executors import check_cluster, open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
-from manylabel.preprocessing.pictures.checking import CheckJob
+from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
+from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
+from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.planning.dataset_plan import PLAN_DIRECTORY, DatasetPlan
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
@@ -85,10 +87,11 @@ def preprocess(
         if config.executor is ExecutorKind.RAY and is_local(root):
             root = root.absolute()  # nodes have other current folders
         catalogs = catalogs_of(config)
-        images = {side: image_root(catalog) for side, catalog in catalogs.items()}
+        images = {side: _pictures_of(catalog, root) for side, catalog in catalogs.items()}
+        folders = [folder for folder in images.values() if isinstance(folder, UPath)]
         for catalog in catalogs.values():
             _check_output_outside(catalog, root)
-        _check_workers_reach(config, root, *images.values())
+        _check_workers_reach(config, root, *folders)
         meter.begin(Stage.READ_CATALOG)
         digests = [
             catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs.values()
@@ -97,7 +100,7 @@ def preprocess(
         if overwrite or DatasetPlan.read_at(root) is None:
             # To its end, before a dataset is touched or a directory made.
             rows = _count_rows(config, meter)
-        for folder in images.values():
+        for folder in folders:
             _check_pictures_there(folder)
         owner = Owner(
             fingerprint=compute_fingerprint(config, *digests),
@@ -113,7 +116,7 @@ def preprocess(
             else:
                 plan = root / PLAN_DIRECTORY
                 with (
-                    open_executor(config, root.name, [*images.values()], plan) as executor,
+                    open_executor(config, root.name, folders, plan) as executor,
                     running(executor, meter),
                 ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
@@ -149,6 +152,12 @@ def _work(
     manifest = finish(plan, kept | written, owner.settings, root)
     found = before is not None and before.content_digest == manifest.content_digest
     return Result(manifest, found and not written, written=len(written), kept=len(kept))
+
+
+def _pictures_of(catalog: CatalogConfig, root: UPath) -> Pictures:
+    if catalog.http is not None:
+        return HttpSource(catalog.http, root / FETCHED_DIRECTORY)
+    return image_root(catalog)
 
 
 def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:

@@ -16,6 +16,7 @@ from upath import UPath
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.finished import FILES_NAME
 from manylabel.preprocessing.pictures.checking import CHECKED_DIRECTORY
+from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY, Fetched
 from manylabel.preprocessing.planning.dataset_plan import (
     NOT_WRITTEN,
     PLAN_DIRECTORY,
@@ -150,6 +151,7 @@ def remove_dataset(root: UPath) -> None:
     (root / PLAN_NAME).unlink(missing_ok=True)
     for part in file_sizes(root / CHECKED_DIRECTORY, "*.parquet"):
         (root / CHECKED_DIRECTORY / part).unlink()
+    Fetched(root / FETCHED_DIRECTORY).remove()
     remove_plan(root)
     remove_other_shards(root, ())
     for name in (LABELS_NAME, HELDOUT_IMAGES_NAME, FILES_NAME):

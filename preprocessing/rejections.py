@@ -8,6 +8,7 @@ class RejectReason(StrEnum):
     """The `reason` column of `rejected.parquet`."""
 
     BAD_PATH = "path not below the image root"
+    BAD_URL = "not a URL to fetch"
     MISSING_FILE = "missing file"
     UNREADABLE_FILE = "unreadable file"
     EMPTY_FILE = "empty file"
@@ -18,6 +19,12 @@ class RejectReason(StrEnum):
     TOO_LONG = "too long and thin"
     UNDECODABLE = "cannot be decoded"
     ENDED_PROCESS = "ended the process that read it"
+    # Of pictures that are fetched.
+    UNREACHABLE = "server not reachable"
+    TOO_SLOW = "server too slow"
+    NOT_SERVED_NOW = "server does not serve it now"
+    BAD_RESPONSE = "unusable answer of the server"
+    ADDRESS_REFUSED = "private address"
     NO_LABEL = "no label"
     NO_LABEL_LEFT = "no label left"
     # Of training images beside a held-out set of its own.
@@ -42,10 +49,16 @@ RETRYABLE = frozenset(
         RejectReason.NOT_AN_IMAGE,
         RejectReason.UNDECODABLE,
         RejectReason.ENDED_PROCESS,
+        RejectReason.UNREACHABLE,
+        RejectReason.TOO_SLOW,
+        RejectReason.NOT_SERVED_NOW,
+        RejectReason.BAD_RESPONSE,
+        RejectReason.ADDRESS_REFUSED,
     }
 )
-"""Reasons of files that are missing or broken, and may be there and whole when they are looked at
-again. The others follow from the catalog, or are of pictures that arrived as they are."""
+"""Reasons of files that are missing or broken, or did not arrive, and may be there and whole when
+they are looked at again. The others follow from the catalog, or are of pictures that arrived as
+they are."""
 
 
 @dataclass(frozen=True, order=True)

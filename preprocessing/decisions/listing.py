@@ -19,6 +19,7 @@ from manylabel.preprocessing.decisions.columns import (
 )
 from manylabel.preprocessing.decisions.image_labels import LABELS, Labels, label_keys
 from manylabel.preprocessing.decisions.rows import are_refused, image_id_of
+from manylabel.preprocessing.decisions.urls import url_id_of
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA
 
@@ -60,14 +61,18 @@ class MergedRows:
     listed: int
 
 
-def merge_rows(rows: pa.Table) -> MergedRows:
-    """The images that rows (ROWS) amount to; all rows of an image are in one table."""
+def merge_rows(rows: pa.Table, *, urls: bool = False) -> MergedRows:
+    """The images that rows (ROWS) amount to; all rows of an image are in one table.
+
+    Args:
+        urls: Images are URLs, not paths.
+    """
     names, image = _sorted_codes(column(rows, "image"))
     labels, label_names = _row_labels(rows, image)
     duplicates = _other_spellings(rows, names, image)
     groups = _text_lists(image, column(rows, "group"), len(names))
     images = pa.table([names, labels.lists(len(names)), groups], schema=IMAGES)
-    good, rejected = _reject(images, labels)
+    good, rejected = _reject(images, labels, urls=urls)
     return MergedRows(
         images=images.filter(pa.array(good)),
         rejected=rejected,
@@ -110,15 +115,17 @@ def _other_spellings(rows: pa.Table, names: pa.Array, image: np.ndarray) -> pa.T
     return pa.table(columns, schema=DUPLICATES_SCHEMA).filter(pa.array(~stands))
 
 
-def _reject(images: pa.Table, labels: Labels) -> tuple[np.ndarray, pa.Table]:
+def _reject(images: pa.Table, labels: Labels, *, urls: bool) -> tuple[np.ndarray, pa.Table]:
     """Which images may go on, and rejections for the others."""
-    bad_path = are_refused(column(images, "image_id"))
+    bad_path = are_refused(column(images, "image_id"), urls=urls)
     absent = ~bad_path & (labels.present().per_image(images.num_rows) == 0)
     listed = labels.per_image(images.num_rows) > 0
     rejected = [
         rejections(images, where, reason, detail)
         for where, reason, detail in (
-            (bad_path, RejectReason.BAD_PATH, _bad_path_detail),
+            (bad_path, RejectReason.BAD_URL, _bad_url_detail)
+            if urls
+            else (bad_path, RejectReason.BAD_PATH, _bad_path_detail),
             (absent & listed, RejectReason.NO_LABEL, "only verified absences"),
             (absent & ~listed, RejectReason.NO_LABEL, "listed without a usable label"),
         )
@@ -144,6 +151,14 @@ def _bad_path_detail(path: str) -> str:
     except ImageRejectedError as rejected:
         return rejected.detail
     raise AssertionError(f"{path!r} is a usable path")
+
+
+def _bad_url_detail(url: str) -> str:
+    try:
+        url_id_of(url)
+    except ImageRejectedError as rejected:
+        return rejected.detail
+    raise AssertionError(f"{url!r} is a usable URL")
 
 
 def _text_lists(owner: np.ndarray, texts: pa.Array, rows: int) -> pa.Array:

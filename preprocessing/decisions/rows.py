@@ -11,6 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manylabel.preprocessing.decisions.columns import column, encode, map_distinct
+from manylabel.preprocessing.decisions.urls import (
+    HIDDEN_USER,
+    PLAIN_URL,
+    url_key,
+    without_user,
+)
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.schema import REJECTED_SCHEMA
 
@@ -31,6 +37,9 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
 """Matches what `image_id_of` changes or refuses, and nothing else (RE2; an URL has a `//`)."""
+
+_HIDDEN = rf"^[A-Za-z][A-Za-z0-9+.-]*://{re.escape(HIDDEN_USER)}"
+"""Matches keys whose spelling nobody shall read."""
 
 _PLAIN_NUMBER = r"^[01](\.[0-9]{1,20})?$"
 """What Arrow reads as Python does, and ten times faster: scores are seldom equal."""
@@ -67,8 +76,8 @@ def image_id_of(raw: str) -> str:
     """
     if _URL.match(raw):
         detail = (
-            f"expected a path below the image root, received the URL {raw!r}: pictures are read "
-            "from files, so download them first"
+            f"expected a path below the image root, received the URL {without_user(raw)!r}: "
+            "pictures are read from files; set catalog.http to {} where all are to be fetched"
         )
         raise ImageRejectedError(RejectReason.BAD_PATH, detail)
     path = posixpath.normpath(raw)
@@ -83,23 +92,33 @@ def image_key(raw: str) -> str:
     try:
         return image_id_of(raw)
     except ImageRejectedError:
-        return raw
+        return without_user(raw)
 
 
-def are_refused(keys: pa.Array) -> np.ndarray:
-    """Which image keys are paths that `image_id_of` refuses: all others are normalised."""
-    return pc.match_substring_regex(keys, _ODD_PATH).to_numpy(zero_copy_only=False)
+def are_refused(keys: pa.Array, *, urls: bool = False) -> np.ndarray:
+    """Which image keys are paths that `image_id_of`, or `url_id_of`, refuses: all others are
+    normalised."""
+    return _are_odd(keys, urls=urls).to_numpy(zero_copy_only=False)
 
 
-def clean_rows(raw: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _are_odd(images: pa.Array, *, urls: bool) -> pa.Array:
+    if urls:
+        return pc.invert(pc.match_substring_regex(images, PLAIN_URL))
+    return pc.match_substring_regex(images, _ODD_PATH)
+
+
+def clean_rows(raw: pa.Table, *, urls: bool = False) -> tuple[pa.Table, pa.Table]:
     """The rows with what can be used of them (ROWS), and a rejection for each label that cannot.
 
     Args:
         raw: As `catalogs.read_piece` gives it: image, label, confidence (text or numbers), group.
+        urls: Images are URLs, not paths.
     """
     image, label, confidence = (column(raw, name) for name in ("image", "label", "confidence"))
-    odd = pc.match_substring_regex(image, _ODD_PATH)
-    key = pc.replace_with_mask(image, odd, map_distinct(image.filter(odd), image_key, pa.string()))
+    odd = _are_odd(image, urls=urls)
+    keys = map_distinct(image.filter(odd), url_key if urls else image_key, pa.string())
+    key = pc.replace_with_mask(image, odd, keys)
+    as_spelled = pc.or_(pc.equal(key, image), pc.match_substring_regex(key, _HIDDEN))
     name = map_distinct(label, normalise_label, pa.string())
     value = _parsed(confidence)
     empty = pc.equal(name, "").fill_null(False)
@@ -113,7 +132,7 @@ def clean_rows(raw: pa.Table) -> tuple[pa.Table, pa.Table]:
     none = pa.scalar(None, pa.string())
     columns = [
         key,
-        pc.if_else(pc.equal(key, image), none, image),
+        pc.if_else(as_spelled, none, image),
         pc.if_else(pc.or_(empty, bad), none, name),
         value,
         column(raw, "group"),

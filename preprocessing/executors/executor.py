@@ -82,7 +82,8 @@ class Executor(Protocol):
 
         Args:
             function: can be pickled by name, as a function of a module or a functools.partial of
-                one can; so can items and results.
+                one can; so can items and results. Where it has a method `expect`, that is called
+                with the items of each batch before the first of them.
             items: read as they are needed, a few batches ahead of the results.
             batch: items that travel to a process together, at least 1; more when they are quick.
             task: what tasks are named by; None: by the function.

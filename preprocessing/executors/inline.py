@@ -4,7 +4,8 @@ import socket
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from manylabel.preprocessing.executors.executor import Task
+from manylabel.preprocessing.executors.executor import Task, batches
+from manylabel.preprocessing.executors.outcomes import expect
 
 
 class Inline:
@@ -19,4 +20,6 @@ class Inline:
         batch: int,
         task: Task | None = None,
     ) -> Generator[Any, None, None]:
-        yield from map(function, items)
+        for some in batches(items, batch):
+            expect(function, some)
+            yield from map(function, some)

@@ -2,7 +2,7 @@
 
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,24 @@ class Raised:
     """What the function raised, or an account of it."""
 
     error: Exception
+
+
+def expect(function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    """Tells a function that wants to know it which items it is called with next."""
+    told = getattr(function, "expect", None)
+    if told is not None:
+        told(items)
+
+
+def attempt_each(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[bytes]:
+    """Yields what `attempt` returns for each item of a batch."""
+    try:
+        expect(function, items)
+    except Exception as error:
+        yield pickle.dumps(Raised(portable(error)))
+        return
+    for item in items:
+        yield attempt(function, item)
 
 
 def attempt(function: Callable[[Any], Any], item: Any) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from manylabel.preprocessing.executors.outcomes import attempt
+from manylabel.preprocessing.executors.outcomes import attempt_each
 from manylabel.preprocessing.executors.sight import Sight
 from manylabel.storage.jobs import log_to
 
@@ -43,7 +43,7 @@ def run(
         return Answer(node, Unseen(problem))
     if logs is not None:  # only now: where the dataset is not seen, they would be on the local disk
         _log_once(logs, node)
-    return Answer(node, [attempt(function, item) for item in items])
+    return Answer(node, list(attempt_each(function, items)))
 
 
 @cache

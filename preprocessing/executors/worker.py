@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from manylabel.preprocessing.executors.outcomes import attempt, portable
+from manylabel.preprocessing.executors.outcomes import attempt_each, portable
 
 
 @dataclass(frozen=True)
@@ -98,5 +98,5 @@ def _work(parent: Connection, inbox: queue.SimpleQueue[bytes]) -> NoReturn:
                 error = portable(cause)
             parent.send(Loaded(message.number, error))
             continue
-        for item in message.items:
-            parent.send_bytes(attempt(function, item))
+        for outcome in attempt_each(function, message.items):
+            parent.send_bytes(outcome)

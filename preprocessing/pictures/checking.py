@@ -10,7 +10,6 @@ reason, does not fetch and decode them again:
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from upath import UPath
 
 from manylabel.preprocessing.executors import Lost, Task
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.pictures.images import examine
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import RETRYABLE, ImageRejectedError, RejectReason
@@ -49,6 +49,13 @@ PART_IMAGES = 8192
 BATCH_IMAGES = 32
 """A tenth of a second: the way to a worker and back costs less than a hundredth of it."""
 
+BATCH_URLS = 512
+"""Two seconds of one core, and as long as a few pictures in a row may take to arrive: the slowest
+one of a batch is what its process waits for."""
+
+Pictures = UPath | HttpSource
+"""Where the pictures of a catalog are."""
+
 _IMAGE_ROOT = b"image_root"
 _RETRYABLE = pa.array(map(str, RETRYABLE), pa.string())
 
@@ -68,24 +75,43 @@ class CheckJob:
     """What a step needs to check images.
 
     Attributes:
-        image_roots: Of each catalog, by the side that it lists.
+        image_roots: Where its pictures are, of each catalog by the side that it lists.
         root: Of the dataset.
         retry: Images that were missing or broken are looked at again.
     """
 
-    image_roots: Mapping[SplitName, UPath]
+    image_roots: Mapping[SplitName, Pictures]
     policy: ImageConfig
     root: UPath
     retry: bool = False
 
 
-def check_image(image_id: str, image_root: UPath, policy: ImageConfig) -> Facts:
+@dataclass(frozen=True)
+class CheckImage:
+    """What an executor does with each image of a catalog."""
+
+    image_root: Pictures
+    policy: ImageConfig
+
+    def __call__(self, image_id: str) -> Facts:
+        return check_image(image_id, image_root=self.image_root, policy=self.policy)
+
+    def expect(self, image_ids: Sequence[str]) -> None:
+        """Images that come next; those that are far away are fetched meanwhile."""
+        if isinstance(self.image_root, HttpSource):
+            self.image_root.expect(image_ids, self.policy.max_bytes)
+
+
+def check_image(image_id: str, image_root: Pictures, policy: ImageConfig) -> Facts:
     """Fetches and decodes one image.
 
     Raises:
         OSError: the storage failed, see `fetch`.
     """
     try:
+        if isinstance(image_root, HttpSource):
+            image = image_root.check(image_id, policy)
+            return Facts(image.digest, image.look, image.stored_bytes, None, None)
         data = fetch(image_root, image_id, policy.max_bytes)
         examined = examine(data, policy)
     except ImageRejectedError as rejected:
@@ -121,13 +147,12 @@ def check_bucket(
 
 
 def _check(
-    image_ids: Iterator[str], image_root: UPath, policy: ImageConfig
+    image_ids: Iterator[str], image_root: Pictures, policy: ImageConfig
 ) -> Generator[Facts, None, None]:
     running = here()
-    check = partial(check_image, image_root=image_root, policy=policy)
-    with closing(
-        running.executor.map(check, image_ids, BATCH_IMAGES, Task.CHECK_PICTURES)
-    ) as found:
+    check = CheckImage(image_root, policy)
+    batch = BATCH_URLS if isinstance(image_root, HttpSource) else BATCH_IMAGES
+    with closing(running.executor.map(check, image_ids, batch, Task.CHECK_PICTURES)) as found:
         for facts in found:
             if isinstance(facts, Lost):
                 running.meter.advance(Stage.CHECK_IMAGES, 1)
@@ -153,7 +178,7 @@ class _Part:
     asked: pa.Array
 
     @classmethod
-    def find(cls, name: str, image_ids: pa.Array, image_root: UPath, job: CheckJob) -> "_Part":
+    def find(cls, name: str, image_ids: pa.Array, image_root: Pictures, job: CheckJob) -> "_Part":
         path = job.root / CHECKED_DIRECTORY / f"{name}.parquet"
         known = _read(path, image_ids, str(image_root))
         if known is None:

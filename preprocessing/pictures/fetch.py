@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from upath import UPath
@@ -35,16 +35,24 @@ _SHOWN = 200
 """Characters of a path in a message; catalogs may hold whole pictures as `data:` URLs."""
 
 
+class Source(Protocol):
+    """Pictures that are no files below a directory."""
+
+    def fetch(self, image_id: str, max_bytes: int) -> bytes:
+        """As `fetch`."""
+
+
 def root_of(side: SplitName, roots: Mapping[SplitName, _T]) -> _T:
     """Where the pictures of a side are, of one root for each catalog: one may list both sides."""
     return roots.get(side, roots[SplitName.TRAIN])
 
 
-def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
+def fetch(root: UPath | Source, image_id: str, max_bytes: int) -> bytes:
     """The bytes of an image.
 
     Args:
-        root: Directory of the images, resolved when it is local (`catalogs.image_root`).
+        root: Directory of the images, resolved when it is local (`catalogs.image_root`); or what
+            has them.
         image_id: Normalised path below it.
         max_bytes: Larger files are rejected before they are read.
 
@@ -54,7 +62,9 @@ def fetch(root: UPath, image_id: str, max_bytes: int) -> bytes:
     """
     if isinstance(root, Path):
         return _fetch_local(str(root), image_id, max_bytes)
-    return _fetch_remote(root, image_id, max_bytes)
+    if isinstance(root, UPath):
+        return _fetch_remote(root, image_id, max_bytes)
+    return root.fetch(image_id, max_bytes)
 
 
 def file_digest(data: bytes) -> str:
@@ -88,7 +98,7 @@ def _fetch_local(root: str, image_id: str, max_bytes: int) -> bytes:
         _check_kind(is_file=stat.S_ISREG(status.st_mode), path=path)
         _check_size(status.st_size, max_bytes)
         with open(target, "rb") as file:
-            data = file.read()
+            data = file.read(max_bytes + 1)  # It may grow.
     return _checked(data, max_bytes, path)
 
 
@@ -101,7 +111,7 @@ def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
         _check_kind(is_file=info["type"] == "file", path=path)
         _check_size(info["size"] or 0, max_bytes)  # A server need not say.
         with root.fs.open(path, "rb") as file:
-            data = file.read()
+            data = file.read(max_bytes + 1)  # It may have no end.
     return _checked(data, max_bytes, path)
 
 

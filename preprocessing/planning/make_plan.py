@@ -12,7 +12,7 @@ from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fingerprint import compute_fingerprint
-from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob
+from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.planning.dataset_plan import (
     NOT_WRITTEN,
@@ -111,7 +111,7 @@ def _none_is_left(side: SplitName, catalog: str, root: UPath) -> PreprocessingEr
     )
 
 
-def _path_of(root: UPath | None) -> str | None:
+def _path_of(root: Pictures | None) -> str | None:
     return None if root is None else str(root)
 
 
@@ -167,7 +167,7 @@ def _planned_digests(names: Sequence[str], root: UPath) -> Iterator[tuple[str, s
 
 
 def _received(
-    planned: tuple[str, str], image_root: UPath, max_bytes: int
+    planned: tuple[str, str], image_root: Pictures, max_bytes: int
 ) -> tuple[str, str] | None:
     """An image and what lies in its place; None where it is the same picture."""
     image_id, digest = planned

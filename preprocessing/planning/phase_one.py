@@ -146,7 +146,7 @@ def list_images(
         rows.rows
         | f"{title}ByImage" >> Shuffle(image_hash, buckets)
         | f"{title}Merge"
-        >> beam.FlatMapTuple(partial(merge, side=side))
+        >> beam.FlatMapTuple(partial(merge, side=side, urls=catalog.http is not None))
         .with_output_types(Bucketed, rejected=Table, duplicates=Table, names=Table, listed=int)
         .with_outputs("rejected", "duplicates", NAMES, LISTED, main="images")
     )
@@ -168,15 +168,15 @@ def together(listed: list[ListedImages], part: str) -> PCollection:
 def read_rows(piece: Any, catalog: CatalogConfig) -> Iterator[Any]:
     """Clean tables of rows, and under a tag the labels that cannot be used."""
     for raw in read_piece(piece, catalog):
-        rows, rejected = clean_rows(raw)
+        rows, rejected = clean_rows(raw, urls=catalog.http is not None)
         here().meter.advance(Stage.SORT_ROWS, raw.num_rows)
         yield from tagged("rejected", rejected)
         yield rows
 
 
-def merge(bucket: int, rows: pa.Table, side: SplitName | None) -> Iterator[Any]:
+def merge(bucket: int, rows: pa.Table, side: SplitName | None, urls: bool) -> Iterator[Any]:
     """The images of a bucket of rows, and under tags all else that is known by then."""
-    merged = merge_rows(rows)
+    merged = merge_rows(rows, urls=urls)
     yield from tagged("rejected", merged.rejected)
     yield from tagged("duplicates", merged.duplicates)
     yield from tagged(NAMES, merged.label_names)

@@ -10,6 +10,7 @@ from upath import UPath
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost, Task
+from manylabel.preprocessing.pictures.checking import Pictures
 from manylabel.preprocessing.planning.dataset_plan import (
     OUTCOMES_NAME,
     PLAN_DIRECTORY,
@@ -88,7 +89,7 @@ def find_shards(plan: DatasetPlan, root: UPath, *, verify: bool) -> dict[str, Re
 def write_shards(
     names: Sequence[str],
     config: PreprocessingConfig,
-    image_roots: Mapping[SplitName, UPath],
+    image_roots: Mapping[SplitName, Pictures],
     root: UPath,
 ) -> dict[str, RecordShard]:
     """Writes the shards of these names.

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from upath import UPath
 
+from manylabel.preprocessing.pictures.checking import Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
-from manylabel.preprocessing.pictures.images import store
+from manylabel.preprocessing.pictures.http_source import HttpSource
+from manylabel.preprocessing.pictures.images import StoredImage, store
 from manylabel.preprocessing.planning.dataset_plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
@@ -33,7 +35,7 @@ for one of this. Beside it is the shard's own, so that damage to either is found
 def write_from(
     name: str,
     root: UPath,
-    image_roots: Mapping[SplitName, UPath],
+    image_roots: Mapping[SplitName, Pictures],
     policy: ImageConfig,
     expected: Mapping[str, str] | None = None,
 ) -> RecordShard | str:
@@ -47,9 +49,15 @@ def write_from(
 
 
 def write_shard(
-    shard: str, root: UPath, image_root: UPath, policy: ImageConfig, expected: str | None = None
+    shard: str,
+    root: UPath,
+    image_root: Pictures,
+    policy: ImageConfig,
+    expected: str | None = None,
 ) -> RecordShard | str:
     """Writes a planned shard and then its index, whose presence says that both are complete.
+
+    Pictures that were kept for it are deleted then.
 
     Args:
         expected: SHA-256 that it must have, else it is not written.
@@ -59,9 +67,12 @@ def write_shard(
     """
     digest = hashlib.sha256()
     offset, rows = 0, []
+    planned_images = read_planned(root, shard)
+    if isinstance(image_root, HttpSource):
+        image_root.expect([planned.image_id for planned in planned_images], policy.max_bytes)
     try:
         with replacing(root / tfrecord_path(shard)) as file:
-            for planned in read_planned(root, shard):
+            for planned in planned_images:
                 payload = encode_example(_read_again(planned, image_root, policy))
                 framed = frame(payload)
                 file.write(framed)
@@ -73,6 +84,9 @@ def write_shard(
     except _ImageChangedError as changed:
         return str(changed)
     _write_index(shard, root, rows, digest.hexdigest())
+    if isinstance(image_root, HttpSource):
+        for planned in planned_images:
+            image_root.kept.drop(planned.image_id)
     return _shard_file(shard, records=len(rows), size=offset, sha256=digest.hexdigest())
 
 
@@ -194,12 +208,20 @@ class _ImageChangedError(Exception):
     """A file is no longer the one that the plan was made from."""
 
 
-def _read_again(planned: PlannedImage, image_root: UPath, policy: ImageConfig) -> LabelledImage:
+def _stored(planned: PlannedImage, image_root: Pictures, policy: ImageConfig) -> StoredImage:
+    if isinstance(image_root, HttpSource):
+        kept = image_root.kept.find(planned.image_id)
+        if kept is not None and kept.digest.hex() == planned.digest:
+            return kept.stored
+    data = fetch(image_root, planned.image_id, policy.max_bytes)
+    if file_digest(data) != planned.digest:
+        raise _ImageChangedError(f"{planned.image_id}: the file changed since it was checked")
+    return store(data, policy)
+
+
+def _read_again(planned: PlannedImage, image_root: Pictures, policy: ImageConfig) -> LabelledImage:
     try:
-        data = fetch(image_root, planned.image_id, policy.max_bytes)
-        if file_digest(data) != planned.digest:
-            raise _ImageChangedError(f"{planned.image_id}: the file changed since it was checked")
-        stored = store(data, policy)
+        stored = _stored(planned, image_root, policy)
     except ImageRejectedError as rejected:
         raise _ImageChangedError(
             f"{planned.image_id}: was accepted when it was checked, but now: {rejected.reason}: "

@@ -33,6 +33,7 @@ CHANGES = [
     ("catalog.group_column", "author", NEAR),
     ("catalog.split_column", "other_part", PART),
     ("catalog.split", "test", PART),
+    ("catalog.http", {}, {}),
     ("images.short_side_limit", 40, {}),
     ("images.resampling", "area", {"images": {"short_side_limit": 40}}),
     ("images.jpeg_quality", 50, {}),

@@ -120,8 +120,8 @@ def test_images_without_a_path_or_a_label_are_rejected():
         (
             "https://a/b.jpg",
             RejectReason.BAD_PATH,
-            f"{outside}the URL 'https://a/b.jpg': pictures are read from files, so download them "
-            "first",
+            f"{outside}the URL 'https://a/b.jpg': pictures are read from files; set "
+            "catalog.http to {} where all are to be fetched",
         ),
         ("listed.jpg", RejectReason.NO_LABEL, "listed without a usable label"),
     ]

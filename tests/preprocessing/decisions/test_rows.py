@@ -86,7 +86,7 @@ def test_an_url_is_refused_and_told_what_to_do(raw):
         image_id_of(raw)
     assert error.value.reason is RejectReason.BAD_PATH
     assert f"the URL {raw!r}" in error.value.detail
-    assert "download them first" in error.value.detail
+    assert "set catalog.http to {}" in error.value.detail
 
 
 def test_columns_of_paths_become_what_each_path_becomes():

@@ -1,0 +1,60 @@
+"""URLs of pictures: which may be fetched, and what each is known by.
+
+They are changed no further than that: a server may tell any two spellings apart.
+"""
+
+import re
+
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+
+PLAIN_URL = (
+    r"^https?://[^/?#@\\\x00-\x20\x7fA-Z]+"
+    r"([/?]([^#\x00-\x1f\x7f]*[^#\x00-\x20\x7f])?)?$"
+)
+"""Matches what `url_id_of` leaves as it is, and nothing else (RE2)."""
+
+HIDDEN_USER = "***@"
+"""In place of a user's name and password."""
+
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+_ORIGIN = re.compile(r"^(https?://[^/?#\\]+)(.*)$", re.IGNORECASE | re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANK = "".join(map(chr, range(0x21)))
+
+_SHOWN = 200
+"""Characters of a URL in a message; a `data:` URL may be a whole picture."""
+
+
+def url_id_of(raw: str) -> str:
+    """What a URL is known by: scheme and host in lower case, without a fragment and white space
+    around it.
+
+    Raises:
+        ImageRejectedError: it is no http or https URL, or has a user's name in it.
+    """
+    url = without_user(raw)
+    received = repr(url) if len(url) <= _SHOWN else f"{url[:_SHOWN]!r}... ({len(url)} characters)"
+    if HIDDEN_USER in url.partition("://")[2].partition("/")[0]:
+        detail = f"expected a URL without a user's name and password, received {received}"
+        raise ImageRejectedError(RejectReason.BAD_URL, detail)
+    origin = _ORIGIN.match(url.partition("#")[0].strip(_BLANK))
+    if origin is None or _CONTROL.search(origin[0]) or " " in origin[1]:
+        detail = (
+            f"expected an http or https URL, received {received}; without catalog.http image "
+            "paths are files"
+        )
+        raise ImageRejectedError(RejectReason.BAD_URL, detail)
+    return origin[1].encode().lower().decode() + origin[2]  # As bytes: of ASCII alone.
+
+
+def without_user(text: str) -> str:
+    """A URL in which no password can be read; any other text as it is."""
+    return _USER.sub(rf"\1{HIDDEN_USER}", text.lstrip(_BLANK)) if "@" in text else text
+
+
+def url_key(raw: str) -> str:
+    """What rows of the same URL have in common; one that is rejected stands for itself."""
+    try:
+        return url_id_of(raw)
+    except ImageRejectedError:
+        return without_user(raw)

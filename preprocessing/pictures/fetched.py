@@ -1,0 +1,96 @@
+"""Pictures that were fetched, as shards will hold them, from when each is checked until it is in
+its shard.
+
+    plan/fetched/3f/3f9c...     a picture, by the BLAKE2b of its URL
+
+A file is two records in TFRecord's framing, what is known of the picture and the JPEG: so damage is
+found, and costs that picture alone.
+"""
+
+import hashlib
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+
+from upath import UPath
+
+from manylabel.preprocessing.pictures.images import StoredImage
+from manylabel.storage.atomic import replacing
+from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.tfrecord import iterate_records, write_record
+
+FETCHED_DIRECTORY = "plan/fetched"
+
+_KNOWN = struct.Struct("<16s?QqII")
+"""Digest, whether there is a look, look, stored bytes, height, width; the URL follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedImage:
+    """A picture that was fetched.
+
+    Attributes:
+        digest: Of the bytes that arrived (`fetch.file_digest`).
+        look, stored_bytes: As in `checking.FACTS_SCHEMA`; no look of a picture from a shard.
+    """
+
+    digest: bytes
+    look: int | None
+    stored_bytes: int
+    stored: StoredImage
+
+
+class Fetched:
+    """The pictures that are kept below a directory; they travel between processes as its name."""
+
+    def __init__(self, directory: UPath) -> None:
+        self.directory = directory
+
+    def find(self, url: str) -> FetchedImage | None:
+        """What is kept of a URL, whole; None else."""
+        path = self._path(url)
+        try:
+            known, encoded = iterate_records(path)
+        except (FileNotFoundError, CorruptRecordError, ValueError):
+            return None
+        if known[_KNOWN.size :] != url.encode():
+            return None
+        digest, has_look, look, stored_bytes, height, width = _KNOWN.unpack(known[: _KNOWN.size])
+        stored = StoredImage(encoded, height, width)
+        return FetchedImage(digest, look if has_look else None, stored_bytes, stored)
+
+    def keep(self, url: str, image: FetchedImage) -> None:
+        known = _KNOWN.pack(
+            image.digest,
+            image.look is not None,
+            image.look or 0,
+            image.stored_bytes,
+            image.stored.height,
+            image.stored.width,
+        )
+        with replacing(self._path(url)) as file:
+            write_record(file, known + url.encode())
+            write_record(file, image.stored.encoded)
+
+    def has(self, url: str) -> bool:
+        """Without looking whether it is whole."""
+        return self._path(url).is_file()
+
+    def drop(self, url: str) -> None:
+        """It lies elsewhere now, or is of no use."""
+        self._path(url).unlink(missing_ok=True)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever kept here."""
+        return not self.directory.is_dir()
+
+    def remove(self) -> None:
+        """All of them; the directory itself may be a link."""
+        files = self.directory.fs
+        with suppress(FileNotFoundError):
+            for entry in files.ls(self.directory.path, detail=False):
+                files.rm(entry, recursive=True)
+
+    def _path(self, url: str) -> UPath:
+        name = hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
+        return self.directory / name[:2] / name

@@ -1,0 +1,266 @@
+"""One picture from a URL: attempts, redirects, what may arrive, and why it did not."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NamedTuple
+
+import aiohttp
+from yarl import URL
+
+from manylabel.preprocessing.http_config import HttpConfig
+from manylabel.preprocessing.pictures.addresses import AddressRefusedError, Gate
+from manylabel.preprocessing.pictures.fetch import shown
+from manylabel.preprocessing.pictures.hosts import FetchFailure, Hosts
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_GONE = frozenset({404, 410})
+_FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that say nothing about the picture, and may be another the next time (RFC 9110)."""
+
+_NAMES_SECONDS = 300
+"""For which a name's addresses are kept; each connection is checked all the same."""
+
+
+class Answer(NamedTuple):
+    """What arrived.
+
+    Attributes:
+        described: What the server calls it, for a message.
+    """
+
+    data: bytes
+    described: str
+
+
+class Fetcher:
+    """Fetches pictures, many at a time, over connections that are kept; lives in one event loop."""
+
+    def __init__(self, config: HttpConfig) -> None:
+        self._config = config
+        self._hosts = Hosts(config.connections_per_host, asyncio.get_running_loop().time)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the hosts' turns bound them, before the deadline begins
+                ttl_dns_cache=_NAMES_SECONDS,
+                resolver=aiohttp.ThreadedResolver(),
+                socket_factory=Gate(config.allowed_networks).socket_for,
+                ssl=ssl.create_default_context(),
+            ),
+            # Bytes are taken as they come: what unpacks to gigabytes is no picture before it does.
+            auto_decompress=False,
+            headers={"User-Agent": config.user_agent, "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
+            trust_env=False,  # a proxy would connect where it likes
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def fetch(self, address: str, max_bytes: int) -> Answer:
+        """A picture, whatever its bytes are.
+
+        Args:
+            max_bytes: More are not read.
+
+        Raises:
+            ImageRejectedError: it did not arrive, or cannot be asked for.
+        """
+        url = _parsed(address)
+        host = self._hosts.get(url.authority)
+        for attempt in range(self._config.attempts):
+            try:
+                async with host.turn():
+                    try:
+                        answer = await self._attempt(url, max_bytes)
+                    except FetchFailure as failure:
+                        host.failed(failure)
+                        raise
+                    host.answered()
+                    return answer
+            except FetchFailure as failure:
+                wait = self._wait(failure, attempt)
+                if wait is None:
+                    raise ImageRejectedError(failure.reason, failure.detail) from failure
+                if failure.wait is not None:
+                    host.rest(wait)
+                await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _wait(self, failure: FetchFailure, attempt: int) -> float | None:
+        """Seconds until the next attempt; None for no other."""
+        if not failure.passing or attempt + 1 == self._config.attempts:
+            return None
+        if failure.wait is not None and failure.wait > self._config.longest_wait:
+            return None
+        backoff = min(self._config.backoff * 2**attempt, self._config.longest_wait)
+        return max(backoff, failure.wait or 0.0)
+
+    async def _attempt(self, url: URL, max_bytes: int) -> Answer:
+        """Raises FetchFailure."""
+        try:
+            async with asyncio.timeout(self._config.deadline):
+                for _ in range(_MOST_REDIRECTS + 1):
+                    async with self._session.get(url, allow_redirects=False) as response:
+                        if response.status not in _REDIRECTS:
+                            _check_status(response)
+                            data = await _body(response, max_bytes)
+                            return Answer(data, _described(response))
+                        url = _followed(url, response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._told(error, url) from error
+        detail = f"redirects go on after {_MOST_REDIRECTS}, the last one to {_named(url)}"
+        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+
+    def _told(self, error: Exception, url: URL) -> FetchFailure:
+        """What went wrong, by who failed; most particular first."""
+        where = f"{url.host}:{url.port}"
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            detail = f"{where}: no connection within {self._config.connect_timeout:g} seconds"
+            return FetchFailure(RejectReason.UNREACHABLE, detail, of_host=True)
+        if isinstance(error, TimeoutError):
+            detail = f"{where}: not all arrived within {self._config.deadline:g} seconds"
+            return FetchFailure(RejectReason.TOO_SLOW, detail, of_host=True)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return _unreachable(error, where)
+        if isinstance(error, aiohttp.InvalidURL):
+            return FetchFailure(RejectReason.BAD_URL, f"{where}: {shown(str(error))}")
+        if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+            detail = f"{where}: {_line(error)}"
+            return FetchFailure(RejectReason.BAD_RESPONSE, detail, passing=True)
+        return FetchFailure(
+            RejectReason.UNREACHABLE, f"{where}: {_line(error)}", passing=True, of_host=True
+        )
+
+
+def _unreachable(error: aiohttp.ClientConnectorError, where: str) -> FetchFailure:
+    if isinstance(error.os_error, AddressRefusedError):
+        detail = (
+            f"{where}: {error.os_error.strerror}; catalog.http.allowed_networks says which "
+            "others are allowed"
+        )
+        return FetchFailure(RejectReason.ADDRESS_REFUSED, detail)
+    if isinstance(error, aiohttp.ClientSSLError):
+        detail = f"{where}: its certificate is not trusted or TLS failed: {_line(error)}"
+        return FetchFailure(RejectReason.UNREACHABLE, detail, of_host=True)
+    detail = f"{where}: {error.os_error.strerror or _line(error.os_error)}"
+    return FetchFailure(RejectReason.UNREACHABLE, detail, passing=True, of_host=True)
+
+
+def _parsed(address: str) -> URL:
+    try:
+        url = URL(address)
+        _ = url.port, url.raw_host
+    except ValueError as error:
+        raise ImageRejectedError(RejectReason.BAD_URL, f"{shown(address)}: {error}") from error
+    if url.scheme not in ("http", "https") or not url.raw_host:
+        detail = f"expected an http or https URL, received {shown(address)}"
+        raise ImageRejectedError(RejectReason.BAD_URL, detail)
+    return url
+
+
+def _followed(url: URL, response: aiohttp.ClientResponse) -> URL:
+    """Where a redirect leads. The address there is checked when it is connected to."""
+    location = response.headers.get("Location", "")
+    try:
+        target = url.join(URL(location))
+        allowed = bool(target.raw_host) and target.scheme in ("http", "https")
+    except ValueError:
+        allowed = False
+    if not location or not allowed:
+        detail = f"expected a redirect to an http or https URL, received {shown(location)!r}"
+        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+    if target.user is not None or target.password is not None:
+        detail = "expected a redirect to a URL without a user's name and password"
+        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+    if url.scheme == "https" and target.scheme == "http":
+        detail = f"a redirect from https to {_named(target)}, where anyone could change the picture"
+        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+    return target
+
+
+def _check_status(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status in (200, 203):
+        return
+    detail = f"{status} {_phrase(status)}"
+    if status in _GONE:
+        raise FetchFailure(RejectReason.MISSING_FILE, detail)
+    if status == 204:
+        raise FetchFailure(RejectReason.EMPTY_FILE, detail)
+    if status in _FOR_NOW:
+        wait = _asked_to_wait(response.headers.get("Retry-After", ""))
+        if wait is not None:
+            detail += f", to be asked again after {wait:.0f} seconds"
+        raise FetchFailure(RejectReason.NOT_SERVED_NOW, detail, passing=True, wait=wait)
+    if 400 <= status < 500:
+        raise FetchFailure(RejectReason.UNREADABLE_FILE, detail)
+    raise FetchFailure(RejectReason.BAD_RESPONSE, f"expected the status 200, received {detail}")
+
+
+def _phrase(status: int) -> str:
+    """Not the server's own, which may be anything."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "(no status of HTTP)"
+
+
+def _asked_to_wait(text: str) -> float | None:
+    """Seconds, of a header Retry-After: a number of them or a date (RFC 9110, 10.2.3)."""
+    if text.strip().isascii() and text.strip().isdigit():
+        return min(float(text), 1e9)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    declared = response.content_length
+    if declared is not None and declared > max_bytes:
+        raise FetchFailure(
+            RejectReason.TOO_MANY_BYTES, f"{declared} bytes, images.max_bytes is {max_bytes}"
+        )
+    data = bytearray()
+    async for block in response.content.iter_any():
+        data += block
+        if len(data) > max_bytes:
+            detail = f"no length was said, and no end came within images.max_bytes, {max_bytes}"
+            raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+    if not data:
+        raise FetchFailure(RejectReason.EMPTY_FILE, "an answer of 0 bytes")
+    return bytes(data)
+
+
+def _described(response: aiohttp.ClientResponse) -> str:
+    kind, coding = (response.headers.get(f"Content-{name}", "") for name in ("Type", "Encoding"))
+    return shown(", ".join(filter(None, (kind, coding))).encode("ascii", "replace").decode())
+
+
+def _named(url: URL) -> str:
+    """For a message: without a query, which may hold a key."""
+    return shown(str(url.with_query(None).with_fragment(None).with_user(None)))
+
+
+def _line(error: Exception) -> str:
+    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+@asynccontextmanager
+async def open_fetcher(config: HttpConfig) -> AsyncIterator[Fetcher]:
+    """For a block, in the loop that runs."""
+    fetcher = Fetcher(config)
+    try:
+        yield fetcher
+    finally:
+        await fetcher.close()
