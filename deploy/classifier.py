@@ -27,6 +27,8 @@ class ImageClassifier(tf.Module):
         """
         super().__init__()
         self.network = _network(model)
+        # Also as TensorFlow's own: of Keras' variables TensorFlow Lite makes NaN.
+        self._variables = [variable.value for variable in self.network.variables]
         config = model.description.trainer
         self._labels = tf.constant(model.labels)
         self._kind = config.loss.kind
@@ -34,6 +36,13 @@ class ImageClassifier(tf.Module):
         self._framing = config.input.framing
         self._policy = model.origin.images
         self._top_k = model.origin.top_k
+        shape = [None, self._size, self._size, 3]
+        self.logits = tf.function(self._logits, [tf.TensorSpec(shape, tf.float32, name="pixels")])
+
+    def _logits(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Pixels float32 [B, size, size, 3] in [-1, 1] to logits float32 [B, C]: the network alone,
+        without operations that other runtimes lack."""
+        return {"logits": tf.cast(self.network(pixels, training=False), tf.float32)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -43,9 +52,10 @@ class ImageClassifier(tf.Module):
             images: string [B], JPEG or PNG files' bytes.
 
         Returns:
-            labels: string [B, k], best first; scores: float32 [B, k], probabilities. k is smaller
-            than asked for where there are fewer classes. faults: string [B], "" or why the image
-            is refused; its labels are then "" and its scores 0.
+            labels: string [B, k], best first; class_ids: int32 [B, k], their rows in the table of
+            labels; scores: float32 [B, k], probabilities. k is smaller than asked for where there
+            are fewer classes. faults: string [B], "" or why the image is refused; its labels are
+            then "", its class ids -1 and its scores 0.
         """
         pixels, faults = network_inputs(images, self._policy, self._size, self._framing)
         logits = self.network(pixels, training=False)
@@ -53,6 +63,7 @@ class ImageClassifier(tf.Module):
         is_seen = (faults == "")[:, tf.newaxis]
         return {
             "labels": tf.where(is_seen, tf.gather(self._labels, class_ids), ""),
+            "class_ids": tf.where(is_seen, class_ids, -1),
             "scores": tf.where(is_seen, probabilities(scores, self._kind), 0.0),
             "faults": faults,
         }

@@ -21,7 +21,9 @@ from manylabel.trainer.runs.directory import (
     read_labels,
 )
 
-SAVED_MODEL = "saved_model"
+SAVED_MODEL = "1"
+"""A version by its number: how TensorFlow Serving finds a model below its directory."""
+
 ORIGIN = "export.json"
 DEFAULT_TOP_K = 5
 
@@ -40,7 +42,7 @@ class ModelOrigin(Document):
     NOUN: ClassVar[str] = "the origin of an exported model"
     REMEDY: ClassVar[str] = "export it again"
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     run: str
     step: int
     samples: int

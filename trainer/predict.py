@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
+from manylabel.trainer.errors import CheckpointError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.program.memory import keep_freed_memory
@@ -71,7 +72,8 @@ class Predictor:
         """Yields the predictions for every held-out image, in the dataset's order.
 
         Raises:
-            CheckpointError: the checkpoint is not intact, or not there any more.
+            CheckpointError: the checkpoint is not intact, or not there any more, or its scores are
+                not numbers.
         """
         load_checkpoint(self._model, checkpoint, averaged=self._averaged)
         batches = evaluation_batches(
@@ -82,8 +84,9 @@ class Predictor:
             batch_size,
         )
         for images, image_ids in batches:
-            scores, class_ids = self._best(images)
-            yield TopK(image_ids, class_ids.numpy(), scores.numpy())
+            scores, class_ids = (values.numpy() for values in self._best(images))
+            refuse_unless_finite(scores, checkpoint)
+            yield TopK(image_ids, class_ids, scores)
 
 
 def new_model(description: RunDescription) -> keras.Model:
@@ -100,6 +103,22 @@ def load_checkpoint(model: keras.Model, checkpoint: CheckpointInfo, *, averaged:
     """
     weights = load_weights(checkpoint, averaged=averaged)
     weights.layout.assign(model, weights.parameters, weights.statistics)
+
+
+def refuse_unless_finite(scores: NDArray[np.float32], checkpoint: CheckpointInfo) -> None:
+    """Refuses scores [B, k] of a checkpoint's network that are no numbers.
+
+    Raises:
+        CheckpointError: its weights are NaN, or so large that the network overflows.
+    """
+    wrong = ~np.isfinite(scores)
+    if wrong.any():
+        raise CheckpointError(
+            f"{checkpoint.path}: expected finite scores, received {scores[wrong][0]} for "
+            f"{np.count_nonzero(wrong.any(axis=1))} of {len(scores)} images: training diverged "
+            "before this checkpoint; name an earlier one with --step, and train again with a lower "
+            "trainer.schedule.learning_rate or with trainer.global_clipnorm"
+        )
 
 
 def top_classes(logits: tf.Tensor, kind: LossKind, k: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,5 +1,6 @@
 """An exported run, alone in a fresh process, against the evaluation's predictions."""
 
+import errno
 import io
 import json
 import shutil
@@ -7,15 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from manylabel.deploy import classifier as classifier_module
+from manylabel.deploy import export as export_module
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.export import export
 from manylabel.storage.locks import sole_user
-from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.errors import CheckpointError, TrainingError
 from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import describe_run, open_run
@@ -23,7 +28,7 @@ from manylabel.trainer.runs.directory import describe_run, open_run
 
 @pytest.fixture(scope="module")
 def classify(exported):
-    return tf.saved_model.load(str(exported / "saved_model")).signatures["serving_default"]
+    return tf.saved_model.load(str(exported / "1")).signatures["serving_default"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ import pathlib, sys
 import keras, numpy as np, tensorflow as tf
 
 model, images, answer = map(pathlib.Path, sys.argv[1:])
-classify = tf.saved_model.load(model / "saved_model").signatures["serving_default"]
+classify = tf.saved_model.load(model / "1").signatures["serving_default"]
 files = [path.read_bytes() for path in sorted(images.iterdir())]
 best = classify(images=tf.constant(files))
 network = keras.models.load_model(model / "model.keras")
@@ -254,10 +259,108 @@ def test_what_is_there_is_not_overwritten(run, tmp_path, kind):
 
 def test_an_export_that_is_stopped_leaves_nothing(run, tmp_path, monkeypatch):
     def stop(*arguments, **options):
-        (tmp_path / ".model.unfinished" / "saved_model").mkdir()
+        (unfinished,) = (tmp_path / "model").iterdir()
+        (unfinished / "1").mkdir()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tf.saved_model, "save", stop)
     with pytest.raises(KeyboardInterrupt):
         export(run, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def quick(exported, monkeypatch):
+    """The model of `exported` instead of one that takes seconds to trace."""
+
+    def write(model, folder):
+        shutil.copytree(exported, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(export_module, "_write", write)
+
+
+EXPORTED = {"1", "model.keras", "labels.parquet", "export.json"}
+
+
+def test_the_current_folder_and_an_empty_volume_are_filled(quick, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    inode = tmp_path.stat().st_ino
+    export(run, Path())
+    assert tmp_path.stat().st_ino == inode
+    assert {path.name for path in tmp_path.iterdir()} == EXPORTED | {"lost+found"}
+
+
+def test_of_two_at_once_one_is_told(quick, run, exported, tmp_path, monkeypatch):
+    output = tmp_path / "model"
+    quick_write = export_module._write
+
+    def write(model, folder):
+        quick_write(model, folder)
+        monkeypatch.setattr(export_module, "_write", quick_write)
+        export(run, output, top_k=3)
+
+    monkeypatch.setattr(export_module, "_write", write)
+    with pytest.raises(DeploymentError, match="model: expected a new or empty directory"):
+        export(run, output)
+    assert {path.name for path in output.iterdir()} == EXPORTED
+
+
+def test_what_a_killed_export_left_is_removed_and_what_another_has_is_not(quick, run, tmp_path):
+    killed, at_work = (tmp_path / f".unfinished-{name}" for name in ("killed", "other"))
+    for path in (killed, at_work):
+        path.mkdir()
+        (path / "lock").touch()
+    with sole_user(at_work / "lock"):
+        export(run, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == EXPORTED | {at_work.name}
+
+
+def test_a_full_disk_at_the_end_leaves_nothing(quick, run, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def fail(path, target):
+        if path.name == "labels.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export(run, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_no_numbers_are_not_exported(run, tmp_path, monkeypatch):
+    def nowhere(model, checkpoint, *, averaged):
+        model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
+
+    monkeypatch.setattr(classifier_module, "load_checkpoint", nowhere)
+    message = "00000007: expected finite scores, received nan for 1 of 1 images: training diverged"
+    with pytest.raises(CheckpointError, match=message):
+        export(run, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_class_ids_are_rows_of_the_table_of_labels(classify, exported, originals):
+    answer = classify(images=tf.constant([originals["small0.jpg"], b"GIF89a"]))
+    names = pq.read_table(exported / "labels.parquet").column("name").to_pylist()
+    (ids, of_bad), (labels, _) = answer["class_ids"].numpy().tolist(), answer["labels"].numpy()
+    assert [names[class_id] for class_id in ids] == [label.decode() for label in labels]
+    assert of_bad == [-1] * 5
+
+
+def test_the_network_alone_takes_pixels_and_runs_elsewhere(exported):
+    """All logits, by a graph that TensorFlow Lite knows every operation of."""
+    model = tf.saved_model.load(str(exported / "1"))
+    pixels = np.linspace(-1, 1, 2 * 48 * 48 * 3, dtype=np.float32).reshape(2, 48, 48, 3)
+    logits = model.signatures["logits"](pixels=tf.constant(pixels))["logits"].numpy()
+    network = keras.models.load_model(exported / "model.keras")
+    np.testing.assert_allclose(logits, network(pixels), rtol=1e-5, atol=1e-6)
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(exported / "1"), signature_keys=["logits"]
+    )
+    lite = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner("logits")
+    for row, image in zip(logits, pixels, strict=True):
+        of_lite = lite(pixels=image[np.newaxis])["logits"]
+        np.testing.assert_allclose(of_lite[0], row, rtol=1e-3, atol=1e-4)

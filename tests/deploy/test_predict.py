@@ -252,12 +252,12 @@ def test_a_folder_of_runs_stands_for_its_champion(run, steps, folder, tmp_path):
 
 def test_a_damaged_export_is_told_of(exported, folder, tmp_path):
     model = shutil.copytree(exported, tmp_path / "model")
-    next((model / "saved_model" / "variables").glob("*.data*")).write_bytes(b"")
+    next((model / "1" / "variables").glob("*.data*")).write_bytes(b"")
     output = tmp_path / "labels.parquet"
-    with pytest.raises(DeploymentError, match="saved_model: cannot be loaded, export it again"):
+    with pytest.raises(DeploymentError, match="1: cannot be loaded, export it again"):
         predict(model, folder / "below", output)
-    shutil.rmtree(model / "saved_model")
-    with pytest.raises(DeploymentError, match="expected the model in saved_model, found none"):
+    shutil.rmtree(model / "1")
+    with pytest.raises(DeploymentError, match="expected the model in 1, found none"):
         predict(model, folder / "below", output)
     assert not output.exists()
 

@@ -69,7 +69,7 @@ def test_the_exported_model_alone_agrees_with_the_evaluation(small_demo, exporte
     (tmp_path / "images").mkdir()
     for number, image in enumerate(heldout):
         (tmp_path / "images" / f"{number:02d}.jpg").write_bytes(image.encoded)
-    alone = [sys.executable, "-c", LOAD_AND_CLASSIFY, exported_demo / "saved_model"]
+    alone = [sys.executable, "-c", LOAD_AND_CLASSIFY, exported_demo / "1"]
     done = subprocess.run(
         [*alone, tmp_path / "images"], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -54,8 +54,8 @@ SECTIONS = {
     "model/labels.parquet": "labels.parquet",
     "model/export.json": "Exported model",
     "model/model.keras": "Exported model",
-    "model/saved_model/*": "Exported model",
-    "model/saved_model/*/*": "Exported model",
+    "model/1/*": "Exported model",
+    "model/1/*/*": "Exported model",
 }
 
 # Objects whose keys are no fields of the document: other pages list settings, data are data.
@@ -170,7 +170,7 @@ def test_every_documented_kind_of_file_is_there(files):
 
 def test_versions_are_those_of_the_page(folder, files):
     for path in files:
-        if path.suffix == ".json" and "saved_model" not in path.parts:
+        if path.suffix == ".json":
             version = json.loads((folder / path).read_text("utf-8"))["format_version"]
             stated = re.search(r"`format_version`[ |]+(\d+)", line_of(path))
             assert stated is not None, path

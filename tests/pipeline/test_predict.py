@@ -30,8 +30,8 @@ class SaysTheSame:
 def model(tmp_path, monkeypatch):
     """An exported model whose graph is never loaded."""
     model = tmp_path / "model"
-    (model / "saved_model").mkdir(parents=True)
-    (model / "saved_model" / "saved_model.pb").write_bytes(b"")
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "saved_model.pb").write_bytes(b"")
     ModelOrigin(
         run="runs/first",
         step=7,
@@ -240,7 +240,7 @@ def test_an_export_of_another_version_is_told_of(model, images, picture, capsys)
     (model / "export.json").write_text('{"format_version": 1}')
     line = error_of(["predict", model, images], capsys)
     assert (
-        "expected the origin of an exported model of format version 2, received version 1" in line
+        "expected the origin of an exported model of format version 3, received version 1" in line
     )
     assert line.endswith("export it again")
 

@@ -136,7 +136,7 @@ def test_a_run_is_evaluated_and_exported_by_a_command_each(submitter: Submitter,
         "submit", "export", str(run.path), "--output", str(model), *submitter.address, "--follow"
     )
     assert exported.returncode == 0, exported.stdout + exported.stderr
-    assert (model / "saved_model" / "saved_model.pb").exists()
+    assert (model / "1" / "saved_model.pb").exists()
     for stage in (JobStage.EVALUATE, JobStage.EXPORT):
         (attempt,) = Place(run.path, stage).attempts
         assert (attempt.state, attempt.exit_code) == (JobState.DONE, 0)
