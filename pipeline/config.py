@@ -1,6 +1,7 @@
 """The settings file: three sections in YAML, from a file or a preset, with `--set` on top."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from manylabel.storage.yaml_text import YamlError, parse_yaml
 from manylabel.trainer.config import TrainerConfig
 
 PRESETS = Path(__file__).parent / "presets"
+
+_SIGNS = re.compile(r"[^\w'\"\[\]{}~]+")
+"""A value of these alone, such as | or *, is a text: YAML has a meaning for many of them."""
 
 
 class Settings(BaseModel):
@@ -134,9 +138,12 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not separator or not all(parts):
         raise SettingsError(f"--set {override}: expected section.key=value")
     try:
-        value = parse_yaml(text)
+        value = text if _SIGNS.fullmatch(text) else parse_yaml(text)
     except YamlError as error:
-        raise SettingsError(f"--set {override}: {error}") from error
+        raise SettingsError(
+            f"--set {override}: {error}; put texts in double quotes, and all of it in single ones "
+            "for the shell"
+        ) from error
     for depth, part in enumerate(parts[:-1], start=1):
         branch = tree.setdefault(part, {})
         if branch is None:

@@ -53,7 +53,7 @@ def verification_lines(report: "VerificationReport") -> list[str]:
 
 def _what_is_missing(report: "PreprocessingReport") -> list[str]:
     """What the dataset was to have, and has not."""
-    lines = []
+    lines = list(report.label_doubts)
     for table, rejected in (
         (report.rejected_table, report.rejected),
         (report.heldout_rejected_table, report.heldout_rejected),

@@ -105,6 +105,12 @@ class CatalogConfig(_Section):
         "the defaults; none: paths are files below image_root.",
     )
 
+    @field_validator("label_separator")
+    @classmethod
+    def _tab(cls, value: str | None) -> str | None:
+        """Without double quotes YAML leaves the two signs that stand for a tab."""
+        return "\t" if value == r"\t" else value
+
     @field_validator("label_columns", "null_values", mode="before")
     @classmethod
     def _texts(cls, value: object) -> object:

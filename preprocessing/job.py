@@ -31,6 +31,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import check_cluster, open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
+from manylabel.preprocessing.label_doubts import label_doubts
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
@@ -100,6 +101,7 @@ def preprocess(
         if overwrite or DatasetPlan.read_at(root) is None:
             # To its end, before a dataset is touched or a directory made.
             rows = _count_rows(config, meter)
+        doubts = [doubt for catalog in catalogs.values() for doubt in label_doubts(catalog)]
         for folder in folders:
             _check_pictures_there(folder)
         owner = Owner(
@@ -121,7 +123,13 @@ def preprocess(
                 ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
             left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
-            asked = Asked(config.heldout.size, retried, verified=verify, left_out=left_out)
+            asked = Asked(
+                config.heldout.size,
+                retried,
+                verified=verify,
+                left_out=left_out,
+                label_doubts=tuple(doubts),
+            )
             return report_on(root, result, asked, time.monotonic() - started)
 
 

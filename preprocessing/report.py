@@ -34,6 +34,7 @@ class PreprocessingReport:
         retried: Rejected images of an earlier run that were looked at again.
         retryable: Rejected images whose files were missing or broken.
         left_out: Files and folders that a folder catalog does not list, by name.
+        label_doubts: What looks like labels of another form than was declared, see `label_doubts`.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
         heldout_size: What was asked for, see `HeldoutConfig.size`.
@@ -56,6 +57,7 @@ class PreprocessingReport:
     retried: int
     retryable: int
     left_out: Mapping[str, int]
+    label_doubts: tuple[str, ...]
     large_groups: int
     large_group_images: int
     images: dict[SplitName, int]
@@ -76,6 +78,7 @@ class Asked:
     retried: int
     verified: bool
     left_out: Mapping[str, int]
+    label_doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
         retried=asked.retried,
         retryable=_retryable(rejected) + _retryable(heldout_rejected),
         left_out=asked.left_out,
+        label_doubts=asked.label_doubts,
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},

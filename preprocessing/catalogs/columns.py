@@ -70,8 +70,8 @@ def _find_column(config: CatalogConfig, names: Sequence[str], setting: str) -> i
     if name not in names:
         hint = {
             "confidence_column": "null where there is none, or to one of them",
-            "label_column": f"one of them, or {config.SECTION}.label_columns where each label has "
-            "a column of its own",
+            "label_column": f"one of them, or {config.SECTION}.label_columns to '*' where each "
+            "label has a column of its own",
         }
         raise PreprocessingError(
             f"{config.path}: expected a column {name!r}, received columns {shown(names)}; "

@@ -10,6 +10,7 @@ list    ['haze', 'primary']   Python, and so pandas; also tuples, sets, array(['
 import ast
 import json
 import re
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +32,16 @@ class ListForm(StrEnum):
 def list_form(separator: str | None) -> ListForm | None:
     """The form that the setting names; None when it is a separator, or none."""
     return ListForm(separator) if separator in list(ListForm) else None
+
+
+def form_of(text: str) -> ListForm | None:
+    """As what a text in brackets can be read; None for no brackets, or no list."""
+    if text.strip()[:1] in ("[", "(", "{") or _WRAPPED.fullmatch(text.strip()):
+        for form in ListForm:
+            with suppress(ValueError):
+                _read(text, form)
+                return form
+    return None
 
 
 class NotAListError(ValueError):
@@ -190,11 +201,7 @@ def _bare_items(text: str) -> list[str | None]:
 
 
 def _hint(text: str, form: ListForm) -> str:
-    for other in ListForm:
-        if other is not form:
-            try:
-                _read(text, other)
-            except ValueError:
-                continue
-            return str(other)
+    other = form_of(text)
+    if other not in (None, form):
+        return str(other)
     return "what stands between the labels, or write the cell as a list"

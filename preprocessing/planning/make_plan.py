@@ -6,12 +6,13 @@ from functools import partial
 from upath import UPath
 
 from manylabel.preprocessing.catalogs import catalog_digest, catalogs_of
-from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fingerprint import compute_fingerprint
+from manylabel.preprocessing.label_doubts import label_doubts
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.planning.dataset_plan import (
@@ -78,7 +79,7 @@ def make_plan(
         for name in NOT_WRITTEN[side]:
             join_parts(root, name)
         if not totals.images[side]:
-            raise _none_is_left(side, catalog.path, root)
+            raise _none_is_left(side, catalog, root)
     classes = read_planned_classes(root)
     write_table(root / LABELS_NAME, labels_table(classes))
     shards = {}
@@ -101,13 +102,14 @@ def make_plan(
     return plan
 
 
-def _none_is_left(side: SplitName, catalog: str, root: UPath) -> PreprocessingError:
+def _none_is_left(side: SplitName, catalog: CatalogConfig, root: UPath) -> PreprocessingError:
     table, _ = NOT_WRITTEN[side]
     rejected = count_values(root / table, "reason").most_common()
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
     purpose = "train on" if side is SplitName.TRAIN else "hold out"
+    doubts = "".join(f"; {doubt}" for doubt in label_doubts(catalog))
     return PreprocessingError(
-        f"{catalog}: no image is left to {purpose} ({reasons}); see {root / table}"
+        f"{catalog.path}: no image is left to {purpose} ({reasons}); see {root / table}{doubts}"
     )
 
 

@@ -143,6 +143,14 @@ def test_overrides_are_yaml_and_the_last_one_wins(settings_file):
     assert settings.preprocessing.catalog.group_column == "author=owner"
 
 
+@pytest.mark.parametrize("signs", ["|", "*", ",", " ", ";", "||", "-", "\t"])
+def test_an_override_of_signs_alone_is_a_text(settings_file, signs):
+    """Most of them mean something to YAML, or are an error."""
+    overrides = [f"preprocessing.catalog.label_separator={signs}"]
+    settings = load_settings(str(settings_file), overrides)
+    assert settings.preprocessing.catalog.label_separator == signs
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
@@ -170,6 +178,8 @@ def test_overrides_are_yaml_and_the_last_one_wins(settings_file):
         ("trainer.model.fully_connected=[8, -1]", "fully_connected.1: expected greater than 0"),
         ("preprocessing.heldout.size=abc", "heldout.size: expected a valid number, received"),
         ("preprocessing.catalog={}", "preprocessing.catalog.path: expected a value, received none"),
+        ("preprocessing.catalog.label_columns=[*]", "not valid YAML in line 1, column 3"),
+        ("preprocessing.catalog.label_columns=[*]", "put texts in double quotes, and all of it in"),
         ("trainer=3", "trainer: expected a section of keys and values, received 3"),
         ("eval.precision_at=[1, 200]", "needs 200 predictions an image, received k=100"),
         ("traner.epochs=3", "traner: unknown setting; did you mean trainer"),

@@ -87,6 +87,7 @@ def report(**values):
             "retried": 0,
             "retryable": 0,
             "left_out": {},
+            "label_doubts": (),
             "large_groups": 0,
             "images": {SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
             "heldout_size": 0.1,
@@ -133,6 +134,7 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
             {"rejected": {RejectReason.EMPTY_LABEL: 9, RejectReason.TOO_SMALL: 2}},
             "rejected.parquet: too small 2; label: empty 9",
         ),
+        ({"label_doubts": ("labels such as 'a|b' [...]",)}, "labels such as 'a|b' [...]"),
         ({"left_out": {"@eaDir": 12, "Thumbs.db": 3000}}, "left out: 3,000 Thumbs.db, 12 @eaDir"),
         (
             {"left_out": {str(number): 10 - number for number in range(9)}},

@@ -117,6 +117,8 @@ def test_texts_of_a_catalog_may_be_numbers_and_one_needs_no_brackets():
     assert config.catalog.null_values == ("-1", "NA", "0.5")
     none = PreprocessingConfig.model_validate({"catalog": catalog | {"confidence_column": None}})
     assert none.catalog.confidence_column is None
+    tab = PreprocessingConfig.model_validate({"catalog": {"path": "x", "label_separator": r"\t"}})
+    assert tab.catalog.label_separator == "\t"
     again = PreprocessingConfig.model_validate(config.model_dump(mode="json"))
     assert again == config
 

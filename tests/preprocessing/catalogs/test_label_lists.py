@@ -80,7 +80,7 @@ def test_whatever_json_prints_comes_back():
     [
         ("['haze']", ListForm.JSON, "list"),
         ("{haze,water}", ListForm.JSON, "list"),
-        ('"haze"', ListForm.LIST, "json"),
+        ('"haze"', ListForm.LIST, "what"),
         ("haze|primary", ListForm.JSON, "what stands between the labels"),
         ("haze", ListForm.LIST, "what stands between the labels"),
         ('["haze"', ListForm.JSON, "what"),

@@ -1,0 +1,246 @@
+"""What in a table looks like labels of another form than the settings say, and what to set.
+
+Told, never acted on: a label may be called as it is. Only the first rows are looked at, and of
+their labels the most frequent ones, so that it costs little and says the same each time.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from manylabel.preprocessing.catalogs import catalog_pieces, detect_format, read_piece
+from manylabel.preprocessing.catalogs.label_lists import ListForm, form_of
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.decisions.columns import column
+from manylabel.preprocessing.decisions.rows import clean_rows
+from manylabel.preprocessing.errors import PreprocessingError
+
+_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET})
+"""Formats whose labels have forms that settings declare."""
+
+_MOST_LABELS = 10_000
+_MOST_SHOWN = 6
+
+_SIGNS = ("|", ";", "\t", "\n")
+"""That hardly stand in a label's name."""
+
+_NAMES_OF_NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})
+
+_SAYS_WHETHER = re.compile(r"(?i)true|false|yes|no|[tfyn]|[-+]?[01](\.0*)?|0?\.\d+")
+"""A cell of a column that is a label itself: whether an image has it, or how surely."""
+
+_FILE_NAME = re.compile(r"(?i).*\.(jpe?g|png|webp|gif|bmp|tiff?)")
+
+_FEW_ROWS = 20
+"""Of fewer, each may well have a label of its own."""
+
+_SOME, _MOST, _NEARLY_ALL = 0.1, 0.5, 0.9
+"""Shares of rows."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The first rows of a table, with their labels.
+
+    Attributes:
+        config: Of the table.
+        labels: How many rows have each, the most frequent first, and no more than `_MOST_LABELS`.
+        rows: That have a label.
+        distinct: Labels.
+        images: Different ones.
+        bad: Of each label, what stands where a confidence should be, and how often.
+    """
+
+    config: CatalogConfig
+    labels: Mapping[str, int]
+    rows: int
+    distinct: int
+    images: int
+    bad: Mapping[str, Counter[str]]
+
+    def share(self, fits: Callable[[str], object]) -> float:
+        """Of the rows, those whose label fits."""
+        return sum(count for name, count in self.labels.items() if fits(name)) / self.rows
+
+    def first(self, fits: Callable[[str], object]) -> str:
+        """The most frequent label that fits, for a line."""
+        return _quoted(next(filter(fits, self.labels)))
+
+    def setting(self, name: str) -> str:
+        return f"{self.config.SECTION}.{name}"
+
+
+def label_doubts(config: CatalogConfig) -> list[str]:
+    """A line for each thing that looks wrong, with the setting that would mend it.
+
+    Raises:
+        PreprocessingError: columns of a wide table that a pattern chose are no labels.
+    """
+    if detect_format(config) not in _TABLES:
+        return []
+    sample = _first_rows(config)
+    if sample is None or not sample.rows:
+        return []
+    if config.label_columns:
+        _check_chosen_columns(sample)
+        return [*_bad_columns(sample), *_names_of_nothing(sample)]
+    forms = _lists(sample) or _joined(sample) or _one_of_many_columns(sample) or _own_names(sample)
+    return [*forms, *_bad_confidences(sample), *_names_of_nothing(sample)]
+
+
+def _first_rows(config: CatalogConfig) -> _Sample | None:
+    tables = (table for piece in catalog_pieces(config) for table in read_piece(piece, config))
+    raw = next(tables, None)
+    if raw is None:
+        return None
+    rows, _ = clean_rows(raw)
+    named = column(raw, "label")
+    listed = raw.filter(pc.is_valid(named))
+    counts = pc.value_counts(pc.utf8_trim_whitespace(column(listed, "label"))).to_pylist()
+    counts.sort(key=lambda each: (-each["counts"], each["values"]))
+    bad: dict[str, Counter[str]] = {}
+    unusable = raw.filter(pc.and_(pc.is_valid(named), pc.is_null(column(rows, "label"))))
+    for name, value in zip(
+        *(column(unusable, part).to_pylist() for part in ("label", "confidence")), strict=True
+    ):
+        if name.strip():
+            bad.setdefault(name, Counter())[_quoted(value)] += 1
+    return _Sample(
+        config,
+        labels={each["values"]: each["counts"] for each in counts[:_MOST_LABELS]},
+        rows=listed.num_rows,
+        distinct=len(counts),
+        images=pc.count_distinct(column(raw, "image")).as_py(),
+        bad=bad,
+    )
+
+
+def _lists(sample: _Sample) -> list[str]:
+    if sample.config.label_separator in list(ListForm) or sample.share(form_of) < _MOST:
+        return []
+    forms = {form_of(name) for name in sample.labels} - {None}
+    form = ListForm.LIST if ListForm.LIST in forms else ListForm.JSON
+    return [
+        f"labels such as {sample.first(form_of)} look like lists: set "
+        f"{sample.setting('label_separator')} to {form}"
+    ]
+
+
+def _joined(sample: _Sample) -> list[str]:
+    for sign in (*_SIGNS, ",", " "):
+        has_sign = re.compile(rf".*\S{re.escape(sign)}\s*\S", re.DOTALL).match
+        if sample.share(has_sign) >= _SOME and (sign in _SIGNS or _parts_recur(sample, sign)):
+            return [
+                f"labels such as {sample.first(has_sign)} look like several in one: set "
+                f"{sample.setting('label_separator')} to {sign!r}"
+            ]
+    return []
+
+
+def _parts_recur(sample: _Sample, sign: str) -> bool:
+    """Whether labels have their parts in common, as in no list of names that have this sign.
+
+    The parts of 'tench, Tinca tinca' are in no other label; of 'polar bear' one may be.
+    """
+    if sample.rows > (1 + _SOME) * sample.images:
+        return False  # An image with several labels has a row for each of them already.
+    parts = [{part.strip() for part in name.split(sign)} - {""} for name in sample.labels]
+    counts = Counter(part for each in parts for part in each)
+    recurring = sum(count for count in counts.values() if count > 1) / sum(counts.values())
+    if sign != " ":
+        return recurring >= _MOST
+    alone = any(len(each) == 1 and counts[part] > 1 for each in parts for part in each)
+    few = 2 * len(counts) <= len(parts)
+    return recurring >= 0.8 and len(counts) < len(parts) and (alone or few)
+
+
+def _one_of_many_columns(sample: _Sample) -> list[str]:
+    if not all(map(_SAYS_WHETHER.fullmatch, sample.labels)):
+        return []
+    return [
+        f"all labels are such as {_several(sample.labels)}, which say whether an image has a "
+        f"label: set {sample.setting('label_columns')} to the columns that are labels, or to '*' "
+        "for all that no other setting names"
+    ]
+
+
+def _own_names(sample: _Sample) -> list[str]:
+    files = sample.share(_FILE_NAME.fullmatch) >= _MOST
+    if not files and (sample.rows < _FEW_ROWS or sample.distinct < _NEARLY_ALL * sample.rows):
+        return []
+    return [
+        f"{sample.distinct:,} labels in {sample.rows:,} rows, such as {_several(sample.labels)}, "
+        f"look like names of images: set {sample.setting('label_column')} to the column of labels"
+    ]
+
+
+def _bad_confidences(sample: _Sample) -> list[str]:
+    values = sum(sample.bad.values(), Counter[str]())
+    if values.total() < _SOME * sample.rows:
+        return []
+    return [
+        f"confidences such as {values.most_common(1)[0][0]} are no numbers in [0, 1] and reject "
+        f"their labels: divide them, or set {sample.setting('confidence_column')} to another "
+        "column, or to null"
+    ]
+
+
+def _check_chosen_columns(sample: _Sample) -> None:
+    """Of a column that is no label, most cells are no confidences."""
+    config = sample.config
+    wrong = {
+        name: values
+        for name, values in sample.bad.items()
+        if name not in config.label_columns and values.total() > _MOST * sample.images
+    }
+    if wrong:
+        columns = ", ".join(f"{name!r} ({_most(wrong[name])})" for name in [*wrong][:_MOST_SHOWN])
+        left_out = ", ".join(f"'!{name}'" for name in [*wrong][:_MOST_SHOWN])
+        raise PreprocessingError(
+            f"{config.path}: expected 0, 1, true, false or numbers in [0, 1] in columns of labels, "
+            f"received in {columns}; add {left_out} to {sample.setting('label_columns')}, or name "
+            "the columns that are labels"
+        )
+
+
+def _bad_columns(sample: _Sample) -> list[str]:
+    wrong = {
+        name: values
+        for name, values in sample.bad.items()
+        if values.total() >= _SOME * sample.labels.get(name.strip(), 0)
+    }
+    if not wrong:
+        return []
+    columns = ", ".join(f"{name!r} ({_most(wrong[name])})" for name in [*wrong][:_MOST_SHOWN])
+    more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
+    values = sum(wrong.values(), Counter[str]())
+    return [
+        f"columns {columns}{more} have cells that are no numbers in [0, 1] and are rejected: set "
+        f"{sample.setting('null_values')} to [{_most(values)}] where they say nothing"
+    ]
+
+
+def _names_of_nothing(sample: _Sample) -> list[str]:
+    names = [name for name in sample.labels if name.lower() in _NAMES_OF_NOTHING]
+    if not names:
+        return []
+    return [
+        f"labels called {_several(names)}: set {sample.setting('null_values')} to "
+        f"[{_several(names)}] where they say that there is none"
+    ]
+
+
+def _several(names: Mapping[str, int] | list[str]) -> str:
+    return ", ".join(_quoted(name) for name in list(names)[:_MOST_SHOWN])
+
+
+def _most(values: Counter[str]) -> str:
+    return values.most_common(1)[0][0]
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")

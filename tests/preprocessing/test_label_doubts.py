@@ -1,0 +1,161 @@
+"""What looks like another form of labels than was declared is told, and little else is."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.label_doubts import label_doubts
+
+PLANET = ["haze|primary", "clear|primary|water", "clear", "haze", "primary|water"]
+BEARS = ["polar bear", "brown bear", "black bear", "bear", "police dog", "dog"]
+WORDNET = ["tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark"]
+
+
+@pytest.fixture
+def doubts(tmp_path):
+    """doubts(cells, setting=...): of a table with these cells of labels, an image each."""
+
+    def of(labels, header="image_path,label", **settings):
+        path = tmp_path / "c.csv"
+        cells = ['"' + str(label).replace('"', '""') + '"' for label in labels]
+        lines = [f"{number}.jpg,{cell}\n" for number, cell in enumerate(cells)]
+        path.write_text(f"{header}\n" + "".join(lines))
+        settings = {"confidence_column": None} | settings
+        return label_doubts(CatalogConfig(path=str(path), **settings))
+
+    return of
+
+
+@pytest.mark.parametrize("sign", ["|", ";", ",", " ", "\t", ", "])
+def test_joined_labels(doubts, sign):
+    (doubt,) = doubts([label.replace("|", sign) for label in PLANET])
+    shown = sign.strip(" ") or " "
+    assert "look like several in one" in doubt
+    assert doubt.endswith(f"set preprocessing.catalog.label_separator to {shown!r}")
+    assert repr(f"clear{sign}primary{sign}water") in doubt
+
+
+def test_numbers_of_classes_that_are_joined(doubts):
+    assert "label_separator to ','" in doubts(["3,17", "17", "4,3", "17,4"])[0]
+
+
+@pytest.mark.parametrize("labels", [BEARS, WORDNET, ["New York, NY", "Boston, MA", "Fargo, ND"]])
+def test_names_of_several_words_are_no_joined_labels(doubts, labels):
+    assert doubts(labels) == []
+
+
+def test_joined_labels_are_no_question_where_images_have_several_rows(tmp_path):
+    path = tmp_path / "c.csv"
+    names = ["red car", "blue car", "red bike", "blue bike", "red", "car"]
+    rows = "".join(f"{at}.jpg,{name}\n" for at in range(3) for name in names)
+    path.write_text(f"image_path,label\n{rows}")
+    assert label_doubts(CatalogConfig(path=str(path), confidence_column=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "form"),
+    [
+        (['["haze"]', '["haze", "clear"]'], "json"),
+        (["['haze', 'clear']", "['haze']", "[]"], "list"),
+        (["{'haze'}", "set()"], "list"),
+        (["['haze' 'clear']", "['haze']"], "list"),
+        (["{haze,clear}", "{haze}"], "list"),
+        (["array(['haze'], dtype=object)"], "list"),
+    ],
+)
+def test_lists(doubts, labels, form):
+    (doubt,) = doubts(labels)
+    assert doubt.endswith(f"look like lists: set preprocessing.catalog.label_separator to {form}")
+    assert doubts(labels, label_separator=form) == []
+
+
+@pytest.mark.parametrize(
+    "cells", [["0", "1"], ["1.0", "0.0"], ["True", "False"], ["yes", "no"], [".25", "0.75", "0.5"]]
+)
+def test_a_column_of_a_wide_table(doubts, cells):
+    (doubt,) = doubts(cells * 3, header="image_path,cat", label_column="cat")
+    assert "say whether an image has a label: set preprocessing.catalog.label_columns" in doubt
+
+
+@pytest.mark.parametrize("cells", [["0", "1", "2"], ["7"], ["cat", "no"], ["yes", "maybe"]])
+def test_numbers_and_words_may_be_labels(doubts, cells):
+    assert doubts(cells * 9) == []
+
+
+def test_names_of_images_as_labels(doubts):
+    (doubt,) = doubts([f"{number}.PNG" for number in range(3)])
+    assert "look like names of images: set preprocessing.catalog.label_column to" in doubt
+    (doubt,) = doubts([f"id {number}x" for number in range(30)])
+    assert doubt.startswith("30 labels in 30 rows, such as 'id 0x', 'id 10x'")
+    assert doubts([f"id{number}" for number in range(5)]) == []
+    assert doubts([f"id{number % 15}" for number in range(30)]) == []
+
+
+def test_names_of_nothing(doubts):
+    (doubt,) = doubts(["cat", "nan", "NA", "cat", "nan"])
+    assert doubt == (
+        "labels called 'nan', 'NA': set preprocessing.catalog.null_values to ['nan', 'NA'] where "
+        "they say that there is none"
+    )
+    assert doubts(["cat", "nan", "NA"], null_values=["nan", "NA"]) == []
+
+
+@pytest.mark.parametrize(("cells", "shown"), [(["87", "13", "1"], "87"), (["0,5", ".2"], "0,5")])
+def test_confidences_of_another_scale(tmp_path, cells, shown):
+    path = tmp_path / "c.csv"
+    rows = [f'{number}.jpg,cat,"{cell}"\n' for number, cell in enumerate(cells)]
+    path.write_text("image_path,label,confidence\n" + "".join(rows))
+    (doubt,) = label_doubts(CatalogConfig(path=str(path)))
+    assert doubt.startswith(f"confidences such as {shown!r} are no numbers in [0, 1]")
+    assert "set preprocessing.catalog.confidence_column to another column, or to null" in doubt
+
+
+WIDE = "image_path,Sex,Age,Edema,cat"
+
+
+def wide(path, rows, **settings):
+    path.write_text("\n".join([WIDE, *rows]))
+    return CatalogConfig(path=str(path), **settings)
+
+
+CHEXPERT = ["a,Male,47,-1.0,1", "b,Female,1,0,", "c,Male,61,1,1", "d,Male,30,,0"]
+
+
+def test_columns_that_are_no_labels_end_in_one_line(tmp_path):
+    config = wide(tmp_path / "c.csv", CHEXPERT, label_columns="*")
+    with pytest.raises(PreprocessingError) as error:
+        label_doubts(config)
+    assert str(error.value).endswith(
+        "received in 'Sex' ('Male'), 'Age' ('47'); add '!Sex', '!Age' to preprocessing.catalog."
+        "label_columns, or name the columns that are labels"
+    )
+    (doubt,) = label_doubts(config.model_copy(update={"label_columns": ("*", "!Sex", "!Age")}))
+    assert doubt.startswith("columns 'Edema' ('-1.0') have cells that are no numbers in [0, 1]")
+    assert doubt.endswith("preprocessing.catalog.null_values to ['-1.0'] where they say nothing")
+    left = {"label_columns": ("*", "!Sex", "!Age"), "null_values": ("-1",)}
+    assert label_doubts(config.model_copy(update=left)) == []
+
+
+def test_columns_that_are_named_are_taken_at_their_word(tmp_path):
+    config = wide(tmp_path / "c.csv", CHEXPERT, label_columns=["Age", "cat"])
+    (doubt,) = label_doubts(config)
+    assert doubt.startswith("columns 'Age' ('47') have cells")
+
+
+def test_lists_of_arrow_are_none_of_these(tmp_path):
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"image_path": ["a", "b"], "label": [["x", "y"], ["x"]]}), path)
+    assert label_doubts(CatalogConfig(path=str(path))) == []
+
+
+def test_folders_have_no_forms(tmp_path):
+    (tmp_path / "a|b").mkdir()
+    (tmp_path / "a|b" / "x.jpg").touch()
+    assert label_doubts(CatalogConfig(path=str(tmp_path))) == []
+
+
+def test_a_table_without_a_label_has_none_to_doubt(doubts):
+    assert doubts(["", ""]) == []
+    assert doubts([]) == []
