@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from manylabel.preprocessing.catalogs import catalog_digest, image_root
+from manylabel.preprocessing.catalogs import folder as folder_module
 from manylabel.preprocessing.catalogs.folder import read_folder, walk_folder
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
@@ -281,14 +282,17 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(root):
     assert error.value.filename.startswith(f"{root}/xxx")
 
 
-def test_folders_that_link_to_each_other_end_in_one_line(tmp_path):
-    """Nine have a million paths."""
-    for number in range(9):
+def test_folders_that_link_to_each_other_end_in_one_line(tmp_path, monkeypatch):
+    """Five have 325 paths, 65 to each, and nine a million: the limit ends it before them."""
+    monkeypatch.setattr(folder_module, "MOST_LINKS_TO_A_FOLDER", 20)
+    for number in range(5):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "a.jpg").touch()
-        for other in set(range(9)) - {number}:
+        for other in set(range(5)) - {number}:
             (folder / f"to {other}").symlink_to(tmp_path / str(other))
     config = CatalogConfig(path=str(tmp_path))
-    with pytest.raises(PreprocessingError, match=r"links that lead to .* more than 1,000 ways"):
+    with pytest.raises(PreprocessingError, match=r"links that lead to .* more than 20 ways"):
         catalog_digest(config)
+    monkeypatch.setattr(folder_module, "MOST_LINKS_TO_A_FOLDER", 65)
+    assert sum(1 for _ in walk_folder(config, Counter())) == 325
