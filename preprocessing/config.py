@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from manylabel.preprocessing.http_config import HttpConfig
+from manylabel.preprocessing.webdataset_config import WebDatasetConfig
 from manylabel.storage.image_policy import ImageConfig
 
 
@@ -20,6 +21,7 @@ class CatalogFormat(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     FOLDER = "folder"
+    WEBDATASET = "webdataset"
 
 
 class LabelZeros(StrEnum):
@@ -45,7 +47,7 @@ class CatalogConfig(_Section):
     path: str = Field(min_length=1, description="File, or root of the folder tree.")
     format: CatalogFormat = Field(
         CatalogFormat.AUTO,
-        description="auto: by the file's suffix (.csv, .parquet), or folder for a directory.",
+        description="auto: by the file's suffix (.csv, .parquet, .tar), or folder for a directory.",
     )
     image_root: str | None = Field(
         None,
@@ -104,6 +106,9 @@ class CatalogConfig(_Section):
         description="How pictures are fetched, whose paths are all http or https URLs then, {} for "
         "the defaults; none: paths are files below image_root.",
     )
+    webdataset: WebDatasetConfig = Field(
+        WebDatasetConfig(), description="What is read of the samples in tars."
+    )
 
     @field_validator("label_separator")
     @classmethod
@@ -130,12 +135,9 @@ class CatalogConfig(_Section):
     @model_validator(mode="after")
     def _folder_has_no_columns(self) -> Self:
         if self.format is CatalogFormat.FOLDER:
-            given = [name for name in ("image_root", *COLUMN_SETTINGS) if self.is_set(name)]
-            if given:
-                raise ValueError(
-                    f"{self._section}.format is folder, which has no {', '.join(given)}: "
-                    "remove it, or list the images in a CSV or Parquet file"
-                )
+            self._refuse("image_root", *COLUMN_SETTINGS)
+        if self.format is CatalogFormat.WEBDATASET:
+            self._refuse(*TABLE_SETTINGS)
         return self
 
     @model_validator(mode="after")
@@ -165,6 +167,14 @@ class CatalogConfig(_Section):
             )
         return self
 
+    def _refuse(self, *names: str) -> None:
+        given = [name for name in names if self.is_set(name)]
+        if given:
+            raise ValueError(
+                f"{self._section}.format is {self.format}, which has no {', '.join(given)}: "
+                "remove it, or list the images in a CSV or Parquet file"
+            )
+
     def is_set(self, name: str) -> bool:
         """Whether a setting is another than its default."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
@@ -174,14 +184,10 @@ class CatalogConfig(_Section):
         return self.SECTION.removeprefix("preprocessing.")
 
 
-COLUMN_SETTINGS = (
-    "group_column",
-    "split_column",
-    "label_separator",
-    "label_columns",
-    "null_values",
-    "http",
-)
+TABLE_SETTINGS = ("group_column", "split_column", "label_columns", "http")
+"""Settings of tables that tars have no use for either."""
+
+COLUMN_SETTINGS = (*TABLE_SETTINGS, "label_separator", "null_values")
 """Settings of tables that a folder tree has no use for."""
 
 

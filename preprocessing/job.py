@@ -22,6 +22,7 @@ from manylabel.preprocessing.catalogs import (
 )
 from manylabel.preprocessing.config import (
     COLUMN_SETTINGS,
+    TABLE_SETTINGS,
     CatalogConfig,
     CatalogFormat,
     ExecutorKind,
@@ -50,6 +51,8 @@ from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.locations import is_local
+
+_NOT_OF = {CatalogFormat.FOLDER: COLUMN_SETTINGS, CatalogFormat.WEBDATASET: TABLE_SETTINGS}
 
 
 def preprocess(
@@ -171,14 +174,19 @@ def _pictures_of(catalog: CatalogConfig, root: UPath) -> Pictures:
 def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
     folder = catalog_path(catalog)
-    is_folder = detect_format(catalog) is CatalogFormat.FOLDER
-    for setting in COLUMN_SETTINGS:
-        if is_folder and catalog.is_set(setting):
+    found = detect_format(catalog)
+    for setting in _NOT_OF.get(found, ()):
+        if catalog.is_set(setting):
             raise PreprocessingError(
-                f"{catalog.path}: a folder has no columns, received "
+                f"{catalog.path}: a catalog of format {found} has no use for "
                 f"{catalog.SECTION}.{setting}; remove that setting, or list the images in a CSV "
                 "or Parquet file"
             )
+    if found is not CatalogFormat.WEBDATASET and catalog.is_set("webdataset"):
+        raise PreprocessingError(
+            f"{catalog.path}: expected tars, received a catalog of format {found} and settings of "
+            f"{catalog.SECTION}.webdataset; remove those settings"
+        )
     if folder.is_dir() and root.resolve().is_relative_to(folder.resolve()):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"

@@ -24,6 +24,7 @@ _PREPROCESSING = (
     "preprocessing.pictures",
     "preprocessing.planning",
     "preprocessing.writing",
+    "preprocessing.tars",
 )
 _EVAL = ("eval", "eval.ranking", "eval.statistics", "eval.store", "eval.review", "eval.schedule")
 _DEPLOY = ("deploy", "deploy.dashboard")
@@ -34,10 +35,16 @@ MAY_IMPORT = {
     # Its settings, errors and progress below its rooms, the job above them.
     "preprocessing": ("storage", *_PREPROCESSING),
     "preprocessing.executors": ("storage", "cluster", "preprocessing"),
-    "preprocessing.catalogs": ("storage", "preprocessing"),
+    "preprocessing.tars": (),
+    "preprocessing.catalogs": ("storage", "preprocessing", "preprocessing.tars"),
     "preprocessing.decisions": ("storage", "preprocessing"),
     "preprocessing.transport": ("storage", "preprocessing", "preprocessing.decisions"),
-    "preprocessing.pictures": ("storage", "preprocessing", "preprocessing.executors"),
+    "preprocessing.pictures": (
+        "storage",
+        "preprocessing",
+        "preprocessing.executors",
+        "preprocessing.tars",
+    ),
     "preprocessing.planning": ("storage", *_PREPROCESSING[:6]),
     "preprocessing.writing": (
         "storage",

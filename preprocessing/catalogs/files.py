@@ -2,8 +2,13 @@
 
 import posixpath
 
-from manylabel.preprocessing.catalogs.location import catalog_path, detect_format
+from manylabel.preprocessing.catalogs.location import (
+    catalog_path,
+    detect_format,
+    stands_for_tars,
+)
 from manylabel.preprocessing.catalogs.parts import list_parts
+from manylabel.preprocessing.catalogs.tar_files import folder_of_pattern, list_tars, match_tars
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -20,9 +25,14 @@ def catalog_files(config: CatalogConfig) -> list[str]:
     if found is CatalogFormat.FOLDER:
         return []
     path = catalog_path(config)
+    if stands_for_tars(config):
+        folder = folder_of_pattern(config.path)
+        below = one_file(config, folder)
+        return [posixpath.join(folder, tar) for tar in match_tars(config.path, catalog_path(below))]
     if not path.is_dir():
         return [config.path]
-    files = [posixpath.join(config.path, name) for name in list_parts(path)]
+    names = list_tars(path) if found is CatalogFormat.WEBDATASET else list_parts(path)
+    files = [posixpath.join(config.path, name) for name in names]
     if not files:
         raise PreprocessingError(
             f"{config.path}: expected a folder of {found} files, received one without any; set "

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
+from upath import UPath
 
 from manylabel.preprocessing.catalogs.location import catalog_path
+from manylabel.preprocessing.catalogs.remote import list_remote
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.locations import is_local
 
 MACHINE_NAMES = frozenset(
     {
@@ -91,9 +94,14 @@ def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folde
 
     Left out, and counted by name in `left_out`: what is hidden, what machines leave, and links to
     folders that the link itself lies in. Other links to folders are followed; a link to nothing is
-    listed as a file. Memory: the names of the largest folder.
+    listed as a file. On other storage than local disks no link is followed. Memory: the names of
+    the largest folder.
     """
-    root = os.path.realpath(catalog_path(config).path)
+    path = catalog_path(config)
+    if not is_local(path):
+        yield from _walk_remote(path, left_out)
+        return
+    root = os.path.realpath(path.path)
     # Each with the folders above it and their real paths, of which links keep those they leave: a
     # tree may have millions of folders. The root is like a link from nowhere.
     waiting: list[tuple[tuple[str, ...], tuple[str, ...], str, str]] = [((), (), "", root)]
@@ -115,6 +123,51 @@ def walk_folder(config: CatalogConfig, left_out: Counter[str]) -> Iterator[Folde
         waiting.extend((parts, real, name, target) for name, target in reversed(below))
 
 
+def _walk_remote(root: UPath, left_out: Counter[str]) -> Iterator[Folder]:
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        names, below = _list(root, parts, left_out)
+        if names:
+            yield Folder(parts, names, outside=False)
+        waiting.extend((*parts, name) for name in reversed(below))
+
+
+def _list(
+    root: UPath, parts: tuple[str, ...], left_out: Counter[str]
+) -> tuple[list[str], list[str]]:
+    """Files and folders, both sorted; where a folder's name is empty (`a//b.jpg`), no path leads
+    to what it holds, and it is left out."""
+    path = "/".join((root.path.rstrip("/"), *parts))
+    names: list[str] = []
+    folders: list[str] = []
+    for entry in list_remote(root.fs, path or "/"):
+        name = entry["name"].rstrip("/")
+        is_folder = entry["type"] == "directory"
+        if name.strip("/") == path.strip("/"):  # An object of that name may stand for the folder.
+            left_out["//"] += is_folder and entry["name"].endswith("/")
+            continue
+        name = name.rpartition("/")[2]
+        if _is_left_out(name, left_out):
+            continue
+        if is_folder and entry.get("islink"):
+            left_out[_spelled(name)] += 1
+        else:
+            (folders if is_folder else names).append(name)
+    return sorted(names), sorted(folders)
+
+
+def _is_left_out(name: str, left_out: Counter[str]) -> bool:
+    """Whether it is hidden, or what machines leave; counted."""
+    if name[0] == ".":
+        left_out[HIDDEN] += 1
+    elif name.lower() in MACHINE_NAMES:
+        left_out[name] += 1
+    else:
+        return False
+    return True
+
+
 def _scan(
     path: str, real: tuple[str, ...], left_out: Counter[str]
 ) -> tuple[list[str], list[tuple[str, str]]]:
@@ -124,11 +177,9 @@ def _scan(
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
-            if name[0] == ".":
-                left_out[HIDDEN] += 1
-            elif name.lower() in MACHINE_NAMES:
-                left_out[name] += 1
-            elif not _is_folder(entry):
+            if _is_left_out(name, left_out):
+                continue
+            if not _is_folder(entry):
                 names.append(name)
             else:
                 target = os.path.realpath(entry.path) if entry.is_symlink() else ""

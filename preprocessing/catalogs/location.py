@@ -8,17 +8,24 @@ from typing import BinaryIO
 from upath import UPath
 
 from manylabel.preprocessing.catalogs.parts import PARQUET_SUFFIXES, is_table_of_parts
+from manylabel.preprocessing.catalogs.tar_files import (
+    check_not_compressed,
+    folder_of_pattern,
+    is_folder_of_tars,
+    is_pattern,
+)
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
 
-_OF_FOLDERS = frozenset({CatalogFormat.FOLDER, CatalogFormat.PARQUET})
-_OF_FILES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET})
+_OF_FOLDERS = frozenset({CatalogFormat.FOLDER, CatalogFormat.PARQUET, CatalogFormat.WEBDATASET})
+_OF_FILES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET, CatalogFormat.WEBDATASET})
 
 _SUFFIXES = {
     ".csv": CatalogFormat.CSV,
     **dict.fromkeys(PARQUET_SUFFIXES, CatalogFormat.PARQUET),
+    ".tar": CatalogFormat.WEBDATASET,
 }
 """By which a file's format is found, in lower case."""
 
@@ -55,6 +62,8 @@ def open_catalog(config: CatalogConfig) -> Iterator[BinaryIO]:
 def detect_format(config: CatalogConfig) -> CatalogFormat:
     """The format given or, for `auto`, found from the path; checks that the path is of its kind."""
     path = catalog_path(config)
+    if stands_for_tars(config):
+        return CatalogFormat.WEBDATASET
     if not path.exists():
         raise PreprocessingError(
             f"{path}: no such catalog; set {config.SECTION}.path to a CSV or Parquet file "
@@ -70,10 +79,10 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
             f"{path}: expected a catalog of format {found}, received {received}; set "
             f"{config.SECTION}.format to auto"
         )
-    if found is CatalogFormat.FOLDER and not is_local(path):
+    if is_folder and path.protocol in ("http", "https"):
         raise PreprocessingError(
-            f"{path}: expected a folder on a disk of this machine; list images that lie elsewhere "
-            "in a CSV or Parquet file"
+            f"{path}: expected a folder that can be listed, received one of HTTP, which has no "
+            "lists; name its images in a CSV or Parquet file"
         )
     if not is_folder and not path.is_file():
         raise PreprocessingError(
@@ -81,6 +90,12 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
             "device; write the catalog to a file"
         )
     return found
+
+
+def stands_for_tars(config: CatalogConfig) -> bool:
+    """Whether the path is a pattern, and no file of that name."""
+    is_one = is_pattern(config.path) and not catalog_path(config).exists()
+    return is_one and config.format in (CatalogFormat.AUTO, CatalogFormat.WEBDATASET)
 
 
 def image_root(config: CatalogConfig) -> UPath:
@@ -93,8 +108,10 @@ def image_root(config: CatalogConfig) -> UPath:
         root = _open_location(config.image_root, f"{config.SECTION}.image_root")
     else:
         path = catalog_path(config)
+        if stands_for_tars(config):
+            path = _open_location(folder_of_pattern(config.path), f"{config.SECTION}.path")
         # The parts of a table are the table, wherever it lies: its pictures are beside it.
-        is_root = path.is_dir() and detect_format(config) is CatalogFormat.FOLDER
+        is_root = path.is_dir() and detect_format(config) is not CatalogFormat.PARQUET
         root = path if is_root else path.parent
     if not root.is_dir():
         raise PreprocessingError(
@@ -123,10 +140,13 @@ def _open_location(text: str, setting: str) -> UPath:
 
 
 def _kind_of_folder(path: UPath) -> CatalogFormat:
-    return CatalogFormat.PARQUET if is_table_of_parts(path) else CatalogFormat.FOLDER
+    if is_table_of_parts(path):
+        return CatalogFormat.PARQUET
+    return CatalogFormat.WEBDATASET if is_folder_of_tars(path) else CatalogFormat.FOLDER
 
 
 def _by_suffix(path: UPath, section: str) -> CatalogFormat:
+    check_not_compressed(path, path.name)
     for suffix, found in _SUFFIXES.items():
         if path.name.lower().endswith(suffix):
             return found

@@ -8,9 +8,15 @@ import pyarrow as pa
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.files import catalog_files, one_file
 from manylabel.preprocessing.catalogs.folder import read_folder
-from manylabel.preprocessing.catalogs.location import detect_format
+from manylabel.preprocessing.catalogs.location import (
+    catalog_path,
+    detect_format,
+    image_root,
+)
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
 from manylabel.preprocessing.catalogs.rows import gather
+from manylabel.preprocessing.catalogs.tar_files import path_below
+from manylabel.preprocessing.catalogs.webdataset import check_samples, read_webdataset
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -46,6 +52,8 @@ def catalog_pieces(config: CatalogConfig) -> list[Piece]:
             for file in files
             for row_groups in row_group_ranges(one_file(config, file))
         ]
+    if found is CatalogFormat.WEBDATASET:
+        check_samples(one_file(config, files[0]))
     return [Piece(found, file) for file in files]
 
 
@@ -56,12 +64,16 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
     Raises:
         PreprocessingError: the catalog is broken; those before it have been given by then.
     """
+    whole = config
     config = one_file(config, piece.file)
     match piece.format:
         case CatalogFormat.CSV:
             return gather(read_csv(config))
         case CatalogFormat.PARQUET:
             return gather(read_parquet(config, piece.row_groups))
+        case CatalogFormat.WEBDATASET:
+            tar = path_below(catalog_path(config), image_root(whole), config.SECTION)
+            return read_webdataset(config, tar)
         case _:
             return read_folder(config)
 

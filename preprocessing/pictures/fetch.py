@@ -10,13 +10,19 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from upath import UPath
 
+from manylabel.preprocessing.pictures.tar_source import (
+    open_local_tar,
+    open_remote_tar,
+    split_at_tar,
+)
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.schema import SplitName
 
@@ -53,18 +59,20 @@ def fetch(root: UPath | Source, image_id: str, max_bytes: int) -> bytes:
     Args:
         root: Directory of the images, resolved when it is local (`catalogs.image_root`); or what
             has them.
-        image_id: Normalised path below it.
+        image_id: Normalised path below it; behind a tar's the name of a file in that tar.
         max_bytes: Larger files are rejected before they are read.
 
     Raises:
         ImageRejectedError: the image cannot be used.
         OSError: the storage failed; that says nothing about the image, so the job stops.
     """
+    if not isinstance(root, UPath | Path):
+        return root.fetch(image_id, max_bytes)
+    if split := split_at_tar(image_id, partial(_is_file, root)):
+        return _fetch_from_tar(root, *split, max_bytes)
     if isinstance(root, Path):
         return _fetch_local(str(root), image_id, max_bytes)
-    if isinstance(root, UPath):
-        return _fetch_remote(root, image_id, max_bytes)
-    return root.fetch(image_id, max_bytes)
+    return _fetch_remote(root, image_id, max_bytes)
 
 
 def file_digest(data: bytes) -> str:
@@ -79,15 +87,7 @@ def shown(path: str) -> str:
 
 def _fetch_local(root: str, image_id: str, max_bytes: int) -> bytes:
     path = os.path.join(root, image_id)
-    if len(path) >= _LONGEST_PATH:
-        raise ImageRejectedError(RejectReason.MISSING_FILE, shown(path))
-    try:
-        target = os.path.realpath(path)
-    except ValueError as error:  # A NUL, or what no file system can encode.
-        raise ImageRejectedError(RejectReason.BAD_PATH, f"{shown(path)!r}: {error}") from error
-    if os.path.commonpath([target, root]) != root:
-        detail = f"{shown(path)} is a link to {shown(target)}"
-        raise ImageRejectedError(RejectReason.BAD_PATH, detail)
+    target = _target(root, path)
     with _told_apart(path, _there_instead):
         try:
             status = os.stat(target)
@@ -102,10 +102,22 @@ def _fetch_local(root: str, image_id: str, max_bytes: int) -> bytes:
     return _checked(data, max_bytes, path)
 
 
+def _target(root: str, path: str) -> str:
+    """Where a local path leads, which must be below the root."""
+    if len(path) >= _LONGEST_PATH:
+        raise ImageRejectedError(RejectReason.MISSING_FILE, shown(path))
+    try:
+        target = os.path.realpath(path)
+    except ValueError as error:  # A NUL, or what no file system can encode.
+        raise ImageRejectedError(RejectReason.BAD_PATH, f"{shown(path)!r}: {error}") from error
+    if os.path.commonpath([target, root]) != root:
+        detail = f"{shown(path)} is a link to {shown(target)}"
+        raise ImageRejectedError(RejectReason.BAD_PATH, detail)
+    return target
+
+
 def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
-    # Not joined by UPath, which would take a name for a URL; but over HTTP a path is one.
-    name = quote(image_id) if root.protocol in ("http", "https") else image_id
-    path = f"{root.path.rstrip('/')}/{name}"
+    path = _remote_path(root, image_id)
     with _told_apart(path):
         info = root.fs.info(path)
         _check_kind(is_file=info["type"] == "file", path=path)
@@ -113,6 +125,38 @@ def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
         with root.fs.open(path, "rb") as file:
             data = file.read(max_bytes + 1)  # It may have no end.
     return _checked(data, max_bytes, path)
+
+
+def _remote_path(root: UPath, image_id: str) -> str:
+    # Not joined by UPath, which would take a name for a URL; but over HTTP a path is one.
+    name = quote(image_id) if root.protocol in ("http", "https") else image_id
+    return f"{root.path.rstrip('/')}/{name}"
+
+
+def _fetch_from_tar(root: UPath, tar: str, name: str, max_bytes: int) -> bytes:
+    is_local = isinstance(root, Path)
+    path = os.path.join(str(root), tar) if is_local else _remote_path(root, tar)
+    target = _target(str(root), path) if is_local else path
+    with _told_apart(path):
+        opened = open_local_tar(target) if is_local else nullcontext(open_remote_tar(root.fs, path))
+        with opened as file:
+            try:
+                _check_size(file.size_of(name), max_bytes)
+                data = file.read_member(name)
+            except ImageRejectedError as rejected:
+                detail = f"{shown(f'{path}/{name}')}: {rejected.detail}"
+                raise ImageRejectedError(rejected.reason, detail) from rejected
+    return _checked(data, max_bytes, f"{path}/{name}")
+
+
+def _is_file(root: UPath, path: str) -> bool:
+    if isinstance(root, Path):
+        return os.path.isfile(os.path.join(str(root), path))
+    with _told_apart(path):
+        try:
+            return bool(root.fs.info(_remote_path(root, path))["type"] == "file")
+        except _MISSING:
+            return False
 
 
 @contextmanager

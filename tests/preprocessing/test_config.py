@@ -16,7 +16,10 @@ from manylabel.preprocessing.config import PreprocessingConfig
         ({}, "catalog"),
         ({"catalog": {"path": ""}}, "at least 1 character"),
         ({"catalog": {"path": "x", "fromat": "csv"}}, "fromat"),
-        ({"catalog": {"path": "x", "format": "json"}}, "'auto', 'csv', 'parquet' or 'folder'"),
+        (
+            {"catalog": {"path": "x", "format": "json"}},
+            "'auto', 'csv', 'parquet', 'folder' or 'webdataset'",
+        ),
         (
             {"catalog": {"path": "x", "format": "folder", "group_column": "g"}},
             "catalog.format is folder, which has no group_column",
@@ -70,6 +73,14 @@ from manylabel.preprocessing.config import PreprocessingConfig
         ),
         ({"heldout": {"catalog": {"path": "x"}, "largest_group": 7}}, "heldout.largest_group is 7"),
         ({"heldout": {"catalog": {"path": "x"}, "salt": "y"}}, "heldout.salt is 'y'"),
+        (
+            {"catalog": {"path": "x", "format": "webdataset", "label_columns": "*"}},
+            "catalog.format is webdataset, which has no label_columns: remove it",
+        ),
+        (
+            {"catalog": {"path": "x", "webdataset": {"labels": "txt", "label_key": "x"}}},
+            "catalog.webdataset.label_key is 'x', which is for JSON, but catalog.webdataset.labels",
+        ),
         ({"heldout": {"catalog": {"size": 1}}}, "path"),
         ({"heldout": {"size": 1.5}}, "heldout.size is 1.5: give a fraction below 1 or a whole"),
         ({"heldout": {"size": 1.0}}, "heldout.size is 1.0"),

@@ -257,7 +257,7 @@ def test_errors_name_the_held_out_catalogs_settings(folder, tmp_path):
         (heldout | {"format": "folder"}, "set preprocessing.heldout.catalog.format to auto"),
         (
             {"path": str(folder / HELDOUT), "split_column": "a", "split": "b"},
-            "a folder has no columns, received preprocessing.heldout.catalog.split_column",
+            "a catalog of format folder has no use for preprocessing.heldout.catalog.split_column",
         ),
         (
             both | {"split_column": "subset", "split": "validation"},

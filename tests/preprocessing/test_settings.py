@@ -1,6 +1,7 @@
 """Every setting changes what is written: each is changed alone, on a catalog where it matters."""
 
 import io
+import tarfile
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ HEADER = (
 NEAR = {"heldout": {"size": 6}}
 PART = {"catalog": {"split_column": "part", "split": "train"}}
 WIDE = {"catalog": {"label_columns": ["round", "square"]}}
+TAR = {"catalog": {"path": "samples.tar"}}
 
 CHANGES = [
     # setting, another value, what else is set in both runs
@@ -34,6 +36,9 @@ CHANGES = [
     ("catalog.split_column", "other_part", PART),
     ("catalog.split", "test", PART),
     ("catalog.http", {}, {}),
+    ("catalog.webdataset.picture", "reduced.png", TAR),
+    ("catalog.webdataset.labels", "txt", TAR),
+    ("catalog.webdataset.label_key", "names", TAR),
     ("images.short_side_limit", 40, {}),
     ("images.resampling", "area", {"images": {"short_side_limit": 40}}),
     ("images.jpeg_quality", 50, {}),
@@ -89,6 +94,10 @@ def directory(tmp_path_factory, picture, write_csv):
         ]
     write_csv(root / "labels.csv", rows, HEADER)
     write_csv(root / "fewer.csv", rows[:20], HEADER)
+    with tarfile.open(root / "samples.tar", "w") as tar:
+        for number in range(4):
+            tar.add(root / f"{number}.png", f"{number}.png")
+            tar.add(root / "labels.csv", f"{number}.cls")
     return root
 
 
@@ -126,7 +135,9 @@ def test_a_changed_setting_changes_the_dataset(
     setting, value, besides, outcome, directory, monkeypatch
 ):
     monkeypatch.chdir(directory)
-    section, name = setting.split(".")
+    section, *names = setting.split(".")
     before = outcome(merged(besides))
-    after = outcome(merged(besides, {section: {name: value}}))
+    for name in reversed(names):
+        value = {name: value}
+    after = outcome(merged(besides, {section: value}))
     assert before != after

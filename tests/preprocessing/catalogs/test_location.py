@@ -113,14 +113,6 @@ def test_a_local_path_may_look_like_a_url(tmp_path, monkeypatch, rows_of):
     assert len(rows_of("./season:/c.csv")) == len(rows_of(tmp_path / "season:" / "c.csv")) == 1
 
 
-def test_a_folder_of_another_storage_is_refused():
-    """Else the local folder of the same name would be read."""
-    root = image_root(CatalogConfig(path="memory://catalog/c.csv", image_root="memory://"))
-    (root / "catalog" / "c.csv").write_text(ROW)
-    with pytest.raises(PreprocessingError, match="expected a folder on a disk of this machine"):
-        detect_format(CatalogConfig(path="memory://catalog"))
-
-
 def test_a_catalog_of_another_storage(rows_of):
     root = image_root(CatalogConfig(path="memory://", image_root="memory://"))
     (root / "other" / "c.csv").write_text(ROW)
