@@ -1,9 +1,17 @@
 """Settings of preprocessing: the section `preprocessing` of a settings file."""
 
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.preprocessing.webdataset_config import WebDatasetConfig
@@ -19,9 +27,30 @@ class CatalogFormat(StrEnum):
 
     AUTO = "auto"
     CSV = "csv"
+    JSONL = "jsonl"
     PARQUET = "parquet"
     FOLDER = "folder"
     WEBDATASET = "webdataset"
+
+
+def _column_name(value: object) -> object:
+    """YAML makes a number of a column that goes by its number."""
+    return str(value) if type(value) is int else value
+
+
+def _delimiter(value: str) -> str:
+    """As a character; a shell and YAML leave `\\t` as it is written."""
+    character = {"tab": "\t", "\\t": "\t"}.get(value, value)
+    if len(character) != 1 or not character.isascii() or character in '"\r\n\0':
+        raise ValueError(
+            f"expected one character of ASCII that is no quote and no line end, or tab, received "
+            f"{value!r}"
+        )
+    return character
+
+
+ColumnName = Annotated[str, BeforeValidator(_column_name)]
+Delimiter = Annotated[str, AfterValidator(_delimiter)]
 
 
 class LabelZeros(StrEnum):
@@ -44,18 +73,32 @@ class CatalogConfig(_Section):
 
     SECTION: ClassVar[str] = "preprocessing.catalog"
 
-    path: str = Field(min_length=1, description="File, or root of the folder tree.")
+    path: str = Field(
+        min_length=1, description="File, folder of the files of one table, or root of the tree."
+    )
     format: CatalogFormat = Field(
         CatalogFormat.AUTO,
-        description="auto: by the file's suffix (.csv, .parquet, .tar), or folder for a directory.",
+        description="auto: by the file's suffix (.csv, .tsv, .jsonl, .ndjson, also with .gz; "
+        ".parquet, .tar); a directory of such files alone is their format, another one folder.",
+    )
+    delimiter: Delimiter | None = Field(
+        None,
+        description="Of a CSV, the character between cells (tab: a tab); none: found from the "
+        "header, and without one from the first rows, among comma, semicolon, tab and |.",
+    )
+    header: bool = Field(
+        True,
+        description="Whether the first row of a CSV names the columns; false: they go by number, "
+        "the first is 0. Then the image is column 0 and the label column 1, unless their settings "
+        "say another number.",
     )
     image_root: str | None = Field(
         None,
         description="Directory that image paths start from and may not leave; "
         "none: the catalog file's own directory.",
     )
-    image_column: str = "image_path"
-    label_column: str = "label"
+    image_column: ColumnName = "image_path"
+    label_column: ColumnName = "label"
     label_separator: str | None = Field(
         None,
         min_length=1,
@@ -79,17 +122,17 @@ class CatalogConfig(_Section):
         (),
         description="Cells of labels that say nothing, besides empty ones, such as NA, nan or -1.",
     )
-    confidence_column: str | None = Field(
+    confidence_column: ColumnName | None = Field(
         "confidence",
         description="Column of numbers in [0, 1], 0 for a verified absence; none: all are 1. "
         "Where a cell has several labels, it has one number for all or as many in the same form.",
     )
-    group_column: str | None = Field(
+    group_column: ColumnName | None = Field(
         None,
         description="Column whose equal values (an author, an album, a product) are kept on one "
         "side of the split; an empty value means no group.",
     )
-    split_column: str | None = Field(
+    split_column: ColumnName | None = Field(
         None,
         description="Column that says to which split a row belongs; only rows of `split` are read. "
         "None: all rows are.",

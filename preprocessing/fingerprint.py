@@ -12,7 +12,16 @@ from manylabel.storage.image_policy import Resampling
 from manylabel.storage.manifest import Manifest
 
 _LATER_SETTINGS = frozenset(
-    {"label_separator", "label_columns", "label_zeros", "null_values", "http", "webdataset"}
+    {
+        "delimiter",
+        "header",
+        "http",
+        "label_separator",
+        "label_columns",
+        "label_zeros",
+        "null_values",
+        "webdataset",
+    }
 )
 """Of catalogs, of either side: each came when there were datasets already."""
 

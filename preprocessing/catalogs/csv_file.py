@@ -1,4 +1,4 @@
-"""Long CSV catalogs: a header, then one row per pair of image and label; UTF-8, RFC 4180 quotes.
+"""CSV catalogs: a header, if there is one, then rows; UTF-8, quotes as in RFC 4180.
 
 Python's strict reader defines what is CSV and words the errors. Arrow's reader is ten times as
 fast and stands in for it in blocks of lines of which both make the same: `_alike` says which.
@@ -6,33 +6,34 @@ fast and stands in for it in blocks of lines of which both make the same: `_alik
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from manylabel.preprocessing.catalogs.columns import MAX_SHOWN, Columns, find_columns
-from manylabel.preprocessing.catalogs.location import open_catalog
+from manylabel.preprocessing.catalogs.columns import Columns, find_columns
+from manylabel.preprocessing.catalogs.csv_dialect import (
+    Dialect,
+    by_number,
+    check_is_header,
+    find_dialect,
+    without_separator_line,
+)
+from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, json_kind
 from manylabel.preprocessing.catalogs.rows import tables_of
+from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES, open_text, other_kind
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_FIELD_BYTES = 1 << 20
 """Longest cell. Past it a forgotten quote is likelier than a label."""
 
-MAX_LINE_BYTES = 16 << 20
-"""Past it a file of another kind is likelier than a CSV."""
-
 _STRICT_ROWS = 10_000
 """Python's lists of cells that are held at a time; they take ten times the file's bytes."""
 
 _BYTE_ORDER_MARK = "\ufeff".encode()
-
-_OTHER_DELIMITERS = frozenset(";\t|")
-
-_IS_EDGE = np.zeros(256, bool)
-_IS_EDGE[list(b",\r\n")] = True
 
 
 def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Iterator[pa.Table]:
@@ -44,15 +45,21 @@ def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Itera
             than its block: larger blocks would let longer cells pass.
 
     Raises:
-        PreprocessingError: not UTF-8, not CSV, a row of another length than the header, or a
-            column that is missing; names file and line.
+        PreprocessingError: not UTF-8, not CSV, a row of another length than the first, or a column
+            that is missing; names file and line.
     """
-    with open_catalog(config) as file:
-        reader = _Reader(config, cut_at_line_ends(file, config.path, block_bytes))
+    with open_text(config, "CSV") as file:
+        blocks = cut_at_line_ends(file, config.path, block_bytes)
+        first = next(blocks, b"")
+        if kind := json_kind(first[:HEAD_BYTES]):
+            raise other_kind(config, "CSV", kind)
+        start, config = without_separator_line(first, config)
+        dialect = find_dialect(start, config)
+        reader = _Reader(config, dialect, chain([start], blocks), lines=start is not first)
         for block in reader.blocks:
             tables = reader.read_fast(block)
             yield from reader.read_strictly(block) if tables is None else tables
-        if reader.header is None:
+        if reader.header is None and config.header:
             find_columns(config, [])
 
 
@@ -101,20 +108,28 @@ class _Reader:
 
     Attributes:
         blocks: Those that are still to be read.
-        header: None until it is read.
+        header: Names of the columns, or their numbers; None until it is read.
         lines: Read so far.
     """
 
-    def __init__(self, config: CatalogConfig, blocks: Iterator[bytes]) -> None:
+    def __init__(
+        self, config: CatalogConfig, dialect: Dialect, blocks: Iterator[bytes], *, lines: int
+    ) -> None:
         self.blocks = blocks
         self.header: list[str] | None = None
-        self.lines = 0
+        self.lines = lines
         self._config = config
+        self._delimiter = dialect.delimiter
+        self._is_edge = np.zeros(256, bool)
+        self._is_edge[list(f"{dialect.delimiter}\r\n".encode())] = True
         self._columns: Columns | None = None
+        if dialect.names is not None:
+            self._config = by_number(config, dialect.names)
+            self._take_header(dialect.names)
 
     def read_fast(self, block: bytes) -> Iterator[pa.Table] | None:
         """The block's rows; None when `read_strictly` is to be asked."""
-        if self.header is None or self._columns is None or not _alike(block):
+        if self.header is None or self._columns is None or not _alike(block, self._is_edge):
             return None
         names = [str(number) for number in range(len(self.header))]
         wanted = {str(at): pa.string() for at in self._columns.all()}
@@ -124,7 +139,7 @@ class _Reader:
                 pyarrow.csv.ReadOptions(
                     column_names=names, block_size=len(block) + 1, use_threads=False
                 ),
-                pyarrow.csv.ParseOptions(newlines_in_values=True),
+                pyarrow.csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     include_columns=list(wanted), column_types=wanted, check_utf8=False
                 ),
@@ -149,7 +164,7 @@ class _Reader:
                 block = next(self.blocks, b"")
 
         csv.field_size_limit(MAX_FIELD_BYTES)
-        reader = csv.reader(lines(), strict=True)
+        reader = csv.reader(lines(), delimiter=self._delimiter, strict=True)
         rows: list[list[str]] = []
         try:
             for cells in reader:
@@ -160,20 +175,22 @@ class _Reader:
                 if not cells:
                     continue
                 if self.header is None:
-                    self._take_header(cells, reader.line_num)
+                    check_is_header(cells, self._config, self.lines + reader.line_num)
+                    self._take_header(cells)
                 elif len(cells) == len(self.header):
                     rows.append(cells)
                 else:
                     raise self._error(
                         reader.line_num,
-                        f"expected {len(self.header)} cells as in the header, received "
-                        f"{len(cells)}; put quotes around cells with commas",
+                        f"expected {len(self.header)} cells as in the "
+                        f"{'header' if self._config.header else 'first row'}, received "
+                        f"{len(cells)}; put quotes around cells with {self._delimiter!r}",
                     )
         except UnicodeDecodeError as error:
             raise self._error(
                 reader.line_num + 1,
-                f"expected UTF-8, received byte 0x{error.object[error.start]:02x}; convert the "
-                "file, e.g. with iconv -t UTF-8",
+                f"expected UTF-8, received byte {_spelled(error.object[error.start])}; save the "
+                "file as CSV UTF-8, or convert it with iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW",
             ) from error
         except csv.Error as error:
             raise self._error(reader.line_num, f"expected CSV, received {error}") from error
@@ -181,11 +198,7 @@ class _Reader:
         if rows:
             yield from self._tables_of(rows)
 
-    def _take_header(self, cells: list[str], line: int) -> None:
-        if len(cells) == 1 and _OTHER_DELIMITERS & set(cells[0]):
-            raise self._error(
-                line, f"expected commas between cells, received {cells[0][:MAX_SHOWN]!r}"
-            )
+    def _take_header(self, cells: list[str]) -> None:
         self._columns = find_columns(self._config, cells)
         self.header = cells
 
@@ -200,21 +213,25 @@ class _Reader:
         return PreprocessingError(f"{self._config.path}: line {self.lines + line}: {message}")
 
 
-def _alike(block: bytes) -> bool:
+def _alike(block: bytes, is_edge: np.ndarray) -> bool:
     """Whether Arrow's reader makes the same of a block as Python's does, or refuses it."""
     return (
         len(block) <= MAX_FIELD_BYTES
         and not block.startswith(_BYTE_ORDER_MARK)  # Arrow drops one wherever it begins to read.
-        and (b'"' not in block or _plainly_quoted(block))
+        and (b'"' not in block or _plainly_quoted(block, is_edge))
         and _is_utf8(block)
     )
 
 
-def _plainly_quoted(block: bytes) -> bool:
+def _plainly_quoted(block: bytes, is_edge: np.ndarray) -> bool:
     """Whether quotes stand around whole cells only, and doubled inside of them.
 
     Then they alternate between opening and closing, a doubled one being both: it closes and opens
     again. Any other quote is an error to Python, or means itself.
+
+    Args:
+        block: Whole lines.
+        is_edge: Of each byte whether cells may begin after it and end before it.
     """
     data = np.frombuffer(b"\n%b\n" % block, np.uint8)  # Its ends are edges of cells too.
     quotes = np.flatnonzero(data == ord('"'))
@@ -222,7 +239,7 @@ def _plainly_quoted(block: bytes) -> bool:
         return False
     opening, closing = quotes[0::2], quotes[1::2]
     doubled = opening[1:] == closing[:-1] + 1
-    opens, closes = _IS_EDGE[data[opening - 1]], _IS_EDGE[data[closing + 1]]
+    opens, closes = is_edge[data[opening - 1]], is_edge[data[closing + 1]]
     opens[1:] |= doubled
     closes[:-1] |= doubled
     return bool(opens.all() and closes.all())
@@ -235,3 +252,11 @@ def _is_utf8(block: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _spelled(byte: int) -> str:
+    """With what it is in the encoding that Excel writes without being asked, in the West."""
+    letter = bytes([byte]).decode("cp1252", "ignore")
+    return f"0x{byte:02x}" + (
+        f" ({letter} in Windows-1252)" if letter.isprintable() and letter else ""
+    )

@@ -1,6 +1,8 @@
 """Which files a catalog is made of."""
 
+import os
 import posixpath
+import re
 
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
@@ -11,6 +13,10 @@ from manylabel.preprocessing.catalogs.parts import list_parts
 from manylabel.preprocessing.catalogs.tar_files import folder_of_pattern, list_tars, match_tars
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.locations import is_local
+
+_SPLIT = re.compile(r"(train|test|val|valid|validation|dev|eval)[^a-z=]", re.IGNORECASE)
+"""A file or folder that is called after a split, as in train-00000-of-00002.parquet or test.csv."""
 
 
 def catalog_files(config: CatalogConfig) -> list[str]:
@@ -32,13 +38,36 @@ def catalog_files(config: CatalogConfig) -> list[str]:
     if not path.is_dir():
         return [config.path]
     names = list_tars(path) if found is CatalogFormat.WEBDATASET else list_parts(path)
-    files = [posixpath.join(config.path, name) for name in names]
-    if not files:
+    if not names:
         raise PreprocessingError(
             f"{config.path}: expected a folder of {found} files, received one without any; set "
             f"{config.SECTION}.path to where they are"
         )
+    _check_one_split(names, config)
+    files = [posixpath.join(config.path, name) for name in names]
+    for file in files:
+        if is_local(path) and not os.path.isfile(os.path.expanduser(file)):
+            raise PreprocessingError(
+                f"{file}: expected a part of the table {config.path}, received no file; move it "
+                "elsewhere"
+            )
     return files
+
+
+def _check_one_split(names: list[str], config: CatalogConfig) -> None:
+    """Else what was kept apart to test on would be trained on."""
+    splits = {
+        split.group(1).lower(): name
+        for name in names
+        for part in name.split("/")
+        if (split := _SPLIT.match(f"{part}/"))
+    }
+    if len(splits) > 1:
+        raise PreprocessingError(
+            f"{config.path}: expected the parts of one table, received those of several splits: "
+            f"{', '.join(sorted(splits.values()))}; set {config.SECTION}.path to a file, or to a "
+            "folder that holds one split alone"
+        )
 
 
 def one_file(config: CatalogConfig, file: str) -> CatalogConfig:

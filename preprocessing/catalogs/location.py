@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from upath import UPath
 
-from manylabel.preprocessing.catalogs.parts import PARQUET_SUFFIXES, is_table_of_parts
+from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, kind_of
+from manylabel.preprocessing.catalogs.parts import kind_of_parts
 from manylabel.preprocessing.catalogs.tar_files import (
     check_not_compressed,
     folder_of_pattern,
@@ -19,15 +20,21 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
 
-_OF_FOLDERS = frozenset({CatalogFormat.FOLDER, CatalogFormat.PARQUET, CatalogFormat.WEBDATASET})
-_OF_FILES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET, CatalogFormat.WEBDATASET})
+_PACKED = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL})
+"""Formats that may be packed by gzip."""
+
+_TABLES = _PACKED | {CatalogFormat.PARQUET}
+_OF_FILES = _TABLES | {CatalogFormat.WEBDATASET}
+_OF_FOLDERS = _OF_FILES | {CatalogFormat.FOLDER}
+"""A folder may hold the parts of a table."""
 
 _SUFFIXES = {
-    ".csv": CatalogFormat.CSV,
-    **dict.fromkeys(PARQUET_SUFFIXES, CatalogFormat.PARQUET),
+    **dict.fromkeys((".csv", ".tsv"), CatalogFormat.CSV),
+    **dict.fromkeys((".jsonl", ".ndjson"), CatalogFormat.JSONL),
+    **dict.fromkeys((".parquet", ".parq", ".pq"), CatalogFormat.PARQUET),
     ".tar": CatalogFormat.WEBDATASET,
 }
-"""By which a file's format is found, in lower case."""
+"""By which a file's format is found, in lower case and without .gz."""
 
 
 def catalogs_of(config: PreprocessingConfig) -> dict[SplitName, CatalogConfig]:
@@ -71,14 +78,26 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
         )
     found = config.format
     is_folder = path.is_dir()
-    if found is CatalogFormat.AUTO:
-        found = _kind_of_folder(path) if is_folder else _by_suffix(path, config.SECTION)
+    if found is CatalogFormat.AUTO and is_folder:
+        found = _kind_of_folder(path)
+    elif found is CatalogFormat.AUTO:
+        by_name = _by_suffix(path.name)
+        if by_name is None:
+            raise _unknown_suffix(path, config.SECTION)
+        found = by_name
     if found not in (_OF_FOLDERS if is_folder else _OF_FILES):
         received = "a folder" if is_folder else "a file"
         raise PreprocessingError(
             f"{path}: expected a catalog of format {found}, received {received}; set "
             f"{config.SECTION}.format to auto"
         )
+    for setting in ("delimiter", "header"):
+        if config.is_set(setting) and found is not CatalogFormat.CSV:
+            raise PreprocessingError(
+                f"{path}: {config.SECTION}.{setting} is {getattr(config, setting)!r}, which is for "
+                f"CSV, but the catalog's format is {found}; remove that setting, or set "
+                f"{config.SECTION}.format to csv"
+            )
     if is_folder and path.protocol in ("http", "https"):
         raise PreprocessingError(
             f"{path}: expected a folder that can be listed, received one of HTTP, which has no "
@@ -111,7 +130,7 @@ def image_root(config: CatalogConfig) -> UPath:
         if stands_for_tars(config):
             path = _open_location(folder_of_pattern(config.path), f"{config.SECTION}.path")
         # The parts of a table are the table, wherever it lies: its pictures are beside it.
-        is_root = path.is_dir() and detect_format(config) is not CatalogFormat.PARQUET
+        is_root = path.is_dir() and detect_format(config) not in _TABLES
         root = path if is_root else path.parent
     if not root.is_dir():
         raise PreprocessingError(
@@ -140,17 +159,28 @@ def _open_location(text: str, setting: str) -> UPath:
 
 
 def _kind_of_folder(path: UPath) -> CatalogFormat:
-    if is_table_of_parts(path):
-        return CatalogFormat.PARQUET
-    return CatalogFormat.WEBDATASET if is_folder_of_tars(path) else CatalogFormat.FOLDER
+    found = kind_of_parts(path, _by_suffix)
+    if found is None and is_folder_of_tars(path):
+        return CatalogFormat.WEBDATASET
+    return found or CatalogFormat.FOLDER
 
 
-def _by_suffix(path: UPath, section: str) -> CatalogFormat:
+def _by_suffix(name: str) -> CatalogFormat | None:
+    name = name.lower()
+    plain = name.removesuffix(".gz")
+    found = next((found for end, found in _SUFFIXES.items() if plain.endswith(end)), None)
+    return found if plain == name or found in _PACKED else None
+
+
+def _unknown_suffix(path: UPath, section: str) -> PreprocessingError:
     check_not_compressed(path, path.name)
-    for suffix, found in _SUFFIXES.items():
-        if path.name.lower().endswith(suffix):
-            return found
-    raise PreprocessingError(
-        f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}, or a folder; set "
-        f"{section}.format to what it is"
+    received, remedy = "another", f"set {section}.format to what it is"
+    if path.is_file():
+        with path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES))
+        if kind is not None:
+            received, remedy = kind.name, kind.remedy.replace("SECTION", section)
+    return PreprocessingError(
+        f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}, or a folder, received "
+        f"{received}; {remedy}"
     )

@@ -7,9 +7,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manylabel.preprocessing.catalogs.arrow_types import (
+    as_kind,
+    is_list,
+    is_list_of_names,
+    is_list_of_numbers,
+    is_name,
+    is_number,
+    is_number_or_bool,
+    is_text,
+)
 from manylabel.preprocessing.catalogs.columns import Columns, find_columns
+from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, kind_of
 from manylabel.preprocessing.catalogs.location import open_catalog
+from manylabel.preprocessing.catalogs.parts import columns_of_folders
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, tables_of
+from manylabel.preprocessing.catalogs.text_file import other_kind
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.tables import is_of_storage
@@ -22,6 +35,9 @@ READ_CELLS = 1 << 20
 
 BUFFER_BYTES = 1 << 20
 """Read from the file at once; else Arrow reads whole columns of a row group."""
+
+
+_MAGIC = b"PAR1"
 
 
 def row_group_ranges(config: CatalogConfig) -> list[range]:
@@ -47,15 +63,17 @@ def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[p
             text that is not UTF-8.
     """
     with _open(config) as (file, columns):
-        names = file.schema_arrow.names
-        kinds = _kinds(config, columns, file.schema_arrow)
+        schema = _schema(file, config)
+        kinds = _kinds(config, columns, schema)
+        names, stored = schema.names, len(file.schema_arrow)
         for batch in file.iter_batches(
             _batch_rows(columns),
             row_groups=list(row_groups),
-            columns=[names[at] for at in columns.all()],
+            columns=[names[at] for at in columns.all() if at < stored],
             use_threads=False,
         ):
-            yield from tables_of(columns, _Cells(batch, names, kinds, config.path), config)
+            cells = _Cells(batch, names, stored, kinds, config.path)
+            yield from tables_of(columns, cells, config)
 
 
 def _batch_rows(columns: Columns) -> int:
@@ -68,11 +86,11 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
     """The file and its columns; what Arrow says of the file becomes one line."""
     try:
         with open_catalog(config) as file:
+            _check_kind(file.read(HEAD_BYTES), config)
+            file.seek(0)
             table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
-            schema = table.schema_arrow
-            several = any(
-                _is_list(each.type) for each in schema if each.name == config.label_column
-            )
+            schema = _schema(table, config)
+            several = any(is_list(each.type) for each in schema if each.name == config.label_column)
             columns = find_columns(config, schema.names, several=several)
             _kinds(config, columns, schema)
             yield table, columns
@@ -83,19 +101,40 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 
 
+def _schema(file: pq.ParquetFile, config: CatalogConfig) -> pa.Schema:
+    """Of the columns in the file, and after them of those that settings name and folders give."""
+    schema = file.schema_arrow
+    wanted = {config.image_column, config.label_column, config.group_column, config.split_column}
+    for name in columns_of_folders(config.path):
+        if name in wanted and name not in schema.names:
+            schema = schema.append(pa.field(name, pa.string()))
+    return schema
+
+
+def _check_kind(head: bytes, config: CatalogConfig) -> None:
+    kind = None if head.startswith(_MAGIC) else kind_of(head)
+    if kind is not None:
+        raise other_kind(config, "Parquet", kind)
+
+
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of a column as `rows.tables_of` takes them."""
+    """The cells of a column as `rows.tables_of` takes them; columns from `stored` on are those of
+    folders."""
 
     batch: pa.RecordBatch
     names: Sequence[str]
+    stored: int
     kinds: Mapping[int, pa.DataType]
     path: str
 
     def __call__(self, at: int) -> pa.Array:
         name, kind = self.names[at], self.kinds[at]
+        if at >= self.stored:
+            value = pa.scalar(columns_of_folders(self.path)[name], kind)
+            return pa.repeat(value, self.batch.num_rows)
         # Integers past 2**53 are rounded, and rejected later as any above 1 are.
-        cells = self.batch.column(name).cast(kind, safe=False)
+        cells = as_kind(self.batch.column(name), kind)
         if pa.types.is_floating(kind):
             return cells
         try:
@@ -111,28 +150,32 @@ def _kinds(config: CatalogConfig, columns: Columns, schema: pa.Schema) -> dict[i
     """As what the cells of each column are read."""
     texts, numbers = pa.string(), pa.float64()
     kinds = {}
-    for at in (columns.image, columns.group, columns.split):
+    for at, matches in (
+        (columns.image, is_text),
+        (columns.group, is_name),
+        (columns.split, is_name),
+    ):
         if at is not None:
-            kinds[at] = _kind(config, schema.field(at), {"text": (_is_text, texts)})
+            kinds[at] = _kind(config, schema.field(at), {"text": (matches, texts)})
     if columns.label is not None:
         lists = pa.list_(texts)
         kinds[columns.label] = _kind(
             config,
             schema.field(columns.label),
-            {"text": (_is_text, texts), "lists of text": (_is_list_of_names, lists)},
+            {"text": (is_name, texts), "lists of text": (is_list_of_names, lists)},
         )
     if columns.confidence is not None:
-        allowed = {"numbers": (_is_number, numbers)}
+        allowed = {"numbers": (is_number, numbers)}
         if columns.label is not None and kinds[columns.label] != texts:
-            allowed["lists of numbers"] = (_is_list_of_numbers, pa.list_(numbers))
+            allowed["lists of numbers"] = (is_list_of_numbers, pa.list_(numbers))
         elif config.label_separator is not None:
-            allowed["text"] = (_is_text, texts)
+            allowed["text"] = (is_text, texts)
         kinds[columns.confidence] = _kind(config, schema.field(columns.confidence), allowed)
-    words = any(_is_text(schema.field(at).type) for at in columns.labels.values())
+    words = any(is_text(schema.field(at).type) for at in columns.labels.values())
     for name, at in columns.labels.items():
         allowed = {
-            "numbers, true and false": (_is_number_or_bool, numbers),
-            "text": (_is_text, texts),
+            "numbers, true and false": (is_number_or_bool, numbers),
+            "text": (is_text, texts),
         }
         hint = f"; leave it out by '!{name}' in {config.SECTION}.label_columns"
         kind = _kind(config, schema.field(at), allowed, hint)
@@ -153,34 +196,3 @@ def _kind(
         f"{config.path}: column {column.name!r}: expected {' or '.join(allowed)}, received "
         f"{column.type}{hint}"
     )
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    return type_ in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return pa.types.is_floating(type_) or pa.types.is_integer(type_)
-
-
-def _is_number_or_bool(type_: pa.DataType) -> bool:
-    return _is_number(type_) or pa.types.is_boolean(type_)
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    )
-
-
-def _is_list_of_names(type_: pa.DataType) -> bool:
-    """Integers are names too, as of classes."""
-    return _is_list(type_) and (_is_text(type_.value_type) or pa.types.is_integer(type_.value_type))
-
-
-def _is_list_of_numbers(type_: pa.DataType) -> bool:
-    return _is_list(type_) and _is_number(type_.value_type)

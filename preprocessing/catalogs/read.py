@@ -8,6 +8,7 @@ import pyarrow as pa
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.files import catalog_files, one_file
 from manylabel.preprocessing.catalogs.folder import read_folder
+from manylabel.preprocessing.catalogs.json_lines import read_json_lines
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
     detect_format,
@@ -69,6 +70,8 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
     match piece.format:
         case CatalogFormat.CSV:
             return gather(read_csv(config))
+        case CatalogFormat.JSONL:
+            return gather(read_json_lines(config))
         case CatalogFormat.PARQUET:
             return gather(read_parquet(config, piece.row_groups))
         case CatalogFormat.WEBDATASET:

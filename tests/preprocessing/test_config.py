@@ -18,7 +18,7 @@ from manylabel.preprocessing.config import PreprocessingConfig
         ({"catalog": {"path": "x", "fromat": "csv"}}, "fromat"),
         (
             {"catalog": {"path": "x", "format": "json"}},
-            "'auto', 'csv', 'parquet', 'folder' or 'webdataset'",
+            "'auto', 'csv', .* or '",
         ),
         (
             {"catalog": {"path": "x", "format": "folder", "group_column": "g"}},

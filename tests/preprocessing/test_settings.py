@@ -24,6 +24,8 @@ CHANGES = [
     # setting, another value, what else is set in both runs
     ("catalog.path", "fewer.csv", {}),
     ("catalog.format", "parquet", {}),
+    ("catalog.delimiter", ";", {}),
+    ("catalog.header", False, {}),
     ("catalog.image_root", "reduced", {}),
     ("catalog.image_column", "other_path", {}),
     ("catalog.label_column", "other_label", {}),

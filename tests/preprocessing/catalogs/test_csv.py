@@ -107,7 +107,7 @@ def test_empty_cells_are_no_label_and_no_group(write, rows_of):
         (HEADER + b"a.jpg,a, b,1\n", "line 2: expected 3 cells as in the header, received 4"),
         (HEADER + b'a.jpg,"cat,1\n', "line 2: expected CSV"),
         (HEADER + b"a.jpg," + b"x" * (MAX_FIELD_BYTES + 1), "line 2: expected CSV, received field"),
-        (b"image_path;label\na.jpg;x,y\n", "line 1: expected commas between cells"),
+        (b"file;label\na.jpg;x,y\n", "expected a column 'image_path', received columns ['file', "),
         (b"image_path,label,label\n", "expected one column 'label', received 2; rename"),
     ],
 )
@@ -196,10 +196,11 @@ def test_rows_that_are_read_strictly_are_not_gathered_without_end(write):
     assert max(table.num_rows for table in tables) <= 10_000
 
 
-def as_python_reads(content):
+def as_python_reads(content, delimiter):
     """The rows, or the error, of the reader that defines them, given the whole file."""
     rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    text = io.StringIO(content.decode("utf-8-sig"), newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         for cells in filter(None, reader):
             if rows and len(cells) != len(rows[0]):
@@ -210,14 +211,14 @@ def as_python_reads(content):
     return rows[1:]
 
 
-def random_file(rng, width):
+def random_file(rng, width, delimiter):
     broken = rng.random() < 0.3
-    lines = [",".join("abx"[:width])]
+    lines = [delimiter.join("abx"[:width])]
     for _ in range(rng.randrange(12)):
         cells = [rng.choice(ODD_CELLS) for _ in range(width)]
         if broken and rng.random() < 0.2:
             cells[rng.randrange(width)] = rng.choice(BROKEN_CELLS)
-        lines.append(",".join(cells))
+        lines.append(delimiter.join(cells))
     end = rng.choice(["\n", "\r\n", "\r", "\n\n"])
     mark = rng.choice(["", "\ufeff"])
     return (mark + end.join(lines) + rng.choice(["", end])).encode()
@@ -239,8 +240,9 @@ def test_blocks_of_any_size_give_what_python_reads(write, seed):
     rng = random.Random(seed)
     for _ in range(60):
         width = rng.choice([1, 2, 3])
-        content = random_file(rng, width)
-        expected = as_python_reads(content)
+        delimiter = rng.choice(",;\t|\\")
+        content = random_file(rng, width, delimiter)
+        expected = as_python_reads(content, delimiter)
         at = min(width - 1, 1)  # Image and label may be one column.
         if isinstance(expected, list):
             expected = [[cells[0], cells[at]] for cells in expected]
@@ -249,6 +251,7 @@ def test_blocks_of_any_size_give_what_python_reads(write, seed):
             image_column="a",
             label_column="ab"[at],
             confidence_column=None,
+            delimiter=delimiter,
         )
         for block_bytes in (1, 9, 30, MAX_FIELD_BYTES):
             given = as_blocks_give(config, block_bytes)

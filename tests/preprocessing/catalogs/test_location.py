@@ -6,7 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from manylabel.preprocessing.catalogs import detect_format, image_root
+from manylabel.preprocessing.catalogs import catalog_files, detect_format, image_root
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -14,7 +14,12 @@ ROW = "image_path,label,confidence\na.jpg,cat,1\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("c.csv", CatalogFormat.CSV), ("c.PARQUET", CatalogFormat.PARQUET)]
+    ("name", "expected"),
+    [
+        *((f"c{end}", CatalogFormat.CSV) for end in (".csv", ".tsv", ".csv.gz", ".TSV.GZ")),
+        *((f"c{end}", CatalogFormat.JSONL) for end in (".jsonl", ".ndjson", ".ndjson.gz")),
+        *((f"c{end}", CatalogFormat.PARQUET) for end in (".PARQUET", ".gz.parquet", ".pq")),
+    ],
 )
 def test_format_by_suffix(tmp_path, name, expected):
     (tmp_path / name).touch()
@@ -34,18 +39,20 @@ def test_given_format_outweighs_the_suffix(tmp_path, rows_of):
     ("name", "settings", "message"),
     [
         ("missing.csv", {}, "no such catalog"),
-        ("c.txt", {}, r"expected a file that ends in \.csv or \.parquet"),
+        ("c.txt", {}, "expected a file that ends in .*, received another; set"),
         ("c.csv", {"format": "folder"}, "expected a catalog of format folder, received a file"),
-        (".", {"format": "csv"}, "expected a catalog of format csv, received a folder"),
+        ("empty", {"format": "csv"}, "expected a folder of csv files, received one without any"),
+        (".", {"format": "csv"}, "pipe.csv: expected a part of the table .*, received no file"),
         ("pipe.csv", {}, "can be read more than once, received a pipe"),
     ],
 )
 def test_what_does_not_fit(tmp_path, name, settings, message):
+    (tmp_path / "empty").mkdir()
     (tmp_path / "c.txt").touch()
     (tmp_path / "c.csv").touch()
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(PreprocessingError, match=message):
-        detect_format(CatalogConfig(path=str(tmp_path / name), **settings))
+        catalog_files(CatalogConfig(path=str(tmp_path / name), **settings))
 
 
 def test_image_root(tmp_path):
@@ -54,6 +61,7 @@ def test_image_root(tmp_path):
     path.touch()
     given = CatalogConfig(path=str(path), image_root=str(tmp_path / "pictures"))
     assert image_root(CatalogConfig(path=str(path))) == tmp_path
+    (tmp_path / "pictures" / "a.jpg").touch()
     assert image_root(CatalogConfig(path=str(tmp_path))) == tmp_path
     assert image_root(given) == tmp_path / "pictures"
     with pytest.raises(PreprocessingError, match="nowhere: no such directory; set"):

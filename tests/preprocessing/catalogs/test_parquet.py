@@ -60,12 +60,38 @@ def test_odd_labels_and_no_confidence(write, rows_of, odd_labels):
         pa.array(CATS, pa.string_view()),
         pa.array(CATS).dictionary_encode(),
         pa.array(CATS, pa.large_string()).dictionary_encode(),
+        pa.array(CATS, pa.binary()),
+        pa.array(CATS, pa.large_binary()).dictionary_encode(),
     ],
 )
 def test_text_of_any_kind(write, rows_of, text):
     path = write(image_path=["a.jpg"] * 4, label=text)
     labels = [label for _, label, _, _ in rows_of(path, confidence_column=None)]
     assert labels == ["cat", None, None, "cat"]
+
+
+LISTS = [["cat", "dog"], None, [], ["owl", None], ["emu"]]
+
+
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view(), pa.binary()])
+@pytest.mark.parametrize("dictionary", [False, True])
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list, pa.list_view, pa.large_list_view])
+def test_lists_of_text_of_any_kind(write, rows_of, text, dictionary, kind):
+    if dictionary:
+        text = pa.dictionary(pa.int32(), pa.large_string() if text == pa.binary() else pa.string())
+    path = write(image_path=list("abcde"), label=pa.array(LISTS, kind(text)))
+    rows = [(image, label) for image, label, _, _ in rows_of(path) if label is not None]
+    assert rows == [("a", "cat"), ("a", "dog"), ("d", "owl"), ("e", "emu")]
+
+
+def test_whole_numbers_are_names_of_labels_and_groups(write, rows_of):
+    path = write(image_path=["a"], label=pa.array([7], pa.int8()), confidence=[1], owner=[12])
+    assert rows_of(path, group_column="owner") == [("a", "7", 1.0, "12")]
+
+
+def test_a_column_of_nulls_has_no_type(write, rows_of):
+    path = write(image_path=["a"], label=pa.nulls(1), confidence=pa.nulls(1), owner=pa.nulls(1))
+    assert rows_of(path, group_column="owner") == [("a", None, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +119,8 @@ def test_columns_whose_names_are_paths_or_empty(write, rows_of):
     ("columns", "message"),
     [
         ({"image_path": [1]}, "'image_path': expected text, received int64"),
-        ({"label": [b"x"]}, "'label': expected text or lists of text, received binary"),
+        ({"label": [0.5]}, "'label': expected text or lists of text, received double"),
+        ({"image_path": [{"bytes": b"", "path": ""}]}, "'image_path': expected text, received str"),
         ({"label": [[["x"]]]}, "'label': expected text or lists of text, received list"),
         ({"confidence": ["1"]}, "'confidence': expected numbers, received string"),
         ({"confidence": [True]}, "'confidence': expected numbers, received bool"),

@@ -1,5 +1,7 @@
 """A folder of Parquet parts, which is one table."""
 
+import gzip
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +13,7 @@ from manylabel.preprocessing.catalogs import (
     detect_format,
     image_root,
 )
-from manylabel.preprocessing.catalogs.parts import list_parts
+from manylabel.preprocessing.catalogs.parts import kind_of_parts, list_parts
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -72,7 +74,78 @@ def test_images_lie_beside_a_table_be_it_a_file_or_a_folder(write):
     assert image_root(CatalogConfig(path=str(table))) == table.parent
 
 
-@pytest.mark.parametrize("name", ["1.jpg", "README.md", "cats/1.jpg"])
+def test_folders_that_are_columns(write, rows_of):
+    """As Hive, Spark and pandas write a table by split."""
+    for split in ("train", "a%20b", "__HIVE_DEFAULT_PARTITION__"):
+        table = write(f"split={split}/owner=ann/part-0.parquet", [f"{split[0]}.jpg"])
+    settings = {"split_column": "split", "split": "train", "group_column": "owner"}
+    assert rows_of(table, confidence_column=None, **settings) == [("t.jpg", "t", 1.0, "ann")]
+    settings["split"] = "a b"
+    assert rows_of(table, confidence_column=None, **settings) == [("a.jpg", "a", 1.0, "ann")]
+    assert len(images_of(rows_of, table)) == 3
+
+
+def test_a_column_of_the_file_goes_before_one_of_its_folder(write, rows_of):
+    table = write("split=train/part-0.parquet", ["1.jpg"], split=["test"])
+    settings = {"confidence_column": None, "split_column": "split"}
+    assert rows_of(table, split="train", **settings) == []
+    assert len(rows_of(table, split="test", **settings)) == 1
+
+
+def test_folders_are_no_labels_of_a_wide_table(tmp_path, rows_of):
+    (tmp_path / "t" / "year=2024").mkdir(parents=True)
+    pq.write_table(
+        pa.table({"image_path": ["a"], "cat": [1]}), tmp_path / "t" / "year=2024" / "0.parquet"
+    )
+    assert rows_of(tmp_path / "t", label_columns=["*"]) == [("a", "cat", 1.0, None)]
+
+
+def test_parts_of_text(tmp_path, rows_of):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "part-0.csv").write_text("image_path,label\na,cat\n")
+    (tmp_path / "t" / "part-1.csv.gz").write_bytes(gzip.compress(b"label;image_path\ndog;b\n"))
+    assert images_of(rows_of, tmp_path / "t") == [("a", "cat"), ("b", "dog")]
+    (tmp_path / "j" / "x").mkdir(parents=True)
+    (tmp_path / "j" / "0.jsonl").write_text('{"image_path": "a", "label": ["cat"]}')
+    (tmp_path / "j" / "x" / "1.ndjson").write_text('{"label": "dog", "image_path": "b"}')
+    assert images_of(rows_of, tmp_path / "j") == [("a", "cat"), ("b", "dog")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-0.parquet"),
+        ("train.parquet", "validation.parquet"),
+        ("train/0.parquet", "val/0.parquet"),
+        ("data_2/Train_1.parquet", "data_2/Dev_1.parquet"),
+    ],
+)
+def test_parts_of_several_splits_are_not_mixed(write, names):
+    for name in names:
+        table = write(name, ["1.jpg"])
+    with pytest.raises(PreprocessingError, match=r"received those of several splits: .*; set"):
+        catalog_files(CatalogConfig(path=str(table)))
+
+
+def test_names_that_begin_like_those_of_splits(write):
+    for name in ("trains-0.parquet", "testing.parquet", "valley.parquet", "train-0.parquet"):
+        table = write(name, ["1.jpg"])
+    assert len(catalog_files(CatalogConfig(path=str(table)))) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("_delta_log/0.json", "Delta Lake"), ("metadata/v1.metadata.json", "Iceberg")],
+)
+def test_tables_of_which_only_some_parts_hold(write, name, kind):
+    table = write("data/0.parquet", ["1.jpg"])
+    (table / name).parent.mkdir()
+    (table / name).touch()
+    with pytest.raises(PreprocessingError, match=f"received a table of {kind}, of which only some"):
+        catalog_files(CatalogConfig(path=str(table), format="parquet"))
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "README.md", "cats/1.jpg", "1.csv"])
 def test_a_folder_with_other_files_is_one_of_pictures(write, name):
     table = write("z.parquet", ["1.jpg"])
     (table / name).parent.mkdir(exist_ok=True)
@@ -96,7 +169,23 @@ def test_a_folder_without_parts(tmp_path):
 def test_links_that_lead_up_are_not_followed(write):
     table = write("1.parquet", ["1.jpg"])
     (table / "up").symlink_to(table)
-    assert list(list_parts(UPath(table))) == ["1.parquet", "up"]
+    assert list_parts(UPath(table)) == ["1.parquet", "up"]
+    with pytest.raises(PreprocessingError, match=r"up: expected a part .*, received no file"):
+        catalog_files(CatalogConfig(path=str(table), format="parquet"))
+
+
+def test_the_first_picture_of_a_folder_says_that_it_is_no_table(tmp_path):
+    """Else folders of millions of pictures were listed each time their format is asked for."""
+    for number in range(200):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.jpg").touch()
+    seen = []
+
+    def kind_of(name):
+        seen.append(name)
+
+    assert kind_of_parts(UPath(tmp_path), kind_of) is None
+    assert seen == ["a.jpg"]
 
 
 def test_the_digest_covers_all_parts_and_their_names_but_not_where_they_lie(write, tmp_path):
