@@ -1,6 +1,9 @@
 """One picture from a URL: attempts, redirects, what may arrive, and why it did not."""
 
 import asyncio
+import os
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import quote, urljoin
 
 import aiohttp
 from yarl import URL
@@ -23,6 +27,10 @@ _MOST_REDIRECTS = 5
 _GONE = frozenset({404, 410})
 _FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that say nothing about the picture, and may be another the next time (RFC 9110)."""
+
+_URL = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE | re.DOTALL)
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
+"""Of what follows the server's name: a server may have signed it, letter by letter."""
 
 _NAMES_SECONDS = 300
 """For which a name's addresses are kept; each connection is checked all the same."""
@@ -73,7 +81,10 @@ class Fetcher:
         Raises:
             ImageRejectedError: it did not arrive, or cannot be asked for.
         """
-        url = _parsed(address)
+        try:
+            url = _parsed(address)
+        except ValueError as error:
+            raise ImageRejectedError(RejectReason.BAD_URL, _line(error)) from error
         host = self._hosts.get(url.authority)
         for attempt in range(self._config.attempts):
             try:
@@ -130,8 +141,8 @@ class Fetcher:
             return FetchFailure(RejectReason.TOO_SLOW, detail, of_host=True)
         if isinstance(error, aiohttp.ClientConnectorError):
             return _unreachable(error, where)
-        if isinstance(error, aiohttp.InvalidURL):
-            return FetchFailure(RejectReason.BAD_URL, f"{where}: {shown(str(error))}")
+        if isinstance(error, ValueError):  # Of a name that cannot be resolved, say.
+            return FetchFailure(RejectReason.BAD_URL, f"{where}: {_line(error)}")
         if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
             detail = f"{where}: {_line(error)}"
             return FetchFailure(RejectReason.BAD_RESPONSE, detail, passing=True)
@@ -150,36 +161,39 @@ def _unreachable(error: aiohttp.ClientConnectorError, where: str) -> FetchFailur
     if isinstance(error, aiohttp.ClientSSLError):
         detail = f"{where}: its certificate is not trusted or TLS failed: {_line(error)}"
         return FetchFailure(RejectReason.UNREACHABLE, detail, of_host=True)
-    detail = f"{where}: {error.os_error.strerror or _line(error.os_error)}"
-    return FetchFailure(RejectReason.UNREACHABLE, detail, passing=True, of_host=True)
+    number = error.os_error.errno or 0
+    reason = os.strerror(number) if number > 0 else error.os_error.strerror  # A name's are below.
+    detail = f"{where}: {reason or _line(error.os_error)}"
+    passing = number != socket.EAI_NONAME  # There is no such name.
+    return FetchFailure(RejectReason.UNREACHABLE, detail, passing=passing, of_host=True)
 
 
 def _parsed(address: str) -> URL:
-    try:
-        url = URL(address)
-        _ = url.port, url.raw_host
-    except ValueError as error:
-        raise ImageRejectedError(RejectReason.BAD_URL, f"{shown(address)}: {error}") from error
-    if url.scheme not in ("http", "https") or not url.raw_host:
-        detail = f"expected an http or https URL, received {shown(address)}"
-        raise ImageRejectedError(RejectReason.BAD_URL, detail)
-    return url
+    """Raises ValueError."""
+    parts = _URL.match(address)
+    if parts is None:
+        raise ValueError(f"expected an http or https URL, received {shown(address)!r}")
+    scheme, authority, rest = parts.groups()
+    origin = URL(f"{scheme.lower()}://{authority}")
+    if not origin.raw_host or origin.port is None:
+        raise ValueError(f"expected a URL with the name of a server, received {shown(address)!r}")
+    if origin.raw_user is not None or origin.raw_password is not None:
+        raise ValueError("expected a URL without a user's name and password")
+    if not rest.startswith("/"):
+        rest = f"/{rest}"
+    quoted = quote(rest, safe=_AS_IT_IS, errors="surrogateescape")
+    return URL(f"{origin.scheme}://{origin.raw_authority}{quoted}", encoded=True)
 
 
 def _followed(url: URL, response: aiohttp.ClientResponse) -> URL:
     """Where a redirect leads. The address there is checked when it is connected to."""
-    location = response.headers.get("Location", "")
+    location = response.headers.get("Location")
+    if not location:
+        raise FetchFailure(RejectReason.BAD_RESPONSE, "a redirect that does not say where to")
     try:
-        target = url.join(URL(location))
-        allowed = bool(target.raw_host) and target.scheme in ("http", "https")
-    except ValueError:
-        allowed = False
-    if not location or not allowed:
-        detail = f"expected a redirect to an http or https URL, received {shown(location)!r}"
-        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
-    if target.user is not None or target.password is not None:
-        detail = "expected a redirect to a URL without a user's name and password"
-        raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+        target = _parsed(urljoin(str(url), location))
+    except ValueError as error:
+        raise FetchFailure(RejectReason.BAD_RESPONSE, f"a redirect: {_line(error)}") from error
     if url.scheme == "https" and target.scheme == "http":
         detail = f"a redirect from https to {_named(target)}, where anyone could change the picture"
         raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
@@ -249,7 +263,7 @@ def _described(response: aiohttp.ClientResponse) -> str:
 
 def _named(url: URL) -> str:
     """For a message: without a query, which may hold a key."""
-    return shown(str(url.with_query(None).with_fragment(None).with_user(None)))
+    return shown(f"{url.origin()}{url.raw_path}")
 
 
 def _line(error: Exception) -> str:
