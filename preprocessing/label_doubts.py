@@ -133,6 +133,9 @@ def _joined(sample: _Sample) -> list[str]:
     for sign in (*_SIGNS, ",", " "):
         has_sign = re.compile(rf".*\S{re.escape(sign)}\s*\S", re.DOTALL).match
         if sample.share(has_sign) >= _SOME and (sign in _SIGNS or _parts_recur(sample, sign)):
+            parts = {part.strip() for name in sample.labels for part in name.split(sign)}
+            if parts <= {"0", "1"}:
+                return [_without_names(sample, sample.first(has_sign))]
             return [
                 f"labels such as {sample.first(has_sign)} look like several in one: set "
                 f"{sample.setting('label_separator')} to {sign!r}"
@@ -160,11 +163,20 @@ def _parts_recur(sample: _Sample, sign: str) -> bool:
 def _one_of_many_columns(sample: _Sample) -> list[str]:
     if not all(map(_SAYS_WHETHER.fullmatch, sample.labels)):
         return []
+    if sample.rows > (1 + _SOME) * sample.images:
+        return [_without_names(sample, _several(sample.labels))]
     return [
         f"all labels are such as {_several(sample.labels)}, which say whether an image has a "
         f"label: set {sample.setting('label_columns')} to the columns that are labels, or to '*' "
         "for all that no other setting names"
     ]
+
+
+def _without_names(sample: _Sample, shown: str) -> str:
+    return (
+        f"labels such as {shown} have a digit for each label and no names: write a column for "
+        f"each, with its name in the header, and set {sample.setting('label_columns')} to '*'"
+    )
 
 
 def _own_names(sample: _Sample) -> list[str]:

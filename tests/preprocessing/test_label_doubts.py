@@ -41,6 +41,14 @@ def test_numbers_of_classes_that_are_joined(doubts):
     assert "label_separator to ','" in doubts(["3,17", "17", "4,3", "17,4"])[0]
 
 
+@pytest.mark.parametrize("sign", [",", " ", "|"])
+def test_digits_without_names(doubts, sign):
+    (doubt,) = doubts([label.replace(",", sign) for label in ("0,1,0", "1,0,0", "0,0,1", "0,1,1")])
+    assert "have a digit for each label and no names: write a column for each" in doubt
+    (doubt,) = doubts(["[0, 1, 0]", "[1, 0, 0]"], label_separator="json")
+    assert "have a digit for each label and no names: write a column for each" in doubt
+
+
 @pytest.mark.parametrize("labels", [BEARS, WORDNET, ["New York, NY", "Boston, MA", "Fargo, ND"]])
 def test_names_of_several_words_are_no_joined_labels(doubts, labels):
     assert doubts(labels) == []
