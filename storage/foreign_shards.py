@@ -33,7 +33,7 @@ def told_apart(dataset: Dataset, shard: RecordShard, size: int) -> str:
     path = dataset.path(shard.path)
     head = read_head(path, _HEAD)
     if (found := text_instead(head[:512])) is not None:
-        return f"{size:,} bytes that are {found}"
+        return f"{size:,} bytes, {found}"
     if (changed := _changed_as_text(head)) is not None:
         return f"{size:,} that {changed}; copy it again, as binary"
     if not _is_header(head[:HEADER_BYTES]) and size >= HEADER_BYTES:

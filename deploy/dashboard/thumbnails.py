@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import DatasetError
+from manylabel.storage.errors import CorruptRecordError, DatasetError
 from manylabel.storage.manifest import HELDOUT_IMAGES_NAME, RecordShard
 from manylabel.storage.schema import (
     HELDOUT_IMAGES_SCHEMA,
@@ -15,6 +15,7 @@ from manylabel.storage.schema import (
     SplitName,
     decode_example,
 )
+from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.storage.tables import read_table
 from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 
@@ -59,7 +60,12 @@ def heldout_image(dataset: Dataset, image_row: int) -> LabelledImage:
         raise DatasetError(
             f"{path}: no such shard; `manylabel preprocess` makes it anew"
         ) from error
-    image = decode_example(read_record(data, 0, str(path)))
+    try:
+        image = decode_example(read_record(data, 0, str(path)))
+    except CorruptRecordError as error:
+        if (instead := text_instead(read_head(path))) is not None:
+            raise DatasetError(f"{path}: expected a shard, received {instead}") from error
+        raise
     if image.image_id != row["image_id"]:
         raise DatasetError(
             f"{path}: expected the record of {row['image_id']!r} at byte {offset}, received that "

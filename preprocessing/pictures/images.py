@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
+from manylabel.storage.stand_ins import HEAD_BYTES, text_instead
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
@@ -138,7 +139,8 @@ def _opened(data: bytes, policy: ImageConfig) -> Iterator[Image.Image]:
     except (ImageRejectedError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        expected = f"expected one of {', '.join(FORMATS)}, received {data[:16]!r}..."
+        received = text_instead(data[:HEAD_BYTES]) or f"{data[:16]!r}..."
+        expected = f"expected one of {', '.join(FORMATS)}, received {received}"
         raise ImageRejectedError(RejectReason.NOT_AN_IMAGE, expected) from error
     except Image.DecompressionBombError as error:
         raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, str(error)) from error

@@ -237,6 +237,12 @@ def test_quality_is_a_setting():
     assert sizes[0] < sizes[1]
 
 
+def test_a_picture_that_was_not_fetched_says_so(lfs_pointer):
+    with pytest.raises(ImageRejectedError, match="git lfs pull") as error:
+        examine(lfs_pointer, POLICY)
+    assert error.value.reason is RejectReason.NOT_AN_IMAGE
+
+
 def cut(data):
     return data[: len(data) * 2 // 3]
 

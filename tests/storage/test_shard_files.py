@@ -52,7 +52,7 @@ def test_a_whole_dataset_passes(root, write_root, tmp_path):
         (None, r"a Git LFS pointer; run `git lfs pull`"),
         (lambda data: b"<!doctype html>\n<title>Sign in</title>", r"a web page; .* signed in"),
         (lambda data: b'{"error": "not found"}', r"text that begins '{\"error\": \"not found\"}'"),
-        (lambda data: b"", r"received 0 bytes that are an empty file; copy it again"),
+        (lambda data: b"", r"received 0 bytes, an empty file; copy it again"),
         (lambda data: data[:50_000], r"received 50,000 of them, cut short; copy it again"),
         (lambda data: data[:100], r"received 100 of them, cut short"),
         (lambda data: data[:7], r"received 7 of them, cut short"),

@@ -18,10 +18,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from upath import UPath
 
 from manylabel.storage.documents import Document, sha256_of
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.locations import PathBelow
 from manylabel.storage.locks import shared
+from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import FloatVector
@@ -59,7 +62,7 @@ class StateFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: PathBelow
     bytes: int
     vectors: dict[str, int]
 
@@ -208,8 +211,18 @@ def read_manifest(path: Path) -> CheckpointManifest:
         if sizes[file.name] != file.bytes:
             raise DamagedCheckpointError(
                 f"{path / file.name}: expected {file.bytes} bytes, found {sizes[file.name]}"
+                f"{_instead(path / file.name)}"
             )
     return manifest
+
+
+def _instead(path: Path) -> str:
+    """What lies in a file's place, for a message; "" where that cannot be told."""
+    try:
+        found = text_instead(read_head(UPath(path)))
+    except OSError:
+        return ""
+    return "" if found is None else f", {found}"
 
 
 def verify(path: Path) -> None:

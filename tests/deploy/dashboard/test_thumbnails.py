@@ -55,13 +55,16 @@ def test_only_jpeg_is_opened(dataset, monkeypatch):
         thumbnail(dataset, 0)
 
 
-def test_damage_is_told_by_what_is_damaged(dataset):
+def test_damage_is_told_by_what_is_damaged(dataset, lfs_pointer):
     shard = dataset.root / "heldout" / "heldout-00000-of-00001.tfrecord"
     data = bytearray(shard.read_bytes())
     data[40] ^= 1
     shard.write_bytes(bytes(data))
     with pytest.raises(CorruptRecordError):
         thumbnail(dataset, 0)
+    shard.write_bytes(lfs_pointer)
+    with pytest.raises(DatasetError, match="expected a shard, received a Git LFS pointer"):
+        thumbnail(dataset, 5)
     shard.unlink()
     with pytest.raises(DatasetError, match="no such shard"):
         thumbnail(dataset, 1)

@@ -223,6 +223,13 @@ def add_unknown_key(path):
     (path / "manifest.json").write_text(json.dumps(content | {"novelty": 1}))
 
 
+def test_a_checkpoint_that_was_cloned_without_its_large_files_says_so(tmp_path, lfs_pointer):
+    path = write(tmp_path, 7)
+    (path / "shard-00000-of-00002.npz").write_bytes(lfs_pointer)
+    with pytest.raises(DamagedCheckpointError, match=r"bytes, found \d+, a Git LFS pointer; run"):
+        read_manifest(path)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
