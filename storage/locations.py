@@ -1,7 +1,10 @@
 """Where files lie."""
 
+import re
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator
 from upath import UPath
 
 Location = str | Path | UPath
@@ -11,3 +14,22 @@ Location = str | Path | UPath
 def is_local(path: UPath) -> bool:
     """Whether it is on this machine's disks, however it is spelled."""
     return path.protocol in ("", "file", "local")
+
+
+def path_below(text: str) -> str:
+    """A path that leads nowhere but below the folder that it is joined to.
+
+    Raises:
+        ValueError: it is empty or absolute, has a part "..", or is a URI.
+    """
+    parts = text.split("/")
+    is_elsewhere = text.startswith("/") or ".." in parts or _URI.match(text) or "\0" in text
+    if is_elsewhere or set(parts) <= {"", "."}:
+        raise ValueError(f"expected a path below its folder, received {text!r}")
+    return text
+
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+
+PathBelow = Annotated[str, AfterValidator(path_below)]
+"""Of a document: a name that is joined to a folder, and may have come from anywhere."""

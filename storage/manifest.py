@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from manylabel.storage.documents import Document
+from manylabel.storage.locations import PathBelow
 
 MANIFEST_NAME = "manifest.json"
 LABELS_NAME = "labels.parquet"
@@ -25,8 +26,8 @@ class _Stored(BaseModel):
 class RecordShard(_Stored):
     """One shard. Paths are relative to the dataset root; `sha256` is that of the TFRecord file."""
 
-    path: str
-    index_path: str
+    path: PathBelow
+    index_path: PathBelow
     records: int
     bytes: int
     sha256: str

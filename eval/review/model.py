@@ -13,6 +13,7 @@ from manylabel.eval.statistics.estimates import Estimate
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.promotions import Evidence, FormEvidence
 from manylabel.storage.documents import Document, sha256_of
+from manylabel.storage.locations import PathBelow
 
 SHOWN_P = 0.05
 """A band is shown to differ at this p-value, adjusted by Holm, or below."""
@@ -73,10 +74,10 @@ class Reviewed(_Stored):
         weights: Kind of the class weights.
     """
 
-    run: str
+    run: PathBelow
     step: int
     samples: int
-    settings: str
+    settings: PathBelow
     checkpoint_digest: str
     dataset_digest: str
     evaluated_at: datetime

@@ -17,6 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from manylabel.storage.documents import Document, sha256_of
+from manylabel.storage.locations import PathBelow
 
 HEARTBEAT = timedelta(seconds=30)
 STALE = timedelta(minutes=5)
@@ -69,9 +70,9 @@ class FireEvaluation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    run: str
+    run: PathBelow
     step: int
-    settings: str
+    settings: PathBelow
     new: bool
     verdict: str | None = None
     note: str | None = None
@@ -88,7 +89,7 @@ class FireJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    run: str
+    run: PathBelow
     submission: str
     address: str
 
@@ -124,13 +125,13 @@ class FireRecord(Document):
     )
 
     format_version: Literal[2] = 2
-    schedule: str
-    key: str
+    schedule: PathBelow
+    key: PathBelow
     action: FireAction
     reason: str
     due: datetime
     coalesced: int = 0
-    run: str | None = None
+    run: PathBelow | None = None
     step: int | None = None
     checkpoint_digest: str | None = None
     attempt: int = 1
@@ -147,7 +148,7 @@ class FireRecord(Document):
     jobs: tuple[FireJob, ...] = ()
     error: str | None = None
     commands: tuple[str, ...] = ()
-    log: str | None = None
+    log: PathBelow | None = None
 
     @property
     def is_settled(self) -> bool:

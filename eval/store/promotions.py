@@ -17,6 +17,7 @@ from manylabel.eval.store.names import EvaluationName
 from manylabel.storage.atomic import create
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError
+from manylabel.storage.locations import PathBelow
 
 _DIRECTORY = "promotions"
 _NAME = re.compile(r"[0-9]{8}\.json")
@@ -29,7 +30,7 @@ class _Stored(BaseModel):
 class PromotedCheckpoint(_Stored):
     """A checkpoint of a run below the root, and what it is."""
 
-    run: str
+    run: PathBelow
     step: int
     checkpoint_digest: str
 
@@ -57,8 +58,8 @@ class Evidence(_Stored):
         forms: What it says in each.
     """
 
-    review: str
-    settings: str
+    review: PathBelow
+    settings: PathBelow
     form: MetricForm
     forms: dict[MetricForm, FormEvidence]
 

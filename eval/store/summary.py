@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from manylabel.eval.config import EvalConfig, MetricForm
 from manylabel.storage.documents import Document
+from manylabel.storage.locations import PathBelow
 
 
 class _Stored(BaseModel):
@@ -147,7 +148,7 @@ class EvaluationSummary(Document):
 
     format_version: Literal[3] = 3
     headline: Headline
-    settings: str
+    settings: PathBelow
     provenance: Provenance
     dataset: DatasetReference
     config: EvalConfig

@@ -130,7 +130,10 @@ def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
 def _remote_path(root: UPath, image_id: str) -> str:
     # Not joined by UPath, which would take a name for a URL; but over HTTP a path is one.
     name = quote(image_id) if root.protocol in ("http", "https") else image_id
-    return f"{root.path.rstrip('/')}/{name}"
+    path = f"{root.path.rstrip('/')}/{name}"
+    if ".." in image_id.split("/"):  # A catalog's are normalised; a plan may have been edited.
+        raise ImageRejectedError(RejectReason.BAD_PATH, shown(path))
+    return path
 
 
 def _fetch_from_tar(root: UPath, tar: str, name: str, max_bytes: int) -> bytes:

@@ -10,12 +10,14 @@ It lies beside the shards, so that a shard can be written again without looking 
     plan/files.parquet                       beside the manifest, see finished.py
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
+from pydantic import model_validator
 from upath import UPath
 
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, Shards, Totals
@@ -136,6 +138,14 @@ class DatasetPlan(Document):
     heldout_images_digest: str
     listed: int
     shards: dict[SplitName, list[str]]
+
+    @model_validator(mode="after")
+    def _shards_are_named_as_shards(self) -> Self:
+        for split, names in self.shards.items():
+            for name in names:
+                if not re.fullmatch(rf"{split}-\d+-of-\d+", name):
+                    raise ValueError(f"expected names as {split}-00000-of-00008, received {name!r}")
+        return self
 
     @property
     def names(self) -> list[str]:
