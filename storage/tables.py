@@ -60,7 +60,7 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
         if is_of_storage(error):
             raise UnreachableTableError(f"{path}: cannot be read now: {reason}") from error
         if (found := _instead(UPath(path))) is not None:
-            raise TableError(f"{path}: expected a Parquet file, received {found}") from error
+            raise TableError(f"{path}: not a readable Parquet file, but {found}") from error
         raise TableError(f"{path}: not a readable Parquet file: {reason}") from error
 
 

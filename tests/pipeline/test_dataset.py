@@ -37,7 +37,7 @@ def test_what_is_damaged_is_told_a_line_each(root, capsys, lfs_pointer):
     shard, table = captured.err.splitlines()
     assert shard.startswith(f"error: {root / SHARD}: expected the ")
     assert "a Git LFS pointer; run `git lfs pull`" in shard
-    assert "heldout_images.parquet: expected a Parquet file, received a Git LFS" in table
+    assert "heldout_images.parquet: not a readable Parquet file, but a Git LFS" in table
     assert cli.run(["dataset", "verify", str(root), "--repair"]) == 2
     shard, table = capsys.readouterr().err.splitlines()
     assert "not written again: there is no plan/ of this dataset" in shard
