@@ -12,11 +12,15 @@ from functools import partial
 from pydantic import ValidationError
 from upath import UPath
 
+from manylabel.preprocessing.catalogs import catalogs_of
 from manylabel.preprocessing.config import ExecutorKind, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost, Task, open_executor
 from manylabel.preprocessing.finished import note_files
 from manylabel.preprocessing.output import remove_leftovers, sole_writer
+from manylabel.preprocessing.pictures.checking import Pictures
+from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
+from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.planning.dataset_plan import (
     PLAN_DIRECTORY,
     DatasetPlan,
@@ -150,7 +154,7 @@ class _Shards:
     ) -> None:
         self.planned: dict[str, str] = {}
         self.left: dict[str, str] = {}
-        self.roots: dict[SplitName, UPath] = {}
+        self.roots: dict[SplitName, Pictures] = {}
         problems: dict[SplitName, str] = {}
         for path in lost:
             name = path.rpartition("/")[2].removesuffix(".tfrecord")
@@ -158,7 +162,7 @@ class _Shards:
             if plan is not None and reason is None:
                 side = split_of(name)
                 if side not in self.roots and side not in problems:
-                    where = _pictures(side, plan, image_roots)
+                    where = _pictures(side, plan, dataset, image_roots)
                     if isinstance(where, str):
                         problems[side] = where
                     else:
@@ -181,7 +185,7 @@ class _Shards:
             policy=config.images,
             expected={name: lost[path].sha256 for name, path in self.planned.items()},
         )
-        places = [*self.roots.values()]
+        places = [where for where in self.roots.values() if isinstance(where, UPath)]
         plan = dataset.root / PLAN_DIRECTORY
         with (
             open_executor(config, dataset.root.name, places, plan) as executor,
@@ -198,7 +202,7 @@ class _Shards:
                         yield path, outcome.reason if isinstance(outcome, Lost) else outcome
 
 
-def _settings(dataset: Dataset, shards: int) -> PreprocessingConfig:
+def _settings(dataset: Dataset, shards: int = 1) -> PreprocessingConfig:
     """What the dataset was made with, for so many shards."""
     executor = ExecutorKind.INLINE if shards == 1 else ExecutorKind.PROCESSES
     settings = dataset.manifest.settings | {"executor": executor}
@@ -226,10 +230,13 @@ def _unplanned(root: UPath, plan: DatasetPlan | None, name: str) -> str | None:
 
 
 def _pictures(
-    side: SplitName, plan: DatasetPlan, image_roots: Mapping[SplitName, str]
-) -> UPath | str:
+    side: SplitName, plan: DatasetPlan, dataset: Dataset, image_roots: Mapping[SplitName, str]
+) -> Pictures | str:
     """Where the pictures of a side are, or that they are not."""
     of_catalog = side if side in plan.image_roots else SplitName.TRAIN
+    catalog = catalogs_of(_settings(dataset))[of_catalog]
+    if catalog.http is not None:
+        return HttpSource(catalog.http, dataset.root / FETCHED_DIRECTORY)
     option = "--image-root" if of_catalog is SplitName.TRAIN else "--heldout-image-root"
     text = image_roots.get(of_catalog, plan.image_roots[of_catalog])
     where = UPath(text)

@@ -152,6 +152,9 @@ def test_remote_files(root):
     (root / "folder" / "a.jpg").write_bytes(b"1")
     assert fetch(root, "there.jpg", 5) == b"12345"
     assert fetch(UPath("memory://"), "images/there.jpg", 5) == b"12345"
+    with pytest.raises(ImageRejectedError) as error:
+        fetch(root / "a", "../there.jpg", 5)
+    assert error.value.reason is RejectReason.BAD_PATH
     assert rejection(root, "missing.jpg").reason is RejectReason.MISSING_FILE
     assert rejection(root, "empty.jpg").reason is RejectReason.EMPTY_FILE
     assert rejection(root, "folder").reason is RejectReason.UNREADABLE_FILE

@@ -5,6 +5,9 @@ import pytest
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.progress import Meter
+from manylabel.preprocessing.repair import repair
+from manylabel.preprocessing.verification import verify
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 
@@ -54,3 +57,14 @@ def test_every_picture_is_fetched_once_and_a_retry_asks_for_what_was_missing(
     assert not [path for path in (root / "plan" / "fetched").rglob("*") if path.is_file()]
     before = stored(root)
     assert len(before) == PICTURES
+
+
+def test_a_lost_shard_is_fetched_again(server, config, tmp_path):
+    root = tmp_path / "dataset"
+    preprocess(config, str(root))
+    dataset = Dataset.open(root)
+    (shard, *_) = dataset.split(SplitName.TRAIN).shards
+    before = dataset.path(shard.path).read_bytes()
+    dataset.path(shard.path).unlink()
+    assert repair(dataset, verify(dataset, Meter()), Meter()).mended == [shard.path]
+    assert dataset.path(shard.path).read_bytes() == before
