@@ -51,18 +51,6 @@ def stand_in(head: bytes) -> StandIn | None:
     """
     if not head:
         return StandIn("an empty file", "copy it again")
-    if (known := pointer_or_page(head)) is not None:
-        return known
-    for beginning, name in _ARCHIVES.items():
-        if head.startswith(beginning):
-            return StandIn(f"a file compressed by {name}", "unpack it")
-    if not head.strip(b"\0"):
-        return StandIn("zeros, as an unfinished download or a crash leaves", "copy it again")
-    return None
-
-
-def pointer_or_page(head: bytes) -> StandIn | None:
-    """As `stand_in`, where text and archives may be what was meant."""
     for beginning, (what, command) in _POINTERS.items():
         if head.startswith(beginning):
             return StandIn(what, f"run `{command}` where it was cloned")
@@ -74,6 +62,11 @@ def pointer_or_page(head: bytes) -> StandIn | None:
             "XML, as servers answer instead of a file",
             "download it again, with the access that the server asks for",
         )
+    for beginning, name in _ARCHIVES.items():
+        if head.startswith(beginning):
+            return StandIn(f"a file compressed by {name}", "unpack it")
+    if not head.strip(b"\0"):
+        return StandIn("zeros, as an unfinished download or a crash leaves", "copy it again")
     return None
 
 

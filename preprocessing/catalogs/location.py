@@ -19,7 +19,6 @@ from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, Preproc
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
-from manylabel.storage.stand_ins import HEAD_BYTES, pointer_or_page
 
 _PACKED = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL})
 """Formats that may be packed by gzip."""
@@ -56,14 +55,10 @@ def open_catalog(config: CatalogConfig) -> Iterator[BinaryIO]:
     """A catalog that is a file, for reading; errors of the storage name it.
 
     Raises:
-        PreprocessingError: a pointer of version control, or a web page, lies in its place.
         OSError: the storage failed, here or inside of the block.
     """
     try:
         with catalog_path(config).open("rb") as file:
-            if (instead := pointer_or_page(file.read(HEAD_BYTES))) is not None:
-                raise PreprocessingError(f"{config.path}: expected a catalog, received {instead}")
-            file.seek(0)
             yield file
     except OSError as error:
         if error.filename is None and error.errno is not None:

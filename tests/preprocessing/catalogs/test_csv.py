@@ -115,11 +115,6 @@ def test_broken_files(write, rows_of, content, message):
     assert message in message_of(rows_of, write(content))
 
 
-def test_a_catalog_that_was_not_fetched_says_so(write, rows_of, lfs_pointer):
-    for content, told in ((lfs_pointer, "a Git LFS pointer"), (b"<!DOCTYPE html>", "a web page")):
-        assert f"expected a catalog, received {told}" in message_of(rows_of, write(content))
-
-
 def test_a_file_of_another_kind_is_not_shown_whole(write, rows_of):
     header = b",".join([b"\0" * 10] * 50_000)
     assert len(message_of(rows_of, write(header + b"\n"))) < 2000
