@@ -1,5 +1,6 @@
 """Settings of preprocessing: the section `preprocessing` of a settings file."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from manylabel.preprocessing.http_config import HttpConfig
+from manylabel.preprocessing.label_sets import MlImagesConfig, OpenImagesConfig
 from manylabel.preprocessing.webdataset_config import WebDatasetConfig
 from manylabel.storage.image_policy import ImageConfig
 
@@ -31,6 +33,9 @@ class CatalogFormat(StrEnum):
     PARQUET = "parquet"
     FOLDER = "folder"
     WEBDATASET = "webdataset"
+    COCO = "coco"
+    OPEN_IMAGES = "open_images"
+    ML_IMAGES = "ml_images"
 
 
 def _column_name(value: object) -> object:
@@ -78,8 +83,9 @@ class CatalogConfig(_Section):
     )
     format: CatalogFormat = Field(
         CatalogFormat.AUTO,
-        description="auto: by the file's suffix (.csv, .tsv, .jsonl, .ndjson, also with .gz; "
-        ".parquet, .tar); a directory of such files alone is their format, another one folder.",
+        description="auto: by the file's suffix (.csv, .tsv, .jsonl, .ndjson, .json of "
+        "COCO, also with .gz; .parquet, .tar); a directory of files of one table alone is their "
+        "format, another one folder.",
     )
     delimiter: Delimiter | None = Field(
         None,
@@ -152,6 +158,12 @@ class CatalogConfig(_Section):
     webdataset: WebDatasetConfig = Field(
         WebDatasetConfig(), description="What is read of the samples in tars."
     )
+    open_images: OpenImagesConfig | None = Field(
+        None, description="Of the format open_images: what stands beside its labels."
+    )
+    ml_images: MlImagesConfig | None = Field(
+        None, description="Of the format ml_images: what stands beside its labels."
+    )
 
     @field_validator("label_separator")
     @classmethod
@@ -176,11 +188,25 @@ class CatalogConfig(_Section):
         return self
 
     @model_validator(mode="after")
-    def _folder_has_no_columns(self) -> Self:
-        if self.format is CatalogFormat.FOLDER:
-            self._refuse("image_root", *COLUMN_SETTINGS)
-        if self.format is CatalogFormat.WEBDATASET:
-            self._refuse(*TABLE_SETTINGS)
+    def _sections_are_of_the_format(self) -> Self:
+        for format_ in (CatalogFormat.OPEN_IMAGES, CatalogFormat.ML_IMAGES):
+            if getattr(self, format_) is not None and self.format is not format_:
+                raise ValueError(
+                    f"{self._section}.{format_} is given, but {self._section}.format is "
+                    f"{self.format}: set that to {format_}, or remove the section"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _only_tables_have_columns(self) -> Self:
+        of_files = ("image_root",) if self.format is CatalogFormat.FOLDER else ()
+        names = (*of_files, *WITHOUT_USE.get(self.format, ()))
+        given = [name for name in names if self.is_set(name)]
+        if given:
+            raise ValueError(
+                f"{self._section}.format is {self.format}, which has no {', '.join(given)}: "
+                "remove it, or list the images in a CSV or Parquet file"
+            )
         return self
 
     @model_validator(mode="after")
@@ -210,14 +236,6 @@ class CatalogConfig(_Section):
             )
         return self
 
-    def _refuse(self, *names: str) -> None:
-        given = [name for name in names if self.is_set(name)]
-        if given:
-            raise ValueError(
-                f"{self._section}.format is {self.format}, which has no {', '.join(given)}: "
-                "remove it, or list the images in a CSV or Parquet file"
-            )
-
     def is_set(self, name: str) -> bool:
         """Whether a setting is another than its default."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
@@ -227,11 +245,17 @@ class CatalogConfig(_Section):
         return self.SECTION.removeprefix("preprocessing.")
 
 
-TABLE_SETTINGS = ("group_column", "split_column", "label_columns", "http")
-"""Settings of tables that tars have no use for either."""
+_OF_TABLES = ("group_column", "split_column", "label_columns")
+_OF_CELLS = ("label_separator", "null_values")
 
-COLUMN_SETTINGS = (*TABLE_SETTINGS, "label_separator", "null_values")
-"""Settings of tables that a folder tree has no use for."""
+WITHOUT_USE: Mapping[CatalogFormat, tuple[str, ...]] = {
+    CatalogFormat.FOLDER: (*_OF_TABLES, *_OF_CELLS, "http"),
+    CatalogFormat.WEBDATASET: (*_OF_TABLES, "http"),
+    CatalogFormat.COCO: (*_OF_TABLES, *_OF_CELLS),
+    CatalogFormat.OPEN_IMAGES: (*_OF_TABLES, *_OF_CELLS),
+    CatalogFormat.ML_IMAGES: (*_OF_TABLES, *_OF_CELLS),
+}
+"""Settings of tables that catalogs of a format have no use for."""
 
 
 class HeldoutCatalogConfig(CatalogConfig):

@@ -21,6 +21,8 @@ _LATER_SETTINGS = frozenset(
         "label_zeros",
         "null_values",
         "webdataset",
+        "open_images",
+        "ml_images",
     }
 )
 """Of catalogs, of either side: each came when there were datasets already."""
@@ -52,7 +54,12 @@ def compute_fingerprint(
 
 def _settings_that_count(config: PreprocessingConfig) -> dict[str, Any]:
     """Without those that no dataset had when their names were not known: its number stays."""
-    places = {"path", "image_root"}
+    places: Any = {
+        "path": True,
+        "image_root": True,
+        "open_images": {"more_labels", "class_descriptions", "hierarchy", "image_list"},
+        "ml_images": {"dictionary"},
+    }
     tree = config.model_dump(
         mode="json",
         exclude={

@@ -21,8 +21,7 @@ from manylabel.preprocessing.catalogs import (
     image_root,
 )
 from manylabel.preprocessing.config import (
-    COLUMN_SETTINGS,
-    TABLE_SETTINGS,
+    WITHOUT_USE,
     CatalogConfig,
     CatalogFormat,
     ExecutorKind,
@@ -51,8 +50,6 @@ from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.locations import is_local
-
-_NOT_OF = {CatalogFormat.FOLDER: COLUMN_SETTINGS, CatalogFormat.WEBDATASET: TABLE_SETTINGS}
 
 
 def preprocess(
@@ -175,7 +172,7 @@ def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
     """A dataset inside the folder that is its catalog would list itself the next time."""
     folder = catalog_path(catalog)
     found = detect_format(catalog)
-    for setting in _NOT_OF.get(found, ()):
+    for setting in WITHOUT_USE.get(found, ()):
         if catalog.is_set(setting):
             raise PreprocessingError(
                 f"{catalog.path}: a catalog of format {found} has no use for "

@@ -16,6 +16,7 @@ from manylabel.preprocessing.catalogs.read import (
     Piece,
     catalog_pieces,
     count_rows,
+    label_parents,
     read_piece,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
     "count_rows",
     "detect_format",
     "image_root",
+    "label_parents",
     "read_piece",
 ]

@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
@@ -36,7 +37,7 @@ def catalog_files(config: CatalogConfig) -> list[str]:
         below = one_file(config, folder)
         return [posixpath.join(folder, tar) for tar in match_tars(config.path, catalog_path(below))]
     if not path.is_dir():
-        return [config.path]
+        return [config.path, *_files_beside(config)]
     names = list_tars(path) if found is CatalogFormat.WEBDATASET else list_parts(path)
     if not names:
         raise PreprocessingError(
@@ -68,6 +69,27 @@ def _check_one_split(names: list[str], config: CatalogConfig) -> None:
             f"{', '.join(sorted(splits.values()))}; set {config.SECTION}.path to a file, or to a "
             "folder that holds one split alone"
         )
+
+
+def label_files(config: CatalogConfig) -> list[str]:
+    """Those of `catalog_files` that list images and labels."""
+    if config.open_images is not None:
+        return [config.path, *config.open_images.more_labels]
+    if config.ml_images is not None:
+        return [config.path]
+    return catalog_files(config)
+
+
+def _files_beside(config: CatalogConfig) -> Iterator[str]:
+    """Those that say what the labels of a public label set are."""
+    section = config.open_images or config.ml_images
+    for setting, file in section.files().items() if section is not None else ():
+        if not catalog_path(one_file(config, file)).is_file():
+            raise PreprocessingError(
+                f"{file}: no such file; set {config.SECTION}.{config.format}.{setting} to where "
+                "it is"
+            )
+        yield file
 
 
 def one_file(config: CatalogConfig, file: str) -> CatalogConfig:

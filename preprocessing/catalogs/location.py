@@ -20,18 +20,20 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
 
-_PACKED = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL})
-"""Formats that may be packed by gzip."""
-
-_TABLES = _PACKED | {CatalogFormat.PARQUET}
-_OF_FILES = _TABLES | {CatalogFormat.WEBDATASET}
-_OF_FOLDERS = _OF_FILES | {CatalogFormat.FOLDER}
+_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
+_LABEL_SETS = frozenset({CatalogFormat.COCO, CatalogFormat.OPEN_IMAGES, CatalogFormat.ML_IMAGES})
+_OF_FILES = _TABLES | {CatalogFormat.WEBDATASET} | _LABEL_SETS
+_OF_FOLDERS = _TABLES | {CatalogFormat.WEBDATASET, CatalogFormat.FOLDER}
 """A folder may hold the parts of a table."""
+
+_PACKED = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL}) | _LABEL_SETS
+"""Formats that may be packed by gzip."""
 
 _SUFFIXES = {
     **dict.fromkeys((".csv", ".tsv"), CatalogFormat.CSV),
     **dict.fromkeys((".jsonl", ".ndjson"), CatalogFormat.JSONL),
     **dict.fromkeys((".parquet", ".parq", ".pq"), CatalogFormat.PARQUET),
+    ".json": CatalogFormat.COCO,
     ".tar": CatalogFormat.WEBDATASET,
 }
 """By which a file's format is found, in lower case and without .gz."""
@@ -87,6 +89,12 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
         found = by_name
     if found not in (_OF_FOLDERS if is_folder else _OF_FILES):
         received = "a folder" if is_folder else "a file"
+        if found in _LABEL_SETS:
+            raise PreprocessingError(
+                f"{path}: expected a file of the format {found}, received a folder; set "
+                f"{config.SECTION}.path to the file with the labels, and image_root to where the "
+                "pictures are"
+            )
         raise PreprocessingError(
             f"{path}: expected a catalog of format {found}, received {received}; set "
             f"{config.SECTION}.format to auto"

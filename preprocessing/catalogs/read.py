@@ -1,12 +1,13 @@
 """Reads a catalog of any format."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from manylabel.preprocessing.catalogs.coco import read_coco
 from manylabel.preprocessing.catalogs.csv_file import read_csv
-from manylabel.preprocessing.catalogs.files import catalog_files, one_file
+from manylabel.preprocessing.catalogs.files import catalog_files, label_files, one_file
 from manylabel.preprocessing.catalogs.folder import read_folder
 from manylabel.preprocessing.catalogs.json_lines import read_json_lines
 from manylabel.preprocessing.catalogs.location import (
@@ -14,6 +15,9 @@ from manylabel.preprocessing.catalogs.location import (
     detect_format,
     image_root,
 )
+from manylabel.preprocessing.catalogs.ml_images import read_ml_images
+from manylabel.preprocessing.catalogs.open_images import read_open_images
+from manylabel.preprocessing.catalogs.open_images_classes import read_classes
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
 from manylabel.preprocessing.catalogs.rows import gather
 from manylabel.preprocessing.catalogs.tar_files import path_below
@@ -55,7 +59,7 @@ def catalog_pieces(config: CatalogConfig) -> list[Piece]:
         ]
     if found is CatalogFormat.WEBDATASET:
         check_samples(one_file(config, files[0]))
-    return [Piece(found, file) for file in files]
+    return [Piece(found, file) for file in label_files(config)]
 
 
 def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
@@ -77,8 +81,26 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
         case CatalogFormat.WEBDATASET:
             tar = path_below(catalog_path(config), image_root(whole), config.SECTION)
             return read_webdataset(config, tar)
+        case CatalogFormat.COCO:
+            return read_coco(config)
+        case CatalogFormat.OPEN_IMAGES:
+            return read_open_images(config)
+        case CatalogFormat.ML_IMAGES:
+            return gather(read_ml_images(config))
         case _:
             return read_folder(config)
+
+
+def label_parents(config: CatalogConfig) -> Mapping[str, Sequence[str]] | None:
+    """The labels that each label is directly a kind of, where the catalog's rows say whether people
+    or machines gave their labels; None for all other catalogs.
+
+    Raises:
+        PreprocessingError: the files that say it are broken.
+    """
+    if detect_format(config) is not CatalogFormat.OPEN_IMAGES:
+        return None
+    return read_classes(config).parents
 
 
 def count_rows(config: CatalogConfig, on_rows: Callable[[int], None] = lambda _: None) -> int:

@@ -33,6 +33,10 @@ ROWS = pa.schema(
 normalised, null for none that can be used; `confidence`: in [0, 1] where there is a label; `group`:
 null for none."""
 
+VERIFIED = pa.field("verified", pa.bool_())
+"""A further column where labels may contradict each other (`hierarchy.judge_rows`): whether a
+person gave the label; else a machine did."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
@@ -111,7 +115,8 @@ def clean_rows(raw: pa.Table, *, urls: bool = False) -> tuple[pa.Table, pa.Table
     """The rows with what can be used of them (ROWS), and a rejection for each label that cannot.
 
     Args:
-        raw: As `catalogs.read_piece` gives it: image, label, confidence (text or numbers), group.
+        raw: As `catalogs.read_piece` gives it: image, label, confidence (text or numbers), group;
+            and `verified`, which then stays.
         urls: Images are URLs, not paths.
     """
     image, label, confidence = (column(raw, name) for name in ("image", "label", "confidence"))
@@ -137,7 +142,10 @@ def clean_rows(raw: pa.Table, *, urls: bool = False) -> tuple[pa.Table, pa.Table
         value,
         column(raw, "group"),
     ]
-    return pa.table(columns, schema=ROWS), pa.concat_tables(rejected)
+    rows = pa.table(columns, schema=ROWS)
+    if "verified" in raw.column_names:
+        rows = rows.append_column(VERIFIED, column(raw, "verified"))
+    return rows, pa.concat_tables(rejected)
 
 
 def _parsed(confidence: pa.Array) -> pa.Array:

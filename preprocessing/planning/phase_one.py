@@ -17,12 +17,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from manylabel.preprocessing.catalogs import catalog_pieces, catalogs_of, read_piece
+from manylabel.preprocessing.catalogs import (
+    catalog_pieces,
+    catalogs_of,
+    label_parents,
+    read_piece,
+)
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.decisions.apart import by_side, with_side
 from manylabel.preprocessing.decisions.columns import column, concat
 from manylabel.preprocessing.decisions.facts import apply_facts
 from manylabel.preprocessing.decisions.hashing import hash_texts
+from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_rows
 from manylabel.preprocessing.decisions.listing import merge_equal_files, merge_rows
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.decisions.split import (
@@ -133,6 +139,8 @@ def list_images(
 ) -> ListedImages:
     """Reads a catalog; its images are marked with their side where another one lists the others."""
     title = f"{side}: " if side is not None else ""
+    parents = label_parents(catalog)
+    hierarchy = None if parents is None else Hierarchy.of(parents)
     rows = (
         pipeline
         | f"{title}Pieces" >> beam.Create(catalog_pieces(catalog))
@@ -146,7 +154,9 @@ def list_images(
         rows.rows
         | f"{title}ByImage" >> Shuffle(image_hash, buckets)
         | f"{title}Merge"
-        >> beam.FlatMapTuple(partial(merge, side=side, urls=catalog.http is not None))
+        >> beam.FlatMapTuple(
+            partial(merge, side=side, hierarchy=hierarchy, urls=catalog.http is not None)
+        )
         .with_output_types(Bucketed, rejected=Table, duplicates=Table, names=Table, listed=int)
         .with_outputs("rejected", "duplicates", NAMES, LISTED, main="images")
     )
@@ -174,8 +184,12 @@ def read_rows(piece: Any, catalog: CatalogConfig) -> Iterator[Any]:
         yield rows
 
 
-def merge(bucket: int, rows: pa.Table, side: SplitName | None, urls: bool) -> Iterator[Any]:
+def merge(
+    bucket: int, rows: pa.Table, side: SplitName | None, hierarchy: Hierarchy | None, urls: bool
+) -> Iterator[Any]:
     """The images of a bucket of rows, and under tags all else that is known by then."""
+    if hierarchy is not None:
+        rows = judge_rows(rows, hierarchy)
     merged = merge_rows(rows, urls=urls)
     yield from tagged("rejected", merged.rejected)
     yield from tagged("duplicates", merged.duplicates)

@@ -17,6 +17,8 @@ HEADER = (
 
 NEAR = {"heldout": {"size": 6}}
 PART = {"catalog": {"split_column": "part", "split": "train"}}
+OPEN_IMAGES = {"catalog": {"path": "open_images.csv", "format": "open_images"}}
+ML_IMAGES = {"catalog": {"path": "ml_images.txt", "format": "ml_images"}, "heldout": {"size": 1}}
 WIDE = {"catalog": {"label_columns": ["round", "square"]}}
 TAR = {"catalog": {"path": "samples.tar"}}
 
@@ -41,6 +43,8 @@ CHANGES = [
     ("catalog.webdataset.picture", "reduced.png", TAR),
     ("catalog.webdataset.labels", "txt", TAR),
     ("catalog.webdataset.label_key", "names", TAR),
+    ("catalog.open_images", {"image_name": "{id}.png"}, OPEN_IMAGES),
+    ("catalog.ml_images", {"dictionary": "names.txt"}, ML_IMAGES),
     ("images.short_side_limit", 40, {}),
     ("images.resampling", "area", {"images": {"short_side_limit": 40}}),
     ("images.jpeg_quality", 50, {}),
@@ -95,6 +99,10 @@ def directory(tmp_path_factory, picture, write_csv):
             for label in labels
         ]
     write_csv(root / "labels.csv", rows, HEADER)
+    judged = [(number, "human", "/m/0jbk", 1) for number in range(6)]
+    write_csv(root / "open_images.csv", judged, ("ImageID", "Source", "LabelName", "Confidence"))
+    (root / "ml_images.txt").write_text("0.png\t0:1\n1.png\t0:1\n2.png\t0:0.9\n")
+    (root / "names.txt").write_text("n00002452\t-1\tthing\n")
     write_csv(root / "fewer.csv", rows[:20], HEADER)
     with tarfile.open(root / "samples.tar", "w") as tar:
         for number in range(4):
