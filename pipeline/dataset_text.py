@@ -73,6 +73,11 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
         lines.append(f"--retry-rejected would look again at {report.retryable:,} of these images")
     if report.left_out:
         lines.append(f"left out: {_most(report.left_out)}")
+    if report.remarks.images:
+        lines.append(
+            f"odd metadata, pixels kept: {report.remarks.images:,} images, the first "
+            f"{report.remarks.first}"
+        )
     if report.heldout_size and not report.images[SplitName.HELDOUT]:
         lines.append(
             "nothing is held out, so nothing can be evaluated: choose another "

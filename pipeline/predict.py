@@ -7,17 +7,14 @@ serves it alone, reads JPEG and PNG, and reduces large pictures nearly alike.)
 """
 
 import time
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
 from upath import UPath
 
 from manylabel.deploy.image_files import ImageFiles, find_images, one_line, text_of
@@ -35,7 +32,8 @@ from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import OnEvent, PredictionProgressed, long_work
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.preprocessing.pictures.fetch import fetch
-from manylabel.preprocessing.pictures.images import FORMATS, store
+from manylabel.preprocessing.pictures.images import store
+from manylabel.preprocessing.pictures.opening import FORMATS
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 from manylabel.trainer.runs.directory import DESCRIPTION, is_described
@@ -145,7 +143,7 @@ def predict_labels(
     tally = Tally()
     with labels_file(output, found_model.origin) as write:
         predictor = _load(found_model, top_k)
-        with long_work("predict", on_event), _no_warning_of_sizes():
+        with long_work("predict", on_event):
             policy = _of_new_images(found_model.origin.images)
             for batch, files in _read_ahead(found, names, policy, batch_size):
                 _predict(predictor, batch, files, tally, write)
@@ -198,14 +196,6 @@ def _of_new_images(policy: ImageConfig) -> ImageConfig:
     """The dataset's policy without the two bounds that say what is worth learning from; the
     exported graph has them no more."""
     return policy.model_copy(update={"min_side": 1, "max_aspect_ratio": float(JPEG_SIDE_LIMIT)})
-
-
-@contextmanager
-def _no_warning_of_sizes() -> Iterator[None]:
-    """Around all threads: in each alone, as `store` has it, one takes back what another set."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
 
 
 def _read_ahead(

@@ -129,6 +129,7 @@ def preprocess(
                 verified=verify,
                 left_out=left_out,
                 label_doubts=tuple(doubts),
+                remarks=meter.remarks(),
             )
             return report_on(root, result, asked, time.monotonic() - started)
 

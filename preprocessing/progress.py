@@ -61,6 +61,14 @@ class Progress:
         return UNITS.get(self.stage, "images")
 
 
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """How many images have something odd about their files, and what was said of the first."""
+
+    images: int = 0
+    first: str = ""
+
+
 ProgressListener = Callable[[Progress], None]
 
 
@@ -74,6 +82,7 @@ class Meter:
         self._seen: deque[tuple[float, int]] = deque()
         self._ended: list[Progress] = []
         self._credits: dict[tuple[str, str], tuple[int, int]] = {}
+        self._remarks = Remarks()
 
     def begin(self, stage: Stage, total: int | None = None) -> None:
         """A stage begins."""
@@ -103,6 +112,16 @@ class Meter:
         with self._lock:
             before = self._credits.get((name, node), (0, 0))
             self._credits[name, node] = before[0] + images, before[1] + shards
+
+    def remark(self, text: str) -> None:
+        """An image can be used, and something is odd about its file; names it."""
+        with self._lock:
+            self._remarks = Remarks(self._remarks.images + 1, self._remarks.first or text)
+
+    def remarks(self) -> Remarks:
+        """So far."""
+        with self._lock:
+            return self._remarks
 
     def read(self) -> list[Progress]:
         """The last state of each stage that has ended since the last call, then the present one."""

@@ -10,6 +10,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
     read_totals,
     read_unknown_labels,
 )
+from manylabel.preprocessing.progress import Remarks
 from manylabel.preprocessing.rejections import RETRYABLE, RejectReason
 from manylabel.storage.manifest import UNKNOWN_LABELS_NAME, ImageCounts, Manifest
 from manylabel.storage.schema import SplitName
@@ -35,6 +36,7 @@ class PreprocessingReport:
         retryable: Rejected images whose files were missing or broken.
         left_out: Files and folders that a folder catalog does not list, by name.
         label_doubts: What looks like labels of another form than was declared, see `label_doubts`.
+        remarks: On images that this run looked at and can use.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
         heldout_size: What was asked for, see `HeldoutConfig.size`.
@@ -58,6 +60,7 @@ class PreprocessingReport:
     retryable: int
     left_out: Mapping[str, int]
     label_doubts: tuple[str, ...]
+    remarks: Remarks
     large_groups: int
     large_group_images: int
     images: dict[SplitName, int]
@@ -79,6 +82,7 @@ class Asked:
     verified: bool
     left_out: Mapping[str, int]
     label_doubts: tuple[str, ...]
+    remarks: Remarks
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
         retryable=_retryable(rejected) + _retryable(heldout_rejected),
         left_out=asked.left_out,
         label_doubts=asked.label_doubts,
+        remarks=asked.remarks,
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},

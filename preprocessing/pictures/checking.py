@@ -21,6 +21,7 @@ from manylabel.preprocessing.executors import Lost, Task
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.pictures.images import examine
+from manylabel.preprocessing.pictures.opening import memory_for
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import RETRYABLE, ImageRejectedError, RejectReason
 from manylabel.preprocessing.running import here
@@ -40,7 +41,8 @@ FACTS_SCHEMA = pa.schema(
     ]
 )
 """What an image's file says: of one that can be used `digest` (`fetch.file_digest`), `look` (the
-perceptual hash, big endian) and `stored_bytes`; of another `reason` and `detail`."""
+perceptual hash, big endian) and `stored_bytes`, and in `detail` what the decoder remarked; of
+another `reason` and `detail`."""
 
 CHECKED_DIRECTORY = "plan/checked"
 PART_IMAGES = 8192
@@ -107,17 +109,21 @@ def check_image(image_id: str, image_root: Pictures, policy: ImageConfig) -> Fac
 
     Raises:
         OSError: the storage failed, see `fetch`.
+        PreprocessingError: there is too little memory for it.
     """
     try:
-        if isinstance(image_root, HttpSource):
-            image = image_root.check(image_id, policy)
-            return Facts(image.digest, image.look, image.stored_bytes, None, None)
-        data = fetch(image_root, image_id, policy.max_bytes)
-        examined = examine(data, policy)
+        with memory_for(image_id):
+            if isinstance(image_root, HttpSource):
+                image = image_root.check(image_id, policy)
+                remarks = image.remarks or None
+                return Facts(image.digest, image.look, image.stored_bytes, None, remarks)
+            data = fetch(image_root, image_id, policy.max_bytes)
+            examined = examine(data, policy)
     except ImageRejectedError as rejected:
         return _rejected(rejected.reason, rejected.detail)
     look = int.from_bytes(examined.perceptual_hash, "big")
-    return Facts(bytes.fromhex(file_digest(data)), look, examined.stored_bytes, None, None)
+    remarks = "; ".join(examined.remarks) or None
+    return Facts(bytes.fromhex(file_digest(data)), look, examined.stored_bytes, None, remarks)
 
 
 def _rejected(reason: RejectReason, detail: str) -> Facts:
@@ -198,6 +204,9 @@ class _Part:
     def complete(self, found: Iterator[Facts]) -> pa.Table:
         """All facts of this part, which are kept from now on."""
         new = list(islice(found, len(self.wanted)))
+        for image_id, facts in zip(self.wanted.to_pylist(), new, strict=True):
+            if facts.reason is None and facts.detail is not None:
+                here().meter.remark(f"{image_id}: {facts.detail}")
         if self.known is not None and not new:
             return self.known
         columns = [self.image_ids, *_columns(new)]

@@ -32,12 +32,14 @@ class FetchedImage:
     Attributes:
         digest: Of the bytes that arrived (`fetch.file_digest`).
         look, stored_bytes: As in `checking.FACTS_SCHEMA`; no look of a picture from a shard.
+        remarks: Of its decoder, not kept.
     """
 
     digest: bytes
     look: int | None
     stored_bytes: int
     stored: StoredImage
+    remarks: str = ""
 
 
 class Fetched:

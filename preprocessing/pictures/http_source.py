@@ -63,7 +63,8 @@ class HttpSource:
             raise ImageRejectedError(rejected.reason, detail) from rejected
         look = int.from_bytes(examined.perceptual_hash, "big")
         digest = bytes.fromhex(file_digest(answer.data))
-        image = FetchedImage(digest, look, examined.stored_bytes, stored)
+        remarks = "; ".join(examined.remarks)
+        image = FetchedImage(digest, look, examined.stored_bytes, stored, remarks)
         self.kept.keep(url, image)
         return image
 

@@ -1,25 +1,18 @@
-"""The image policy: which bytes are accepted as an image, and what is stored for them.
+"""The image policy: what an image looks like, and what is stored for it.
 
-Everything is judged by content, never by a file's name. The header is read first and its size
-bounded; only then are pixels decoded.
+Which bytes are accepted, `opening` says.
 """
 
 import io
 import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 
-from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
-from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
-from manylabel.storage.stand_ins import HEAD_BYTES, text_instead
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+from manylabel.preprocessing.pictures.opening import with_image
+from manylabel.storage.image_policy import ImageConfig
 
 _HASH_SIZE = (9, 8)  # Columns, rows: eight differences in each of eight rows.
 _HASH_DRAFT_SIDE = 64
@@ -63,10 +56,12 @@ class ExaminedImage:
     Attributes:
         perceptual_hash: Eight bytes, see `examine`.
         stored_bytes: About how long `StoredImage.encoded` will be; exact where nothing changes.
+        remarks: What the decoder warned of, and what it was read without.
     """
 
     perceptual_hash: bytes
     stored_bytes: int
+    remarks: tuple[str, ...] = ()
 
 
 def examine(data: bytes, policy: ImageConfig) -> ExaminedImage:
@@ -78,10 +73,14 @@ def examine(data: bytes, policy: ImageConfig) -> ExaminedImage:
     Raises:
         ImageRejectedError: the image fails the policy; `store` accepts exactly what this accepts.
     """
-    with _opened(data, policy) as image:
-        stored_bytes = _stored_bytes(image, data, policy)
-        _draft(image, _HASH_DRAFT_SIDE)
-        small = _upright_rgb(image).convert("L").resize(_HASH_SIZE, Image.Resampling.BOX)
+    examined, remarks = with_image(data, policy, _examine)
+    return replace(examined, remarks=tuple(remarks))
+
+
+def _examine(image: Image.Image, data: bytes, policy: ImageConfig) -> ExaminedImage:
+    stored_bytes = _stored_bytes(image, data, policy)
+    _draft(image, _HASH_DRAFT_SIDE)
+    small = _upright_rgb(image).convert("L").resize(_HASH_SIZE, Image.Resampling.BOX)
     grey = np.asarray(small)
     return ExaminedImage(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), stored_bytes)
 
@@ -105,66 +104,28 @@ def store(data: bytes, policy: ImageConfig) -> StoredImage:
     Raises:
         ImageRejectedError: the image fails the policy.
     """
-    with _opened(data, policy) as image:
-        width, height = image.size
-        too_large = min(width, height) > policy.short_side_limit
-        if not too_large and _is_plain_jpeg(image):
-            return StoredImage(data, height, width)
-        _draft(image, _DRAFT_MARGIN * policy.short_side_limit)
-        picture = _upright_rgb(image)
-        if too_large:
-            if _orientation(image) >= 5:  # These swap the sides.
-                width, height = height, width
-            size = _reduced_size(width, height, policy.short_side_limit)
-            # Here: the compiler behind it takes a third of a second and 65 MB.
-            from manylabel.preprocessing.pictures.resampling import reduced
+    return with_image(data, policy, _store)[0]
 
-            picture = reduced(picture, size, policy.resampling)
-        encoded = io.BytesIO()
-        # Else Pillow copies the image's comment, and fails on one that a JPEG cannot hold.
-        picture.save(encoded, "JPEG", quality=policy.jpeg_quality, comment=b"")
+
+def _store(image: Image.Image, data: bytes, policy: ImageConfig) -> StoredImage:
+    width, height = image.size
+    too_large = min(width, height) > policy.short_side_limit
+    if not too_large and _is_plain_jpeg(image):
+        return StoredImage(data, height, width)
+    _draft(image, _DRAFT_MARGIN * policy.short_side_limit)
+    picture = _upright_rgb(image)
+    if too_large:
+        if _orientation(image) >= 5:  # These swap the sides.
+            width, height = height, width
+        size = _reduced_size(width, height, policy.short_side_limit)
+        # Here: the compiler behind it takes a third of a second and 65 MB.
+        from manylabel.preprocessing.pictures.resampling import reduced
+
+        picture = reduced(picture, size, policy.resampling)
+    encoded = io.BytesIO()
+    # Else Pillow copies the image's comment, and fails on one that a JPEG cannot hold.
+    picture.save(encoded, "JPEG", quality=policy.jpeg_quality, comment=b"")
     return StoredImage(encoded.getvalue(), picture.height, picture.width)
-
-
-@contextmanager
-def _opened(data: bytes, policy: ImageConfig) -> Iterator[Image.Image]:
-    """An image whose header was read and found acceptable; decoding errors become rejections."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns between its two pixel limits; ours decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.width, image.height, policy)
-                yield image
-    except (ImageRejectedError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        received = text_instead(data[:HEAD_BYTES]) or f"{data[:16]!r}..."
-        expected = f"expected one of {', '.join(FORMATS)}, received {received}"
-        raise ImageRejectedError(RejectReason.NOT_AN_IMAGE, expected) from error
-    except Image.DecompressionBombError as error:
-        raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:
-        # Decoders meet damage with OSError, SyntaxError, ValueError, EOFError, struct.error and
-        # others; whatever it was, this image is rejected, counted and named.
-        detail = f"{type(error).__name__}: {error}"
-        raise ImageRejectedError(RejectReason.UNDECODABLE, detail) from error
-
-
-def _check_size(width: int, height: int, policy: ImageConfig) -> None:
-    short, long = sorted((width, height))
-    if width * height > policy.max_pixels:
-        detail = f"{width}x{height}, images.max_pixels is {policy.max_pixels}"
-        raise ImageRejectedError(RejectReason.TOO_MANY_PIXELS, detail)
-    if long > JPEG_SIDE_LIMIT:
-        detail = f"{width}x{height}, a JPEG's sides have at most {JPEG_SIDE_LIMIT} pixels"
-        raise ImageRejectedError(RejectReason.TOO_LONG, detail)
-    if short < policy.min_side:
-        detail = f"{width}x{height}, images.min_side is {policy.min_side}"
-        raise ImageRejectedError(RejectReason.TOO_SMALL, detail)
-    if long > short * policy.max_aspect_ratio:
-        detail = f"{width}x{height}, images.max_aspect_ratio is {policy.max_aspect_ratio:g}"
-        raise ImageRejectedError(RejectReason.TOO_LONG, detail)
 
 
 def _is_plain_jpeg(image: Image.Image) -> bool:

@@ -10,6 +10,7 @@ from manylabel.preprocessing.pictures.checking import Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.pictures.images import StoredImage, store
+from manylabel.preprocessing.pictures.opening import memory_for
 from manylabel.preprocessing.planning.dataset_plan import PlannedImage, plan_path, read_planned
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.storage.atomic import replacing
@@ -221,7 +222,8 @@ def _stored(planned: PlannedImage, image_root: Pictures, policy: ImageConfig) ->
 
 def _read_again(planned: PlannedImage, image_root: Pictures, policy: ImageConfig) -> LabelledImage:
     try:
-        stored = _stored(planned, image_root, policy)
+        with memory_for(planned.image_id):
+            stored = _stored(planned, image_root, policy)
     except ImageRejectedError as rejected:
         raise _ImageChangedError(
             f"{planned.image_id}: was accepted when it was checked, but now: {rejected.reason}: "
