@@ -65,6 +65,13 @@ class LabelZeros(StrEnum):
     ABSENT = "absent"
 
 
+class LabelCells(StrEnum):
+    """What the cells of a column say that `label_columns` names."""
+
+    CONFIDENCES = "confidences"
+    NAMES = "names"
+
+
 class CatalogConfig(_Section):
     """Where the images and their labels are listed.
 
@@ -118,6 +125,11 @@ class CatalogConfig(_Section):
         "text; !NAME leaves out); their cells are 0 or 1, true or false, yes or no, or confidences "
         "in [0, 1], and empty where nothing is known. Given, label_column and confidence_column "
         "are not read.",
+    )
+    label_cells: LabelCells = Field(
+        LabelCells.CONFIDENCES,
+        description="Of label_columns, whether a cell says how surely the image has the label that "
+        "its column is called (confidences), or is called as a label that the image has (names).",
     )
     label_zeros: LabelZeros = Field(
         LabelZeros.UNKNOWN,
@@ -229,10 +241,22 @@ class CatalogConfig(_Section):
                     f"{self._section}.label_columns is given, but so is {name}, which is for a "
                     "table with one column of labels: remove one of them"
                 )
-        if self.is_set("label_zeros") and not self.label_columns:
+        for name in ("label_zeros", "label_cells"):
+            if self.is_set(name) and not self.label_columns:
+                raise ValueError(
+                    f"{self._section}.{name} is {getattr(self, name)}, which is for label_columns: "
+                    f"set both, or remove {name}"
+                )
+        names = self.label_cells is LabelCells.NAMES
+        if names and self.is_set("label_zeros"):
             raise ValueError(
-                f"{self._section}.label_zeros is {self.label_zeros}, which is for label_columns: "
-                "set both, or remove label_zeros"
+                f"{self._section}.label_zeros is {self.label_zeros}, but label_cells says that "
+                "cells are names: remove one of them"
+            )
+        if self.label_columns and not (names or self.header):
+            raise ValueError(
+                f"{self._section}.label_columns are labels by their names, but header is false: "
+                "put a line with the names first, or set label_cells to names if cells hold them"
             )
         return self
 

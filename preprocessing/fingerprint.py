@@ -18,6 +18,7 @@ _LATER_SETTINGS = frozenset(
         "http",
         "label_separator",
         "label_columns",
+        "label_cells",
         "label_zeros",
         "null_values",
         "webdataset",

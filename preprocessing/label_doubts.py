@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from manylabel.preprocessing.catalogs import catalog_pieces, detect_format, read_piece
 from manylabel.preprocessing.catalogs.label_lists import ListForm, form_of
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
+from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, LabelCells
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.errors import PreprocessingError
 
-_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.PARQUET})
+_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
 """Formats whose labels have forms that settings declare."""
 
 _MOST_LABELS = 10_000
@@ -84,6 +84,8 @@ def label_doubts(config: CatalogConfig) -> list[str]:
     sample = _first_rows(config)
     if sample is None or not sample.rows:
         return []
+    if config.label_cells is LabelCells.NAMES:
+        return _names_of_nothing(sample)
     if config.label_columns:
         _check_chosen_columns(sample)
         return [*_bad_columns(sample), *_names_of_nothing(sample)]
@@ -213,8 +215,9 @@ def _check_chosen_columns(sample: _Sample) -> None:
         left_out = ", ".join(f"'!{name}'" for name in [*wrong][:_MOST_SHOWN])
         raise PreprocessingError(
             f"{config.path}: expected 0, 1, true, false or numbers in [0, 1] in columns of labels, "
-            f"received in {columns}; add {left_out} to {sample.setting('label_columns')}, or name "
-            "the columns that are labels"
+            f"received in {columns}; add {left_out} to {sample.setting('label_columns')}, name "
+            f"the columns that are labels, or set {sample.setting('label_cells')} to names where "
+            "cells are called as labels"
         )
 
 

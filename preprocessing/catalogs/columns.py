@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_SHOWN = 1000
@@ -16,13 +16,17 @@ _INDEX_COLUMN = re.compile(r"(\s*|Unnamed: \d+|__index_level_\d+__)$")
 """A column of row numbers that pandas writes beside the table's own; no label has such a name."""
 
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)$")
+"""A cell of a row of data, sooner than a column's name."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Positions of a row's parts in a table; None where the settings name no column.
 
     Attributes:
-        labels: Of each label of a wide table its column, in the table's order; then `label` and
-            `confidence` are None.
+        labels: Of each label of a wide table its column, in the table's order, or, where labels
+            are in the cells, of each such column; then `label` and `confidence` are None.
     """
 
     image: int
@@ -73,9 +77,11 @@ def _find_column(config: CatalogConfig, names: Sequence[str], setting: str) -> i
             "label_column": f"one of them, or {config.SECTION}.label_columns to '*' where each "
             "label has a column of its own",
         }
+        header = f", or {config.SECTION}.header to false where these are cells of the first row"
         raise PreprocessingError(
             f"{config.path}: expected a column {name!r}, received columns {shown(names)}; "
             f"set {config.SECTION}.{setting} to {hint.get(setting, 'one of them')}"
+            f"{header if config.header and any(map(_NUMBER.match, names)) else ''}"
         )
     if names.count(name) > 1:
         raise PreprocessingError(
@@ -129,6 +135,8 @@ def _each_once(config: CatalogConfig, names: Sequence[str], chosen: list[int]) -
             f"{config.path}: expected columns of labels, received none that {setting} "
             f"{shown(config.label_columns)} leaves of {shown(names)}"
         )
+    if config.label_cells is LabelCells.NAMES:
+        return {str(at): at for at in chosen}  # Spreadsheets call all of them the same.
     labels: dict[str, int] = {}
     for at in chosen:
         if names[at] in labels:

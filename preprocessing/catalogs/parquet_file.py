@@ -1,5 +1,6 @@
 """Long Parquet catalogs: the same columns as CSV, read some row groups at a time."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +24,14 @@ from manylabel.preprocessing.catalogs.location import open_catalog
 from manylabel.preprocessing.catalogs.parts import columns_of_folders
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, tables_of
 from manylabel.preprocessing.catalogs.text_file import other_kind
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.tables import is_of_storage
 
 READ_ROWS = 1 << 12
 """Rows that are decoded together. Long texts that repeat are short in the file, but not here."""
 
-READ_CELLS = 1 << 20
+READ_CELLS = 4 << 20
 """Cells of a wide table that are decoded together."""
 
 BUFFER_BYTES = 1 << 20
@@ -91,7 +92,9 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
             table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
             schema = _schema(table, config)
             several = any(is_list(each.type) for each in schema if each.name == config.label_column)
-            columns = find_columns(config, schema.names, several=several)
+            names = schema.names
+            columns = find_columns(config, names, several=several)
+            _check_once(config, [names[at] for at in columns.all()])
             _kinds(config, columns, schema)
             yield table, columns
     except (pa.ArrowException, OSError) as error:
@@ -99,6 +102,15 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
             raise
         reason = " ".join(str(error).split())  # Arrow's may have several lines.
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
+
+
+def _check_once(config: CatalogConfig, names: Sequence[str]) -> None:
+    """Arrow finds columns by their names."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise PreprocessingError(
+                f"{config.path}: expected one column {name!r}, received {count}; rename all but one"
+            )
 
 
 def _schema(file: pq.ParquetFile, config: CatalogConfig) -> pa.Schema:
@@ -172,12 +184,11 @@ def _kinds(config: CatalogConfig, columns: Columns, schema: pa.Schema) -> dict[i
             allowed["text"] = (is_text, texts)
         kinds[columns.confidence] = _kind(config, schema.field(columns.confidence), allowed)
     words = any(is_text(schema.field(at).type) for at in columns.labels.values())
-    for name, at in columns.labels.items():
-        allowed = {
-            "numbers, true and false": (is_number_or_bool, numbers),
-            "text": (is_text, texts),
-        }
-        hint = f"; leave it out by '!{name}' in {config.SECTION}.label_columns"
+    allowed = {"numbers, true and false": (is_number_or_bool, numbers), "text": (is_text, texts)}
+    if config.label_cells is LabelCells.NAMES:
+        allowed, words = {"text": (is_name, texts)}, True
+    for at in columns.labels.values():
+        hint = f"; leave it out by '!{schema.field(at).name}' in {config.SECTION}.label_columns"
         kind = _kind(config, schema.field(at), allowed, hint)
         kinds[at] = texts if words else kind
     return kinds

@@ -1,4 +1,5 @@
-"""Wide tables: a column for each label, whose cells say whether an image has it."""
+"""Wide tables: a column for each label, whose cells say whether an image has it; or columns whose
+cells are labels."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manylabel.preprocessing.catalogs.label_pairs import Pairs
-from manylabel.preprocessing.config import CatalogConfig, LabelZeros
+from manylabel.preprocessing.config import CatalogConfig, LabelCells, LabelZeros
 
 _TRUE = ("true", "yes", "t", "y")
 _FALSE = ("false", "no", "f", "n")
@@ -34,16 +35,25 @@ def pairs_of_columns(
     """
     rows = len(cells[0])
     stacked = pa.concat_arrays(cells)
+    if config.label_cells is LabelCells.NAMES:
+        names, code, says = _of_names(stacked, config)
+        row, at = _by_row(says, rows)
+        return Pairs(row, code[at], names, code[at], None).with_empty_rows(rows)
     if pa.types.is_floating(stacked.type):
         values, code, says = _of_numbers(stacked, config)
     else:
         values, code, says = _of_texts(stacked, config)
-    # By row, though cells come by column.
-    matrix = np.ascontiguousarray(says.reshape(len(cells), rows).T)
-    row, name = np.nonzero(matrix)
-    value = code[name * rows + row]
+    row, at = _by_row(says, rows)
     names = pa.array(labels, pa.string())
-    return Pairs(row, name, names, value, values).with_empty_rows(rows)
+    return Pairs(row, at // max(1, rows), names, code[at], values).with_empty_rows(rows)
+
+
+def _by_row(says: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each cell that says something its row and its place, in the order of the rows, though
+    cells come by column."""
+    columns = len(says) // max(1, rows)
+    row, column = np.nonzero(np.ascontiguousarray(says.reshape(columns, rows).T))
+    return row, column * rows + row
 
 
 def _of_numbers(cells: pa.Array, config: CatalogConfig) -> tuple[pa.Array, np.ndarray, np.ndarray]:
@@ -71,10 +81,21 @@ def _of_texts(cells: pa.Array, config: CatalogConfig) -> tuple[pa.Array, np.ndar
         nulls = pa.array([value.strip() for value in config.null_values])
         silent = pc.or_(silent, pc.is_in(pc.utf8_trim_whitespace(encoded.dictionary), nulls))
         silent = pc.or_(silent, _are_numbers(texts, _as_numbers(config.null_values)))
+    return texts, *_coded(encoded, silent)
+
+
+def _of_names(cells: pa.Array, config: CatalogConfig) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """As `_of_numbers`, of labels."""
+    encoded = cells.dictionary_encode()
+    names = pc.utf8_trim_whitespace(encoded.dictionary)
+    nulls = pa.array(["", *(value.strip() for value in config.null_values)])
+    return names, *_coded(encoded, pc.is_in(names, nulls))
+
+
+def _coded(encoded: pa.DictionaryArray, silent: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """For each cell the place of its text, and whether it says anything; a null says nothing."""
     code = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    # A null cell has the code -1, and so the last entry.
-    says = np.append(~silent.to_numpy(zero_copy_only=False), False)[code]
-    return texts, code, says
+    return code, np.append(~silent.to_numpy(zero_copy_only=False), False)[code]
 
 
 def _as_numbers(texts: Sequence[str]) -> np.ndarray:

@@ -56,6 +56,25 @@ from manylabel.preprocessing.config import PreprocessingConfig
             {"catalog": {"path": "x", "label_zeros": "absent"}},
             "catalog.label_zeros is absent, which is for label_columns: set both",
         ),
+        (
+            {"catalog": {"path": "x", "label_cells": "names"}},
+            "catalog.label_cells is names, which is for label_columns: set both",
+        ),
+        (
+            {
+                "catalog": {
+                    "path": "x",
+                    "label_columns": "*",
+                    "label_cells": "names",
+                    "label_zeros": "absent",
+                }
+            },
+            "catalog.label_zeros is absent, but label_cells says that cells are names",
+        ),
+        (
+            {"catalog": {"path": "x", "label_columns": "*", "header": False}},
+            "catalog.label_columns are labels by their names, but header is false: put a line",
+        ),
         ({"catalog": {"path": "x", "label_separator": ""}}, "at least 1 character"),
         ({"catalog": {"path": "x", "null_values": [None]}}, "valid string"),
         (

@@ -137,7 +137,8 @@ def test_columns_that_are_no_labels_end_in_one_line(tmp_path):
         label_doubts(config)
     assert str(error.value).endswith(
         "received in 'Sex' ('Male'), 'Age' ('47'); add '!Sex', '!Age' to preprocessing.catalog."
-        "label_columns, or name the columns that are labels"
+        "label_columns, name the columns that are labels, or set preprocessing.catalog.label_cells "
+        "to names where cells are called as labels"
     )
     (doubt,) = label_doubts(config.model_copy(update={"label_columns": ("*", "!Sex", "!Age")}))
     assert doubt.startswith("columns 'Edema' ('-1.0') have cells that are no numbers in [0, 1]")

@@ -25,7 +25,10 @@ TRAINED = {  # Of each image its labels and its verified absences, read off the 
     "2.png": ({"clear": 1.0}, {"water"}),
     "3.png": ({"clear": 1.0}, set()),
 }
-HELDOUT = {"6.png": ({"clear": 0.5, "haze": 0.25}, set()), "7.png": ({"water": 1.0}, set())}
+HELDOUT: dict[str, tuple[dict[str, float], set[str]]] = {
+    "6.png": ({"clear": 0.5, "haze": 0.25}, set()),
+    "7.png": ({"water": 1.0}, set()),
+}
 
 
 def labels_of(dataset, side):

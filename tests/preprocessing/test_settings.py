@@ -33,6 +33,7 @@ CHANGES = [
     ("catalog.label_column", "other_label", {}),
     ("catalog.label_separator", " ", {}),
     ("catalog.label_columns", ["round", "square"], {}),
+    ("catalog.label_cells", "names", WIDE),
     ("catalog.label_zeros", "absent", WIDE),
     ("catalog.null_values", ["0.5"], WIDE),
     ("catalog.confidence_column", "certainty", {}),

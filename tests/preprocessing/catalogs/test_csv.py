@@ -101,6 +101,7 @@ def test_empty_cells_are_no_label_and_no_group(write, rows_of):
         (HEADER + b"a.jpg,cat,1\na.jpg,caf\xe9,1\n", "line 3: expected UTF-8, received byte 0xe9"),
         (HEADER + b"a.jpg,caf\xc3", "line 2: expected UTF-8, received byte 0xc3"),
         (b"image_path,label\na.jpg,cat\n", "expected a column 'confidence', received columns"),
+        (b"1001,cat,0.5\n", ", or preprocessing.catalog.header to false where these are cells"),
         (b"image,label,confidence\n", "set preprocessing.catalog.image_column"),
         (b"", "expected a column 'image_path', received columns []"),
         (b"\n\r\n", "expected a column 'image_path', received columns []"),

@@ -120,6 +120,38 @@ def test_columns_that_are_not_there(write, rows_of, header, entries, message):
     assert "\n" not in str(error.value)
 
 
+NAMES = {"label_columns": ["tag*"], "label_cells": "names"}
+
+
+def test_cells_may_be_the_labels(write, rows_of):
+    path = write("image_path,tag 1,tag 2,tag 3\na,haze, primary ,\nb,,,\nc,x,NA,x\n")
+    rows = rows_of(path, **NAMES, null_values=["NA"])
+    pairs = [("a", "haze"), ("a", "primary"), ("b", None), ("c", "x"), ("c", "x")]
+    assert rows == [(image, label, 1.0, None) for image, label in pairs]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [("image_path,tag,tag\na,x,y\n", {}), ("a,x,y\n", {"label_columns": "*", "header": False})],
+)
+def test_columns_of_labels_need_no_names_of_their_own(write, rows_of, text, settings):
+    rows = rows_of(write(text), **NAMES | settings)
+    assert [row[:2] for row in rows] == [("a", "x"), ("a", "y")]
+
+
+def test_names_in_parquet(write_parquet, rows_of):
+    path = write_parquet(image_path=["a", "b"], tag1=["x", None], tag2=[3, 17])
+    assert [row[:2] for row in rows_of(path, **NAMES)] == [("a", "x"), ("a", "3"), ("b", "17")]
+
+
+def test_columns_of_parquet_that_are_called_the_same(tmp_path, rows_of):
+    path = tmp_path / "c.parquet"
+    columns = [pa.array([name]) for name in ("a.jpg", "x", "y")]
+    pq.write_table(pa.table(columns, names=["image_path", "tag", "tag"]), path)
+    with pytest.raises(PreprocessingError, match="one column 'tag', received 2"):
+        rows_of(path, **NAMES)
+
+
 def test_numbers_of_parquet(write_parquet, rows_of):
     path = write_parquet(
         image_path=["a", "b", "c"],
