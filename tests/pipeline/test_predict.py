@@ -269,7 +269,8 @@ def test_the_command_tells_what_it_did(model, images, picture, tmp_path, monkeyp
     assert first.startswith(f"labels.parquet: labels of 1 images by {model}, in 0 s (")
     assert others == [
         "1 could not be seen, `fault` says why; the first is b.jpg: not an image of a known "
-        "format: expected one of JPEG, PNG, WEBP, GIF, BMP, received b'text'...; convert it to one "
+        "format: expected one of JPEG, PNG, WEBP, GIF, BMP, received text that begins 'text'; "
+        "copy or download it again; convert it to one "
         "of them",
         "left out 3 other files: .\\x1b[2j 1, .txt 1, no suffix 1",
     ]
