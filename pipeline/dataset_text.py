@@ -64,6 +64,7 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
                 told[reason in LABEL_REASONS].append(f"{reason} {count:,}")
             reasons = "; ".join(", ".join(each) for each in told.values() if each)
             lines.append(f"{table}: {reasons}")
+    lines += report.path_doubts
     if report.unknown_labels:
         lines.append(
             f"{UNKNOWN_LABELS_NAME}: {len(report.unknown_labels):,} labels of held-out images are "

@@ -33,6 +33,7 @@ from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
 from manylabel.preprocessing.label_doubts import label_doubts
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
+from manylabel.preprocessing.path_doubts import path_doubts
 from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
 from manylabel.preprocessing.pictures.http_source import HttpSource
@@ -130,6 +131,7 @@ def preprocess(
                 left_out=left_out,
                 label_doubts=tuple(doubts),
                 remarks=meter.remarks(),
+                path_doubts=path_doubts(config, root),
             )
             return report_on(root, result, asked, time.monotonic() - started)
 

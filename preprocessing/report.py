@@ -37,6 +37,7 @@ class PreprocessingReport:
         left_out: Files and folders that a folder catalog does not list, by name.
         label_doubts: What looks like labels of another form than was declared, see `label_doubts`.
         remarks: On images that this run looked at and can use.
+        path_doubts: What may be wrong with all paths of a catalog, see `path_doubts`.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
         heldout_size: What was asked for, see `HeldoutConfig.size`.
@@ -61,6 +62,7 @@ class PreprocessingReport:
     left_out: Mapping[str, int]
     label_doubts: tuple[str, ...]
     remarks: Remarks
+    path_doubts: tuple[str, ...]
     large_groups: int
     large_group_images: int
     images: dict[SplitName, int]
@@ -83,6 +85,7 @@ class Asked:
     left_out: Mapping[str, int]
     label_doubts: tuple[str, ...]
     remarks: Remarks
+    path_doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
         left_out=asked.left_out,
         label_doubts=asked.label_doubts,
         remarks=asked.remarks,
+        path_doubts=asked.path_doubts,
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},

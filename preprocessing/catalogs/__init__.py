@@ -11,6 +11,7 @@ from manylabel.preprocessing.catalogs.location import (
     catalogs_of,
     detect_format,
     image_root,
+    root_spellings,
 )
 from manylabel.preprocessing.catalogs.read import (
     Piece,
@@ -33,4 +34,5 @@ __all__ = [
     "image_root",
     "label_parents",
     "read_piece",
+    "root_spellings",
 ]

@@ -150,6 +150,18 @@ def image_root(config: CatalogConfig) -> UPath:
     return root.resolve()
 
 
+def root_spellings(config: CatalogConfig) -> tuple[str, ...]:
+    """How absolute paths of images below the root may begin: as the settings spell it, and as it is
+    behind links; the longest first."""
+    root = image_root(config)
+    if not is_local(root):
+        return tuple({str(root), *([config.image_root] if config.image_root else [])})
+    given = config.image_root or os.path.dirname(catalog_path(config).path)
+    spelled = os.path.abspath(os.path.expanduser(UPath(given).path))
+    paths = {str(root), *([spelled] if os.path.realpath(spelled) == str(root) else [])}
+    return tuple(sorted({*paths, *(f"file://{path}" for path in paths)}, key=len, reverse=True))
+
+
 def _open_location(text: str, setting: str) -> UPath:
     try:
         path = UPath(os.path.expanduser(text))

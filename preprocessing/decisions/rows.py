@@ -4,6 +4,7 @@ import math
 import posixpath
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,18 +112,33 @@ def _are_odd(images: pa.Array, *, urls: bool) -> pa.Array:
     return pc.match_substring_regex(images, _ODD_PATH)
 
 
-def clean_rows(raw: pa.Table, *, urls: bool = False) -> tuple[pa.Table, pa.Table]:
+def below_roots(images: pa.Array, roots: Sequence[str]) -> pa.Array:
+    """Paths as they are below a root, where they begin with one; others as they are."""
+    for root in roots:
+        prefix = root.rstrip("/") + "/"
+        begins = pc.starts_with(images, prefix)
+        if pc.any(begins).as_py():
+            below = pc.utf8_ltrim(pc.utf8_slice_codeunits(images, len(prefix)), characters="/")
+            images = pc.if_else(begins, below, images)
+    return images
+
+
+def clean_rows(
+    raw: pa.Table, *, urls: bool = False, roots: Sequence[str] = ()
+) -> tuple[pa.Table, pa.Table]:
     """The rows with what can be used of them (ROWS), and a rejection for each label that cannot.
 
     Args:
         raw: As `catalogs.read_piece` gives it: image, label, confidence (text or numbers), group;
             and `verified`, which then stays.
         urls: Images are URLs, not paths.
+        roots: How the image root may be spelled at the start of absolute paths.
     """
     image, label, confidence = (column(raw, name) for name in ("image", "label", "confidence"))
-    odd = _are_odd(image, urls=urls)
-    keys = map_distinct(image.filter(odd), url_key if urls else image_key, pa.string())
-    key = pc.replace_with_mask(image, odd, keys)
+    path = image if urls else below_roots(image, roots)
+    odd = _are_odd(path, urls=urls)
+    keys = map_distinct(path.filter(odd), url_key if urls else image_key, pa.string())
+    key = pc.replace_with_mask(path, odd, keys)
     as_spelled = pc.or_(pc.equal(key, image), pc.match_substring_regex(key, _HIDDEN))
     name = map_distinct(label, normalise_label, pa.string())
     value = _parsed(confidence)

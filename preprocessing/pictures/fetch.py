@@ -68,6 +68,30 @@ def fetch(root: UPath | Source, image_id: str, max_bytes: int) -> bytes:
     """
     if not isinstance(root, UPath | Path):
         return root.fetch(image_id, max_bytes)
+    try:
+        return _fetch_file(root, image_id, max_bytes)
+    except ImageRejectedError as rejected:
+        if rejected.reason is not RejectReason.MISSING_FILE:
+            raise
+        for other in _other_spellings(image_id):
+            try:
+                return _fetch_file(root, other, max_bytes)
+            except ImageRejectedError as of_other:
+                if of_other.reason is not RejectReason.MISSING_FILE:
+                    raise
+        raise
+
+
+def _other_spellings(image_id: str) -> list[str]:
+    """The same text in the other Unicode form: a Mac's file system keeps one name for both, and
+    archives, copies and catalogs take either to a disk that tells them apart."""
+    if image_id.isascii():
+        return []
+    forms = {unicodedata.normalize(form, image_id): None for form in ("NFC", "NFD")}
+    return [form for form in forms if form != image_id]
+
+
+def _fetch_file(root: UPath | Path, image_id: str, max_bytes: int) -> bytes:
     if split := split_at_tar(image_id, partial(_is_file, root)):
         return _fetch_from_tar(root, *split, max_bytes)
     if isinstance(root, Path):
@@ -88,7 +112,7 @@ def shown(path: str) -> str:
 def _fetch_local(root: str, image_id: str, max_bytes: int) -> bytes:
     path = os.path.join(root, image_id)
     target = _target(root, path)
-    with _told_apart(path, _there_instead):
+    with _told_apart(path, partial(_there_instead, root, image_id)):
         try:
             status = os.stat(target)
         except OSError as error:
@@ -163,14 +187,14 @@ def _is_file(root: UPath, path: str) -> bool:
 
 
 @contextmanager
-def _told_apart(path: str, there_instead: Callable[[str], str] = lambda _: "") -> Iterator[None]:
+def _told_apart(path: str, there_instead: Callable[[], str] = str) -> Iterator[None]:
     """Whether an error is the image's fault or the storage's; the latter's names the file."""
     try:
         yield
     except (ImageRejectedError, MemoryError):
         raise
     except _MISSING as error:
-        detail = shown(path) + there_instead(path)
+        detail = shown(path) + there_instead()
         raise ImageRejectedError(RejectReason.MISSING_FILE, detail) from error
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
@@ -182,21 +206,25 @@ def _told_apart(path: str, there_instead: Callable[[str], str] = lambda _: "") -
         raise OSError(errno.EIO, f"{type(error).__name__}: {error}", path) from error
 
 
-def _there_instead(path: str) -> str:
+def _there_instead(root: str, image_id: str) -> str:
     """What may be wrong with all paths of a catalog, if there is a file that says so."""
-    folder, name = os.path.split(path)
-    stem, suffix = os.path.splitext(path)
+    folder, name = os.path.split(image_id)
+    stem, suffix = os.path.splitext(image_id)
     for remark, other in (
-        ("with / for \\", path.replace("\\", "/")),
+        ("with / for \\", image_id.replace("\\", "/")),
         ("without spaces around its name", os.path.join(folder, name.strip())),
         ("with its suffix in the other case", stem + suffix.swapcase()),
-        ("that ends in .jpg", f"{path}.jpg"),
-        ("without the escapes of a URL", unquote(path)),
-        ("in the Unicode form NFC", unicodedata.normalize("NFC", path)),
-        ("in the Unicode form NFD", unicodedata.normalize("NFD", path)),
+        ("in lower case", image_id.lower()),
+        ("that ends in .jpg", f"{image_id}.jpg"),
+        ("that ends in .png", f"{image_id}.png"),
+        ("without the escapes of a URL", unquote(image_id)),
+        ("without the first folder of its path", image_id.partition("/")[2]),
     ):
-        if other != path and os.path.isfile(other):
+        if other not in ("", image_id) and os.path.isfile(os.path.join(root, other)):
             return f"; there is one {remark}"
+    above = os.path.dirname(root)
+    if os.path.isfile(os.path.join(above, image_id)):
+        return f"; there is one from {above} on, the folder above the image root"
     return ""
 
 

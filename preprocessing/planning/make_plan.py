@@ -13,6 +13,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.label_doubts import label_doubts
+from manylabel.preprocessing.path_doubts import doubts_of
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.planning.dataset_plan import (
@@ -107,7 +108,9 @@ def _none_is_left(side: SplitName, catalog: CatalogConfig, root: UPath) -> Prepr
     rejected = count_values(root / table, "reason").most_common()
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
     purpose = "train on" if side is SplitName.TRAIN else "hold out"
-    doubts = "".join(f"; {doubt}" for doubt in label_doubts(catalog))
+    doubts = "".join(
+        f"; {doubt}" for doubt in (*label_doubts(catalog), *doubts_of(side, catalog, root))
+    )
     return PreprocessingError(
         f"{catalog.path}: no image is left to {purpose} ({reasons}); see {root / table}{doubts}"
     )

@@ -22,6 +22,7 @@ from manylabel.preprocessing.catalogs import (
     catalogs_of,
     label_parents,
     read_piece,
+    root_spellings,
 )
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.decisions.apart import by_side, with_side
@@ -177,8 +178,10 @@ def together(listed: list[ListedImages], part: str) -> PCollection:
 
 def read_rows(piece: Any, catalog: CatalogConfig) -> Iterator[Any]:
     """Clean tables of rows, and under a tag the labels that cannot be used."""
+    urls = catalog.http is not None
+    roots = () if urls else root_spellings(catalog)
     for raw in read_piece(piece, catalog):
-        rows, rejected = clean_rows(raw, urls=catalog.http is not None)
+        rows, rejected = clean_rows(raw, urls=urls, roots=roots)
         here().meter.advance(Stage.SORT_ROWS, raw.num_rows)
         yield from tagged("rejected", rejected)
         yield rows

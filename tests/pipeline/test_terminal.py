@@ -8,7 +8,7 @@ from rich.console import Console
 
 from manylabel.pipeline import events
 from manylabel.pipeline.terminal import Terminal
-from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.preprocessing.progress import Progress, Remarks, Stage
 from manylabel.preprocessing.rejections import RejectReason
 from manylabel.preprocessing.report import PreprocessingReport
 from manylabel.storage.manifest import ImageCounts
@@ -88,6 +88,8 @@ def report(**values):
             "retryable": 0,
             "left_out": {},
             "label_doubts": (),
+            "path_doubts": (),
+            "remarks": Remarks(),
             "large_groups": 0,
             "images": {SplitName.TRAIN: 7, SplitName.HELDOUT: 2},
             "heldout_size": 0.1,
@@ -135,6 +137,7 @@ def test_the_demo_shows_the_result_of_a_part_below_its_heading():
             "rejected.parquet: too small 2; label: empty 9",
         ),
         ({"label_doubts": ("labels such as 'a|b' [...]",)}, "labels such as 'a|b' [...]"),
+        ({"path_doubts": ("9 paths are absolute [...]",)}, "9 paths are absolute [...]"),
         ({"left_out": {"@eaDir": 12, "Thumbs.db": 3000}}, "left out: 3,000 Thumbs.db, 12 @eaDir"),
         (
             {"left_out": {str(number): 10 - number for number in range(9)}},

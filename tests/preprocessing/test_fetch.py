@@ -117,8 +117,9 @@ def test_a_path_is_never_read_as_anything_else(root, image_id, remote):
         ("b/c.jpg", "b/c.JPG", "with its suffix in the other case"),
         ("b/c", "b/c.jpg", "that ends in .jpg"),
         ("b/c%20d.jpg", "b/c d.jpg", "without the escapes of a URL"),
-        (*(unicodedata.normalize(f, "é.jpg") for f in ("NFD", "NFC")), "in the Unicode form NFC"),
-        (*(unicodedata.normalize(f, "é.jpg") for f in ("NFC", "NFD")), "in the Unicode form NFD"),
+        ("B/Cd.JPG", "b/cd.jpg", "in lower case"),
+        ("b/c", "b/c.png", "that ends in .png"),
+        ("pictures/b/c.jpg", "b/c.jpg", "without the first folder of its path"),
     ],
 )
 def test_a_missing_file_that_is_there_in_another_way(root, image_id, there, remark):
@@ -130,6 +131,47 @@ def test_a_missing_file_that_is_there_in_another_way(root, image_id, there, rema
         RejectReason.MISSING_FILE,
         f"{before}; there is one {remark}",
     )
+
+
+def test_a_missing_file_that_is_there_from_the_folder_above(root):
+    (root / "below").mkdir()
+    detail = rejection(root / "below", "a/good.jpg").detail
+    assert detail.endswith(f"; there is one from {root} on, the folder above the image root")
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD", "mixed"])
+@pytest.mark.parametrize("lies", ["NFC", "NFD"])
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_name_is_found_in_either_unicode_form(root, remote, listed, lies):
+    """A catalog made on a Mac, and pictures that came by an archive, say."""
+    name = "übung/한/é.jpg"
+    folder, rest = (unicodedata.normalize(form, name).split("/", 1) for form in ("NFC", "NFD"))
+    mixed = f"{folder[0]}/{rest[1]}"
+    image_id = mixed if listed == "mixed" else unicodedata.normalize(listed, name)
+    there = unicodedata.normalize(lies, name)
+    root = UPath("memory://forms") if remote else root
+    if remote:
+        root.fs.store.clear()
+        root.fs.pipe(f"/forms/{there}", b"12345")
+    else:
+        (root / there).parent.mkdir(parents=True)
+        (root / there).write_bytes(b"12345")
+    assert fetch(root, image_id, 5) == b"12345"
+    assert rejection(root, f"{image_id}x").reason is RejectReason.MISSING_FILE
+
+
+def test_what_is_found_in_the_other_form_is_guarded_as_well(root):
+    name = unicodedata.normalize("NFD", "é.jpg")
+    (root / name).symlink_to(root.parent / "secret.jpg")
+    for form in ("NFC", "NFD"):
+        assert rejection(root, unicodedata.normalize(form, name)).reason is RejectReason.BAD_PATH
+
+
+def test_the_spelled_form_goes_before_the_other(root):
+    for form in ("NFC", "NFD"):
+        (root / unicodedata.normalize(form, "é.jpg")).write_bytes(form.encode())
+    for form in ("NFC", "NFD"):
+        assert fetch(root, unicodedata.normalize(form, "é.jpg"), 5) == form.encode()
 
 
 @pytest.mark.parametrize("protocol", ["file", "local"])

@@ -6,7 +6,12 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from manylabel.preprocessing.catalogs import catalog_files, detect_format, image_root
+from manylabel.preprocessing.catalogs import (
+    catalog_files,
+    detect_format,
+    image_root,
+    root_spellings,
+)
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -125,3 +130,21 @@ def test_a_catalog_of_another_storage(rows_of):
     root = image_root(CatalogConfig(path="memory://", image_root="memory://"))
     (root / "other" / "c.csv").write_text(ROW)
     assert rows_of("memory://other/c.csv") == [("a.jpg", "cat", "1", None)]
+
+
+def test_how_the_root_may_be_spelled(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pictures")
+    (tmp_path / "pictures" / "c.csv").touch()
+    real, link = str(tmp_path / "pictures"), str(tmp_path / "link")
+    both = {real, link, f"file://{real}", f"file://{link}"}
+    by_path = CatalogConfig(path=f"{link}/c.csv")
+    by_root = CatalogConfig(path=f"{real}/c.csv", image_root=link)
+    by_url = CatalogConfig(path=f"{real}/c.csv", image_root=f"file://{link}")
+    for config in (by_path, by_root, by_url):
+        assert set(root_spellings(config)) == both
+    remote = CatalogConfig(path=f"{real}/c.csv", image_root="memory://pictures")
+    image_root(CatalogConfig(path="memory://", image_root="memory://")).fs.mkdirs(
+        "/pictures", exist_ok=True
+    )
+    assert "memory://pictures" in {root.rstrip("/") for root in root_spellings(remote)}

@@ -169,3 +169,31 @@ def test_odd_labels_survive(label):
 def test_a_reason_to_look_again_is_never_of_the_catalog():
     of_the_catalog = {RejectReason.BAD_PATH, RejectReason.NO_LABEL, RejectReason.NO_LABEL_LEFT}
     assert not RETRYABLE & (of_the_catalog | LABEL_REASONS)
+
+
+def test_absolute_paths_below_the_root_are_paths_below_it():
+    roots = ("/data/pictures", "file:///data/pictures", "s3://bucket/é")
+    paths = {
+        "/data/pictures/a.jpg": "a.jpg",
+        "/data/pictures//b/./c.jpg": "b/c.jpg",
+        "file:///data/pictures/a b.jpg": "a b.jpg",
+        "s3://bucket/é/ü.jpg": "ü.jpg",
+        "a.jpg": "a.jpg",
+        "data/pictures/a.jpg": "data/pictures/a.jpg",
+    }
+    refused = [
+        "/data/pictures",
+        "/data/pictures/",
+        "/data/pictures2/a.jpg",
+        "/data/pictures/../secret.jpg",
+        "/etc/passwd",
+        "s3://bucket/other.jpg",
+    ]
+    cleaned, _ = clean_rows(raw_rows(*((path, "x", "1", None) for path in paths)), roots=roots)
+    assert cleaned.column("image").to_pylist() == [*paths.values()]
+    spelled = [None if path == key else path for path, key in paths.items()]
+    assert cleaned.column("spelling").to_pylist() == spelled
+    cleaned, _ = clean_rows(raw_rows(*((path, "x", "1", None) for path in refused)), roots=roots)
+    assert are_refused(cleaned.column("image").combine_chunks()).all()
+    cleaned, _ = clean_rows(raw_rows(("/a.jpg", "x", "1", None)), roots=("/",))
+    assert cleaned.column("image").to_pylist() == ["a.jpg"]

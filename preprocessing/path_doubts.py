@@ -1,0 +1,104 @@
+"""What may be wrong with all paths of a catalog at once, told by those that led nowhere."""
+
+import ntpath
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from manylabel.preprocessing.catalogs import catalogs_of
+from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.planning.dataset_plan import NOT_WRITTEN
+from manylabel.preprocessing.rejections import RejectReason
+from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import read_table, table_parts
+
+_FILE = re.compile("file://[^/]*")
+
+_ABSOLUTE = r"^(?:file://[^/]*)?/|^[A-Za-z]:[\\/]|^\\\\|^~[^/]*/"
+"""Of this machine, of Windows, of a share, or below a home."""
+
+_REMARK = r"; there is one (?P<remark>[^;]+)$"
+"""What `fetch` adds to a file that is missing."""
+
+
+def path_doubts(config: PreprocessingConfig, root: UPath) -> tuple[str, ...]:
+    """Lines for the report on a dataset; empty for none.
+
+    Args:
+        config: Whose catalogs were read.
+        root: Of the dataset, with its tables of rejections.
+    """
+    return tuple(
+        doubt
+        for side, catalog in catalogs_of(config).items()
+        for doubt in doubts_of(side, catalog, root)
+    )
+
+
+def doubts_of(side: SplitName, catalog: CatalogConfig, root: UPath) -> list[str]:
+    """Those of one catalog."""
+    remarks: Counter[str] = Counter()
+    ends: list[str] = []
+    absolute = missing = 0
+    for part in table_parts(root / NOT_WRITTEN[side][0]):
+        table = read_table(part)
+        is_missing = pc.equal(table.column("reason"), RejectReason.MISSING_FILE)
+        details = pc.extract_regex(table.column("detail").filter(is_missing), _REMARK)
+        missing += len(details)
+        for entry in pc.value_counts(pc.struct_field(details, 0)).to_pylist():
+            if entry["values"] is not None:
+                remarks[entry["values"]] += entry["counts"]
+        names = _absolute_names(table)
+        absolute += len(names)
+        ends += [end for end in pc.min_max(names).as_py().values() if end is not None]
+    doubts = [
+        f"{count:,} of {missing:,} missing files: for each there is one {remark}; "
+        + (
+            f"set {catalog.SECTION}.image_root to it"
+            if remark.startswith("from ")
+            else f"mend the paths in {catalog.path}"
+        )
+        for remark, count in remarks.most_common()
+    ]
+    return [*([_of_absolute(absolute, ends, catalog)] if absolute else []), *doubts]
+
+
+def _absolute_names(table: pa.Table) -> pa.ChunkedArray:
+    reasons = pa.array([RejectReason.MISSING_FILE, RejectReason.BAD_PATH])
+    names = table.column("image_id").filter(pc.is_in(table.column("reason"), reasons))
+    return names.filter(pc.match_substring_regex(names, _ABSOLUTE))
+
+
+def _of_absolute(count: int, ends: Iterable[str], catalog: CatalogConfig) -> str:
+    """
+    Args:
+        count: Of the absolute paths.
+        ends: Some of them; the first and the last by code point are among them, so what these have
+            in common all have.
+        catalog: That lists them.
+    """
+    setting = f"{catalog.SECTION}.image_root"
+    folder = _common_folder([_FILE.sub("", end) for end in ends])
+    if folder is None:
+        return f"{count:,} paths are absolute: take off what is not below {setting}"
+    if folder.startswith("/") and Path(folder).is_dir():
+        return f"{count:,} paths are absolute, below {folder}: set {setting} to it"
+    return (
+        f"{count:,} paths are absolute, below {folder}, which is not on this machine: take that "
+        f"off the paths in {catalog.path}, and set {setting} to where the pictures are"
+    )
+
+
+def _common_folder(names: list[str]) -> str | None:
+    """None where they have nothing in common."""
+    flavour = posixpath if all(name.startswith(("/", "~")) for name in names) else ntpath
+    try:
+        return flavour.commonpath([flavour.dirname(name) for name in names]) or None
+    except ValueError:  # Of several drives, or of both kinds.
+        return None
