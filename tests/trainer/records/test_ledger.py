@@ -1,5 +1,7 @@
 """Whatever happens to workers, every position of the run is settled exactly once."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -164,3 +166,22 @@ def test_a_resumed_run_may_be_shorter_and_then_long_again():
     long_again = RecordLedger.restore(shorter.state(), total=20, lease_size=10)
     assert not long_again.finished
     assert drain(long_again) == [*range(6, 12), *range(13, 20)]
+
+
+def test_memory_does_not_grow_with_what_is_done():
+    """After 4,000 leases of workers of which each tenth dies, it holds what is out now."""
+    ledger = RecordLedger(40_000, LEASE)
+    tracemalloc.start()
+    try:
+        for born in range(4_000):
+            worker = f"worker-{born // 10}"
+            lease = ledger.lease(worker)
+            if lease is not None and born % 10:
+                ledger.settle(worker, np.arange(*lease), Settlement.APPLIED)
+            else:
+                ledger.take_back(f"worker-{born // 10 - 1}")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20_000
+    assert len(ledger.state().undone) < 10

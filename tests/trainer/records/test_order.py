@@ -1,6 +1,7 @@
 """Each epoch deals every record once, and the order can be taken up at any position."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -108,3 +109,19 @@ def test_wrong_arguments_are_errors(arguments):
 def test_wrong_ranges_are_errors(start, stop):
     with pytest.raises(ValueError, match="0 <= start <= stop"):
         RecordOrder([9], 0).locate(start, stop)
+
+
+def test_old_epochs_are_forgotten():
+    """Of 30 epochs no more is held than of two, which are read together where one ends."""
+    blocks = 100_000
+    order = RecordOrder([blocks], seed=1, block=1, mix=128)
+    tracemalloc.start()
+    try:
+        for epoch in range(30):
+            edge = (epoch + 1) * blocks
+            order.locate(edge - 8, edge + 8)
+            order.locate(edge - 16, edge - 8)  # by a worker that lags behind
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert blocks * 16 < held < blocks * 17
