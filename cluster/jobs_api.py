@@ -16,6 +16,7 @@ import requests
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
+from manylabel.storage.errors import reason_of
 
 DEFAULT_PORT = 8265
 CONNECT_SECONDS = 5.0
@@ -304,7 +305,7 @@ def _token() -> str | None:
         try:
             token = Path(path).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ClusterError(f"{where}: the token cannot be read: {error}") from error
+            raise ClusterError(f"{where}: the token cannot be read: {reason_of(error)}") from error
     if token and not (token.isascii() and token.isprintable()):
         raise ClusterError(f"{where}: expected a token of one line of ASCII letters and digits")
     return token or None

@@ -18,6 +18,7 @@ from pathlib import Path
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 
 from manylabel.cluster.errors import ClusterError
+from manylabel.storage.errors import reason_of
 
 _PREFIX = "manylabel-ray-"
 _LOCK = "lock"
@@ -53,8 +54,8 @@ def private_ray_files() -> Iterator[dict[str, str]]:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))  # its mode is 0700
     except OSError as error:
         raise ClusterError(
-            f"Ray needs a folder for temporary files, received: {error}; set TMPDIR to one of at "
-            f"most {_LONGEST_PARENT} bytes"
+            f"Ray needs a folder for temporary files, received: {reason_of(error)}; set "
+            f"TMPDIR to one of at most {_LONGEST_PARENT} bytes"
         ) from error
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -20,6 +20,7 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
+from manylabel.storage.errors import reason_of
 
 # In all below the ten seconds that somebody waits before pressing Ctrl-C.
 _SECONDS_TO_RESOLVE = 4.0
@@ -121,7 +122,7 @@ def _connect(host: str, port: int) -> None:
     except TimeoutError as error:
         raise _Silent(f"port {port} did not answer in {_SECONDS_TO_CONNECT:g} s") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = (error.strerror or reason_of(error)).lower()
         raise _Silent(f"port {port} cannot be reached ({reason})") from error
 
 
@@ -147,7 +148,7 @@ def _ask(address: str, target: str) -> None:
     except grpc.RpcError as error:
         _refuse(address, error)
     except RuntimeError as error:  # of Ray, which finds no token where it was told to use one
-        raise ClusterError(f"{_cannot(address)}: {str(error).splitlines()[0]}") from error
+        raise ClusterError(f"{_cannot(address)}: {reason_of(error)}") from error
     finally:
         channel.close()
 

@@ -8,6 +8,7 @@ from manylabel.deploy.classifier import ImageClassifier
 from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.origin import SAVED_MODEL, ExportedModel, TrainedModel
 from manylabel.deploy.predicted_labels import Prediction
+from manylabel.storage.errors import reason_of
 
 
 class Predictor:
@@ -54,8 +55,7 @@ def _loaded(model: ExportedModel) -> Callable[..., dict[str, tf.Tensor]]:
             str(directory)
         ).signatures["serving_default"]
     except Exception as error:  # A damaged file makes TensorFlow raise almost anything.
-        reason = " ".join(str(error).split())[:200]
         raise DeploymentError(
-            f"{directory}: cannot be loaded, export it again: {reason or type(error).__name__}"
+            f"{directory}: cannot be loaded, export it again: {reason_of(error)[:200]}"
         ) from error
     return signature

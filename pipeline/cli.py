@@ -24,7 +24,7 @@ from manylabel.pipeline.commands.options import report
 from manylabel.pipeline.errors import USER_ERRORS, Interrupted
 from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
-from manylabel.storage.errors import Transient
+from manylabel.storage.errors import Transient, reason_of
 from manylabel.storage.jobs import logs_of_this_job
 
 DEBUG = "--debug"
@@ -106,7 +106,7 @@ def run(arguments: list[str]) -> int:
         typer.echo(error, err=True)
         return 130
     except USER_ERRORS as error:
-        report(*str(error).splitlines())
+        report(*(str(error).strip().splitlines() or [reason_of(error)]))
         if isinstance(error, Transient):
             return TRY_AGAIN
     except OSError as error:
@@ -115,7 +115,7 @@ def run(arguments: list[str]) -> int:
         elif error.filename is None:
             return _internal_error(error, arguments)
         else:
-            report(f"{error.filename}: {error.strerror}")
+            report(f"{error.filename}: {error.strerror or reason_of(error)}")
     except Exception as error:
         return _internal_error(error, arguments)
     return 2

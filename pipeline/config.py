@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from manylabel.eval.config import EvalConfig
 from manylabel.pipeline.errors import SettingsError
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 from manylabel.trainer.config import TrainerConfig
@@ -122,7 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tree = parse_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
+        raise SettingsError(f"{path}: cannot be read: {reason_of(error)}") from error
     except YamlError as error:
         raise SettingsError(f"{path}: {error}") from error
     if not isinstance(tree, dict):

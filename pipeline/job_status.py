@@ -19,6 +19,7 @@ from manylabel.pipeline.events import (
     TrainingProgressed,
 )
 from manylabel.preprocessing.progress import Stage
+from manylabel.storage.errors import reason_of
 from manylabel.storage.jobs import JobStage, JobState, JobStatus, ProcessPlace, status_path
 
 BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
@@ -149,7 +150,7 @@ def _gpus(processes: tuple[ProcessPlace, ...]) -> float:
 def _ending(error: BaseException | None) -> tuple[JobState, str | None]:
     if error is None:
         return JobState.DONE, None
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason_of(error)
     if isinstance(error, KeyboardInterrupt):
         return JobState.STOPPED, "stopped"
     if isinstance(error, Interrupted):

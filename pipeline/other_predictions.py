@@ -31,6 +31,7 @@ from manylabel.eval.store.predictions import (
     read_origin,
 )
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import Location
 from manylabel.storage.tables import opened_table
 
@@ -169,7 +170,7 @@ def _is_file(path: Location) -> bool:
     try:
         return UPath(path).is_file()
     except (ValueError, ImportError) as error:  # A protocol that nothing here speaks.
-        raise EvaluationError(f"{path}: cannot be opened: {error}") from error
+        raise EvaluationError(f"{path}: cannot be opened: {reason_of(error)}") from error
 
 
 def _one_of(choice: tuple[str, ...], names: list[str], path: Location) -> str:
@@ -196,7 +197,7 @@ def _cast(rows: pa.RecordBatch, name: str, item: pa.DataType) -> pa.ListArray:
     try:
         return column.cast(pa.list_(item))
     except pa.ArrowInvalid as error:  # A class id beyond 32 bits, a list of a fixed size.
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise EvaluationError(f"{name}: expected lists of {item}: {reason}") from error
 
 

@@ -33,7 +33,7 @@ from manylabel.pipeline.schedule_runs import (
     run_facts,
 )
 from manylabel.pipeline.stopping import told_to_stop
-from manylabel.storage.errors import StorageError
+from manylabel.storage.errors import StorageError, reason_of
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ class _Work:
             try:
                 facts[name] = self._facts(name, now)
             except (StorageError, OSError) as error:  # Its records are damaged; others are not.
-                self._problems.tell(f"{name}: {error}")
+                self._problems.tell(f"{name}: {reason_of(error)}")
         hold_waiting(self._root, self._schedules.schedules, facts, self._problems.tell)
         return decide(self._schedules, now, self._surroundings.host, facts)
 
@@ -272,7 +272,7 @@ class _Work:
 
 def _told(error: Exception) -> str:
     kind = "" if isinstance(error, (*USER_ERRORS, OSError)) else f"{type(error).__name__}: "
-    return kind + as_text(str(error))
+    return kind + as_text(str(error) or type(error).__name__)
 
 
 def _attempt(decision: Decision) -> tuple[str, str | None, int]:

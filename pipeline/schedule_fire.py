@@ -28,6 +28,7 @@ from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrup
 from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 from manylabel.pipeline.stopping import raise_if_told
+from manylabel.storage.errors import reason_of
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -182,8 +183,8 @@ class Fire:
         try:
             verdict = self._surroundings.review(self._root, name, made.settings)
         except USER_ERRORS as error:  # The evaluation is sound; the page says why there is none.
-            self._log(f"no review: {error}")
-            return made.model_copy(update={"note": str(error)})
+            self._log(f"no review: {reason_of(error)}")
+            return made.model_copy(update={"note": reason_of(error)})
         if verdict is not None:
             self._log(f"against the champion: {verdict}")
         return made.model_copy(update={"verdict": verdict})
@@ -235,7 +236,7 @@ class Fire:
         except subprocess.TimeoutExpired:
             return f"ended after {COMMAND_SECONDS} s"
         except (OSError, ValueError) as error:
-            return f"cannot be run: {as_text(str(error))}"
+            return f"cannot be run: {as_text(reason_of(error))}"
         return f"exit code {done.returncode}"
 
     def _told(self, error: Exception) -> str:

@@ -18,7 +18,7 @@ from manylabel.pipeline.config import load_settings
 from manylabel.pipeline.errors import USER_ERRORS, CommandError
 from manylabel.pipeline.events import EvaluatedBefore, Event, OnEvent
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import StorageError
+from manylabel.storage.errors import StorageError, reason_of
 from manylabel.storage.pins import hold_after, holding_schedules, release
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
@@ -171,7 +171,7 @@ def _told_of(run: Path, on_problem: OnProblem) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        on_problem(f"{run}: what waits there cannot be kept from retention: {error}")
+        on_problem(f"{run}: what waits there cannot be kept from retention: {reason_of(error)}")
 
 
 def evaluations_of(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, MetricForm]:

@@ -50,6 +50,7 @@ from manylabel.preprocessing.report import (
 from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import is_local
 
 
@@ -217,11 +218,11 @@ def _storage_named(output: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:  # Of a library for one kind of storage: it says which.
-        raise PreprocessingError(f"{output}: {error}") from error
+        raise PreprocessingError(f"{output}: {reason_of(error)}") from error
     except OSError as error:
         raise PreprocessingError(
-            f"{output}: the job failed: {error}; mend the cause and run again, finished work is "
-            "kept"
+            f"{output}: the job failed: {reason_of(error)}; mend the cause and run again, "
+            "finished work is kept"
         ) from error
 
 

@@ -60,3 +60,11 @@ class DamagedDocumentError(DocumentError):
 
 class OtherVersionError(DocumentError):
     """An earlier or a later version of manylabel wrote it."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, on one line; of one that says nothing, as TimeoutError(), its kind."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror is None:  # Python would show "[Errno None]".
+        text = " ".join(map(str, error.args))
+    return " ".join(text.split()) or type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from manylabel.storage.errors import DatasetError
+from manylabel.storage.errors import DatasetError, reason_of
 
 IMAGE_ENCODED = "image/encoded"
 IMAGE_ID = "image/id"
@@ -158,7 +158,7 @@ def decode_example(data: bytes) -> LabelledImage:
     try:
         example.ParseFromString(data)
     except message.DecodeError as error:
-        raise DatasetError(f"expected a serialised tf.train.Example: {error}") from error
+        raise DatasetError(f"expected a serialised tf.train.Example: {reason_of(error)}") from error
     feature = example.features.feature
     return LabelledImage(
         image_id=_single(feature, IMAGE_ID, "bytes_list").decode(),

@@ -19,6 +19,7 @@ from manylabel.storage.errors import (
     CorruptRecordError,
     DamagedShardError,
     UnreachableShardError,
+    reason_of,
 )
 from manylabel.storage.foreign_shards import begins_as_another, told_apart
 from manylabel.storage.listing import file_sizes
@@ -89,10 +90,8 @@ def at_once(
 
 def unreachable(path: UPath, error: OSError) -> UnreachableShardError:
     """The storage's trouble with a file, on one line."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return UnreachableShardError(
-        f"{path}: cannot be read now: {' '.join(reason.split())}; mend that and run again"
-    )
+    reason = error.strerror or reason_of(error)
+    return UnreachableShardError(f"{path}: cannot be read now: {reason}; mend that and run again")
 
 
 def _listed_sizes(dataset: Dataset, shards: Sequence[RecordShard]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from manylabel.storage.atomic import replacing
-from manylabel.storage.errors import TableError, UnreachableTableError
+from manylabel.storage.errors import TableError, UnreachableTableError, reason_of
 from manylabel.storage.listing import file_sizes
 from manylabel.storage.locations import Location
 from manylabel.storage.stand_ins import StandIn, read_head, text_instead
@@ -56,7 +56,7 @@ def opened_table(path: Location) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file; make again what it belongs to") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        reason = reason_of(error)
         if is_of_storage(error):
             raise UnreachableTableError(f"{path}: cannot be read now: {reason}") from error
         if (found := _instead(UPath(path))) is not None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.errors import EvaluationError
-from manylabel.storage.errors import StorageError
+from manylabel.storage.errors import StorageError, reason_of
 from manylabel.trainer.errors import TrainingError
 
 UNREADABLE = (StorageError, EvaluationError, TrainingError, OSError)
@@ -76,8 +76,8 @@ class Unreadable(NotThere):
 def one_line(error: Exception) -> str:
     """What an error says; of one of the operating system's, its path and what is the matter."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return f"{error.filename}: {error.strerror or reason_of(error)}"
+    return reason_of(error)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import CorruptRecordError, DatasetError
+from manylabel.storage.errors import CorruptRecordError, DatasetError, reason_of
 from manylabel.storage.manifest import HELDOUT_IMAGES_NAME, RecordShard
 from manylabel.storage.schema import (
     HELDOUT_IMAGES_SCHEMA,
@@ -85,9 +85,9 @@ def _reduced(record: LabelledImage, size: int) -> bytes:
             image.draft("RGB", (size, size))  # Decodes a large image at an eighth of its size.
             small = image.convert("RGB")
     except Image.DecompressionBombError as error:  # Pillow's own limit, which is far above ours.
-        raise DatasetError(f"{record.image_id}: too many pixels: {error}") from error
+        raise DatasetError(f"{record.image_id}: too many pixels: {reason_of(error)}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"{record.image_id}: not a readable JPEG: {error}") from error
+        raise DatasetError(f"{record.image_id}: not a readable JPEG: {reason_of(error)}") from error
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     small.save(data, "JPEG", quality=_QUALITY)

@@ -18,6 +18,7 @@ from pydantic import (
 
 from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.schedule.durations import Duration
+from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 
@@ -204,7 +205,7 @@ def read_kubernetes_config(path: Path) -> KubernetesConfig:
             f"{path}: expected the settings of Kubernetes, found none; write them, e.g. {_EXAMPLE}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DeploymentError(f"{path}: cannot be read: {error}") from error
+        raise DeploymentError(f"{path}: cannot be read: {reason_of(error)}") from error
     except YamlError as error:
         raise DeploymentError(f"{path}: {error}") from error
     if not isinstance(tree, dict):

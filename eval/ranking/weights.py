@@ -10,6 +10,7 @@ from upath import UPath
 
 from manylabel.eval.config import WeightKind, WeightsConfig
 from manylabel.eval.errors import EvaluationError
+from manylabel.storage.errors import reason_of
 
 _HEADER = ["label", "weight"]
 
@@ -80,7 +81,7 @@ def _read_csv(path: str) -> dict[str, float]:
                     _add(table, row, f"{path}, line {reader.line_num}")
         except (UnicodeDecodeError, csv.Error) as error:
             raise EvaluationError(
-                f"{path}: expected CSV in UTF-8, after line {reader.line_num}: {error}"
+                f"{path}: expected CSV in UTF-8, after line {reader.line_num}: {reason_of(error)}"
             ) from error
     return table
 

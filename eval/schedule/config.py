@@ -27,6 +27,7 @@ from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.schedule.cluster import EXAMPLE_ADDRESS, EvaluationCluster, jobs_api_address
 from manylabel.eval.schedule.durations import Duration
+from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 
@@ -314,7 +315,7 @@ def read_schedules(root: Path) -> Schedules:
             f"{path}: expected the settings of schedules, found none; write them, e.g. {_EXAMPLE}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path}: cannot be read: {error}") from error
+        raise EvaluationError(f"{path}: cannot be read: {reason_of(error)}") from error
     except YamlError as error:
         raise EvaluationError(f"{path}: {error}") from error
     if not isinstance(tree, dict):

@@ -16,6 +16,7 @@ from upath import UPath
 from manylabel.eval.errors import EvaluationError
 from manylabel.storage.atomic import replacing
 from manylabel.storage.documents import Document
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import Location
 from manylabel.storage.tables import opened_table
 
@@ -172,7 +173,7 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
             try:
                 rows = rows.cast(PREDICTIONS_SCHEMA)
             except (ValueError, pa.ArrowNotImplementedError) as error:
-                reason = " ".join(str(error).split())  # Arrow's may have several lines.
+                reason = reason_of(error)
                 raise EvaluationError(
                     f"{path}: expected columns of types {PREDICTIONS_SCHEMA.types}: {reason}"
                 ) from error

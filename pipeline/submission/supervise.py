@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from manylabel.pipeline.submission.attempts import Ending, Verdict, judge
 from manylabel.pipeline.submission.request import REQUEST, JobRequest
-from manylabel.storage.errors import DocumentError
+from manylabel.storage.errors import DocumentError, reason_of
 from manylabel.storage.jobs import (
     COMMAND_LOG,
     LOGS_VARIABLE,
@@ -71,7 +71,7 @@ class _Supervisor:
                 except OSError as error:
                     if retried == 0:
                         raise  # the place is wrong; later it is away
-                    print(f"another attempt cannot be begun: {error}", flush=True)
+                    print(f"another attempt cannot be begun: {reason_of(error)}", flush=True)
                     return os.EX_TEMPFAIL
                 print(f"attempt ended: {verdict.reason}", flush=True)
                 if verdict.wait is None:
@@ -138,7 +138,10 @@ class _Supervisor:
         try:
             attempt.write(attempt_path(self._place, self._request.stage, attempt.number))
         except OSError as error:
-            print(f"the record of attempt {attempt.number} cannot be written: {error}", flush=True)
+            print(
+                f"the record of attempt {attempt.number} cannot be written: {reason_of(error)}",
+                flush=True,
+            )
 
     def _carry_out(self, log: BinaryIO, logs: Path) -> int:
         """Runs the command to its end; what it prints goes to its log and to ours."""

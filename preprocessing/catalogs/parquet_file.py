@@ -26,6 +26,7 @@ from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, tables_of
 from manylabel.preprocessing.catalogs.text_file import other_kind
 from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.errors import reason_of
 from manylabel.storage.tables import is_of_storage
 
 READ_ROWS = 1 << 12
@@ -100,7 +101,7 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
     except (pa.ArrowException, OSError) as error:
         if is_of_storage(error):
             raise
-        reason = " ".join(str(error).split())  # Arrow's may have several lines.
+        reason = reason_of(error)
         raise PreprocessingError(f"{config.path}: expected Parquet: {reason}") from error
 
 

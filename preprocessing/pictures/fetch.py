@@ -24,6 +24,7 @@ from manylabel.preprocessing.pictures.tar_source import (
     split_at_tar,
 )
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.errors import reason_of
 from manylabel.storage.schema import SplitName
 
 _T = TypeVar("_T")
@@ -197,7 +198,7 @@ def _told_apart(path: str, there_instead: Callable[[], str] = str) -> Iterator[N
         detail = shown(path) + there_instead()
         raise ImageRejectedError(RejectReason.MISSING_FILE, detail) from error
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+        reason = error.strerror or reason_of(error)
         if isinstance(error, _UNREADABLE) or error.errno == errno.ELOOP:
             detail = f"{shown(path)}: {reason}"
             raise ImageRejectedError(RejectReason.UNREADABLE_FILE, detail) from error

@@ -52,7 +52,9 @@ def run_pipeline(
             if not isinstance(error, RuntimeError):
                 raise
             # What a step raised on another machine comes with the traceback as its text.
-            reason = _PLACE_IN_GRAPH.sub("", str(error).strip().splitlines()[-1])
+            reason = _PLACE_IN_GRAPH.sub(
+                "", (str(error).strip() or type(error).__name__).splitlines()[-1]
+            )
             raise PreprocessingError(
                 f"the job failed: {reason}; mend the cause and run again, finished work is kept"
             ) from error

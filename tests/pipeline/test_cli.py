@@ -74,6 +74,26 @@ def test_wrong_arguments_and_files(arguments, problem, tmp_path, monkeypatch, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def with_place(error):
+    error.filename = "/far/away"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DatasetError(), "error: DatasetError"),
+        (DatasetError(" "), "error: DatasetError"),
+        (with_place(TimeoutError()), "error: /far/away: TimeoutError"),
+        (with_place(OSError("quota exceeded")), "error: /far/away: quota exceeded"),
+    ],
+)
+def test_an_error_without_words_is_told_all_the_same(error, line, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "app", lambda *_, **__: failing(error)())
+    assert cli.run([]) == 2
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
 def test_wrong_settings(settings, tmp_path, capsys):
     wrong = ["--set", "trainer.epochs=0", "--set", "trainer.modle.width=1"]
     arguments = ["train", settings, "--dataset", str(tmp_path / "d"), "--run", str(tmp_path / "r")]

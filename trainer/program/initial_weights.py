@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import StorageError
+from manylabel.storage.errors import StorageError, reason_of
 from manylabel.storage.locations import is_local
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import InitialWeightsError, TrainingError
@@ -282,7 +282,7 @@ def _downloaded(name: str, config: TrainerConfig) -> StoredLayers:
         folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
         raise InitialWeightsError(
             f"trainer.model.initial_weights = {name}: cannot be downloaded: "
-            f"{' '.join(str(error).split())}; put the file into {folder} on this machine, or name "
+            f"{reason_of(error)}; put the file into {folder} on this machine, or name "
             f"one made elsewhere by keras.applications.{name}().save_weights('x.weights.h5')"
         ) from error
     finally:

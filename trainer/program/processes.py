@@ -13,6 +13,7 @@ import numba
 import ray
 from ray.actor import ActorHandle
 
+from manylabel.storage.errors import reason_of
 from manylabel.storage.jobs import log_to
 from manylabel.trainer.errors import UnseenPathError
 from manylabel.trainer.plane.optimizers import FloatVector
@@ -230,5 +231,5 @@ def begin(plan: TrainingPlan, name: str, logs: Path | None) -> None:
             log_to(logs, name)
         except OSError as error:
             raise UnseenPathError(
-                f"the node {node} cannot write logs to {logs}: {error}; {SHARED}"
+                f"the node {node} cannot write logs to {logs}: {reason_of(error)}; {SHARED}"
             ) from error

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
 from manylabel.storage.documents import Document, sha256_of
-from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
+from manylabel.storage.errors import DamagedDocumentError, OtherVersionError, reason_of
 from manylabel.storage.locations import PathBelow
 from manylabel.storage.locks import shared
 from manylabel.storage.stand_ins import read_head, text_instead
@@ -129,7 +129,7 @@ def finished_checkpoints(run: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise CheckpointError(f"{run / DIRECTORY} cannot be listed: {error}") from error
+        raise CheckpointError(f"{run / DIRECTORY} cannot be listed: {reason_of(error)}") from error
     return sorted(found, key=lambda path: int(path.name))
 
 
@@ -204,7 +204,9 @@ def read_manifest(path: Path) -> CheckpointManifest:
     except DamagedDocumentError as error:
         raise DamagedCheckpointError(str(error)) from error
     except FileNotFoundError as error:
-        raise DamagedCheckpointError(f"{path} is not an intact checkpoint: {error}") from error
+        raise DamagedCheckpointError(
+            f"{path} is not an intact checkpoint: {reason_of(error)}"
+        ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     for file in manifest.shards:

@@ -12,6 +12,7 @@ import yaml
 from manylabel.storage.atomic import replace_text
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.documents import Document
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locks import sole_holder
 from manylabel.storage.manifest import table_digest
 from manylabel.storage.provenance import code_version
@@ -248,7 +249,8 @@ def sole_training_job(run: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise TrainingError(
-                f"{run}: expected a directory that can be written and locked, received: {error}"
+                f"{run}: expected a directory that can be written and locked, received: "
+                f"{reason_of(error)}"
             ) from error
         yield
 

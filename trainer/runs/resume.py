@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from manylabel.storage.errors import reason_of
 from manylabel.trainer.errors import DamagedCheckpointError, TrainingError
 from manylabel.trainer.runs.checkpoint import finished_checkpoints, verify
 from manylabel.trainer.runs.writer import clear_left_overs
@@ -26,7 +27,9 @@ def checkpoint_to_resume(run: Path) -> Path | None:
     try:
         clear_left_overs(run)
     except OSError as error:
-        raise TrainingError(f"{run}: what a killed job left cannot be removed: {error}") from error
+        raise TrainingError(
+            f"{run}: what a killed job left cannot be removed: {reason_of(error)}"
+        ) from error
     damaged: list[Path] = []
     for path in reversed(finished_checkpoints(run)):
         try:
@@ -55,6 +58,7 @@ def _set_aside(checkpoint: Path) -> None:
         checkpoint.rename(aside)
     except OSError as error:
         raise TrainingError(
-            f"{checkpoint}: this damaged checkpoint cannot be renamed to {aside.name}: {error}"
+            f"{checkpoint}: this damaged checkpoint cannot be renamed to {aside.name}: "
+            f"{reason_of(error)}"
         ) from error
     log.warning("the damaged checkpoint is now %s; it can be removed", aside)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import Location
 from manylabel.trainer.errors import InitialWeightsError
 
@@ -220,6 +221,6 @@ def _refuse(location: Location, problem: str) -> NoReturn:
 
 def _unreadable(location: Location, error: Exception) -> NoReturn:
     raise InitialWeightsError(
-        f"{location}: cannot be read: {' '.join(str(error).split()) or repr(error)}; put it there "
+        f"{location}: cannot be read: {reason_of(error)}; put it there "
         "anew, or name another as trainer.model.initial_weights"
     ) from error

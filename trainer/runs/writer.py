@@ -13,6 +13,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+from manylabel.storage.errors import reason_of
 from manylabel.storage.locks import sole_user
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
@@ -142,7 +143,7 @@ class CheckpointWriter:
             return
         except OSError as error:
             raise CheckpointError(
-                f"the old checkpoint {checkpoint.path} could not be removed: {error}"
+                f"the old checkpoint {checkpoint.path} could not be removed: {reason_of(error)}"
             ) from error
 
     def _failed(self, step: int, error: OSError | NonFiniteStateError) -> CheckpointError:
@@ -151,13 +152,14 @@ class CheckpointWriter:
         if isinstance(error, OSError):
             return CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
-                f"{error}; make room, then run the same command to go on from the one before it"
+                f"{reason_of(error)}; make room, then run the same command to go on from the one "
+                "before it"
             )
         before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]] or ["none"]
         return CheckpointError(
-            f"the checkpoint of step {step} was not written, as {error}; the one before it, "
-            f"{before[0]}, is as it was: lower trainer.schedule.learning_rate, then run the same "
-            "command to go on from there"
+            f"the checkpoint of step {step} was not written, as {reason_of(error)}; the one before "
+            f"it, {before[0]}, is as it was: lower trainer.schedule.learning_rate, then run the "
+            "same command to go on from there"
         )
 
     def _directory(self, prefix: str, step: int) -> Path:
