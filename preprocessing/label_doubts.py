@@ -22,6 +22,9 @@ _TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQU
 """Formats whose labels have forms that settings declare."""
 
 _MOST_LABELS = 10_000
+_MOST_COMPARED = 300
+"""With each other."""
+
 _MOST_SHOWN = 6
 
 _SIGNS = ("|", ";", "\t", "\n")
@@ -32,12 +35,14 @@ _NAMES_OF_NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"
 _SAYS_WHETHER = re.compile(r"(?i)true|false|yes|no|[tfyn]|[-+]?[01](\.0*)?|0?\.\d+")
 """A cell of a column that is a label itself: whether an image has it, or how surely."""
 
+_IN_BRACKETS = re.compile(r"\s*([\[{(]|[a-z]+\(\[?).*[\])}]\s*", re.DOTALL).fullmatch
+
 _FILE_NAME = re.compile(r"(?i).*\.(jpe?g|png|webp|gif|bmp|tiff?)")
 
 _FEW_ROWS = 20
 """Of fewer, each may well have a label of its own."""
 
-_SOME, _MOST, _NEARLY_ALL = 0.1, 0.5, 0.9
+_SOME, _SEVERAL, _MOST, _NEARLY_ALL = 0.1, 0.3, 0.5, 0.9
 """Shares of rows."""
 
 
@@ -121,23 +126,29 @@ def _first_rows(config: CatalogConfig) -> _Sample | None:
 
 
 def _lists(sample: _Sample) -> list[str]:
-    if sample.config.label_separator in list(ListForm) or sample.share(form_of) < _MOST:
+    if sample.config.label_separator in list(ListForm) or sample.share(_IN_BRACKETS) < _MOST:
         return []
+    shown = sample.first(_IN_BRACKETS)
+    setting = sample.setting("label_separator")
+    if sample.share(form_of) < _MOST:
+        return [
+            f"labels such as {shown} look like lists or objects, of no form that is known: write "
+            f'lists of texts, such as ["haze", "clear"], and set {setting} to json'
+        ]
     forms = {form_of(name) for name in sample.labels} - {None}
     form = ListForm.LIST if ListForm.LIST in forms else ListForm.JSON
-    return [
-        f"labels such as {sample.first(form_of)} look like lists: set "
-        f"{sample.setting('label_separator')} to {form}"
-    ]
+    return [f"labels such as {shown} look like lists: set {setting} to {form}"]
 
 
 def _joined(sample: _Sample) -> list[str]:
     for sign in (*_SIGNS, ",", " "):
         has_sign = re.compile(rf".*\S{re.escape(sign)}\s*\S", re.DOTALL).match
-        if sample.share(has_sign) >= _SOME and (sign in _SIGNS or _parts_recur(sample, sign)):
-            parts = {part.strip() for name in sample.labels for part in name.split(sign)}
-            if parts <= {"0", "1"}:
-                return [_without_names(sample, sample.first(has_sign))]
+        if sample.share(has_sign) < _SOME:
+            continue
+        parts = [{part.strip() for part in name.split(sign)} - {""} for name in sample.labels]
+        if set().union(*parts) <= {"0", "1"}:
+            return [_without_names(sample, sample.first(has_sign))]
+        if sign in _SIGNS or (_is_alone(sample) and _recur(parts, sign)):
             return [
                 f"labels such as {sample.first(has_sign)} look like several in one: set "
                 f"{sample.setting('label_separator')} to {sign!r}"
@@ -145,27 +156,36 @@ def _joined(sample: _Sample) -> list[str]:
     return []
 
 
-def _parts_recur(sample: _Sample, sign: str) -> bool:
-    """Whether labels have their parts in common, as in no list of names that have this sign.
+def _is_alone(sample: _Sample) -> bool:
+    """Whether an image has one row; one with several labels has a row for each of them already."""
+    return sample.rows <= (1 + _SOME) * sample.images
 
-    The parts of 'tench, Tinca tinca' are in no other label; of 'polar bear' one may be.
+
+def _recur(parts: list[set[str]], sign: str) -> bool:
+    """Whether labels have their parts in common, as names in which there is this sign seldom have.
+
+    The parts of 'tench, Tinca tinca' are in no other label. Those of 'polar bear' may be in
+    several, but seldom both of them in one, unless words are labels.
     """
-    if sample.rows > (1 + _SOME) * sample.images:
-        return False  # An image with several labels has a row for each of them already.
-    parts = [{part.strip() for part in name.split(sign)} - {""} for name in sample.labels]
     counts = Counter(part for each in parts for part in each)
     recurring = sum(count for count in counts.values() if count > 1) / sum(counts.values())
     if sign != " ":
         return recurring >= _MOST
-    alone = any(len(each) == 1 and counts[part] > 1 for each in parts for part in each)
-    few = 2 * len(counts) <= len(parts)
-    return recurring >= 0.8 and len(counts) < len(parts) and (alone or few)
+    parts = parts[:_MOST_COMPARED]
+    alone = {part for each in parts if len(each) == 1 for part in each}
+    several = [each for each in parts if len(each) > 1]
+    made_of_others = [
+        each
+        for each in several
+        if len(each & alone) > 1 or any(each < other or other < each for other in several)
+    ]
+    return recurring >= _MOST and len(made_of_others) >= _SEVERAL * len(several)
 
 
 def _one_of_many_columns(sample: _Sample) -> list[str]:
     if not all(map(_SAYS_WHETHER.fullmatch, sample.labels)):
         return []
-    if sample.rows > (1 + _SOME) * sample.images:
+    if not _is_alone(sample):
         return [_without_names(sample, _several(sample.labels))]
     return [
         f"all labels are such as {_several(sample.labels)}, which say whether an image has a "
@@ -203,21 +223,23 @@ def _bad_confidences(sample: _Sample) -> list[str]:
 
 
 def _check_chosen_columns(sample: _Sample) -> None:
-    """Of a column that is no label, most cells are no confidences."""
+    """Of a column that is no label, most cells are no confidences, and not all the same."""
     config = sample.config
     wrong = {
         name: values
         for name, values in sample.bad.items()
-        if name not in config.label_columns and values.total() > _MOST * sample.images
+        if name not in config.label_columns
+        and len(values) > 1
+        and values.total() > _MOST * sample.images
     }
     if wrong:
         columns = ", ".join(f"{name!r} ({_most(wrong[name])})" for name in [*wrong][:_MOST_SHOWN])
         left_out = ", ".join(f"'!{name}'" for name in [*wrong][:_MOST_SHOWN])
         raise PreprocessingError(
             f"{config.path}: expected 0, 1, true, false or numbers in [0, 1] in columns of labels, "
-            f"received in {columns}; add {left_out} to {sample.setting('label_columns')}, name "
-            f"the columns that are labels, or set {sample.setting('label_cells')} to names where "
-            "cells are called as labels"
+            f"received in {columns}; add {left_out} to {sample.setting('label_columns')} where "
+            f"they are no labels, set {sample.setting('label_cells')} to names where cells are "
+            "labels, or else change the cells"
         )
 
 
@@ -234,7 +256,8 @@ def _bad_columns(sample: _Sample) -> list[str]:
     values = sum(wrong.values(), Counter[str]())
     return [
         f"columns {columns}{more} have cells that are no numbers in [0, 1] and are rejected: set "
-        f"{sample.setting('null_values')} to [{_most(values)}] where they say nothing"
+        f"{sample.setting('null_values')} to [{_most(values)}] where they say nothing, or write 1 "
+        "for yes and 0 for no"
     ]
 
 

@@ -8,6 +8,8 @@ from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.label_doubts import label_doubts
 
+SATELLITE = ["haze primary", "farm clear primary water", "clear primary", "farm clear road"]
+LEAVES = ["healthy", "scab spot complex", "scab", "complex"]
 PLANET = ["haze|primary", "clear|primary|water", "clear", "haze", "primary|water"]
 BEARS = ["polar bear", "brown bear", "black bear", "bear", "police dog", "dog"]
 WORDNET = ["tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark"]
@@ -35,6 +37,15 @@ def test_joined_labels(doubts, sign):
     assert "look like several in one" in doubt
     assert doubt.endswith(f"set preprocessing.catalog.label_separator to {shown!r}")
     assert repr(f"clear{sign}primary{sign}water") in doubt
+
+
+@pytest.mark.parametrize("labels", [SATELLITE, LEAVES])
+def test_labels_that_are_joined_by_blanks(doubts, labels):
+    """As those of Planet's satellite images and of Plant Pathology 2021, in few rows."""
+    (doubt,) = doubts(labels)
+    assert doubt.endswith(
+        "look like several in one: set preprocessing.catalog.label_separator to ' '"
+    )
 
 
 def test_numbers_of_classes_that_are_joined(doubts):
@@ -77,6 +88,20 @@ def test_lists(doubts, labels, form):
     (doubt,) = doubts(labels)
     assert doubt.endswith(f"look like lists: set preprocessing.catalog.label_separator to {form}")
     assert doubts(labels, label_separator=form) == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ['{"choices": ["haze", "clear"]}'],
+        ['[["haze"], ["clear"]]'],
+        ["['haze' 'clear' ... 'water']"],
+        ["{'haze': 0.5}", "haze"],
+    ],
+)
+def test_lists_of_no_known_form(doubts, labels):
+    (doubt,) = doubts(labels)
+    assert "look like lists or objects, of no form that is known: write lists of texts" in doubt
 
 
 @pytest.mark.parametrize(
@@ -137,14 +162,22 @@ def test_columns_that_are_no_labels_end_in_one_line(tmp_path):
         label_doubts(config)
     assert str(error.value).endswith(
         "received in 'Sex' ('Male'), 'Age' ('47'); add '!Sex', '!Age' to preprocessing.catalog."
-        "label_columns, name the columns that are labels, or set preprocessing.catalog.label_cells "
-        "to names where cells are called as labels"
+        "label_columns where they are no labels, set preprocessing.catalog.label_cells to names "
+        "where cells are labels, or else change the cells"
     )
     (doubt,) = label_doubts(config.model_copy(update={"label_columns": ("*", "!Sex", "!Age")}))
     assert doubt.startswith("columns 'Edema' ('-1.0') have cells that are no numbers in [0, 1]")
-    assert doubt.endswith("preprocessing.catalog.null_values to ['-1.0'] where they say nothing")
+    assert "preprocessing.catalog.null_values to ['-1.0'] where they say nothing" in doubt
     left = {"label_columns": ("*", "!Sex", "!Age"), "null_values": ("-1",)}
     assert label_doubts(config.model_copy(update=left)) == []
+
+
+def test_one_odd_value_in_most_cells_may_mean_nothing(tmp_path):
+    """CelebA has -1 for no."""
+    path = tmp_path / "c.csv"
+    path.write_text("image_path,Bald,Smiling\na,-1,1\nb,-1,-1\nc,1,-1\n")
+    (doubt,) = label_doubts(CatalogConfig(path=str(path), label_columns="*"))
+    assert doubt.startswith("columns 'Bald' ('-1'), 'Smiling' ('-1') have cells")
 
 
 def test_columns_that_are_named_are_taken_at_their_word(tmp_path):
