@@ -16,16 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manylabel.preprocessing.decisions.columns import (
-    column,
-    concat,
-    encode,
-    found_in,
-    numbers,
-    replace_column,
-    run_starts,
-)
-from manylabel.preprocessing.decisions.rows import ROWS
+from manylabel.preprocessing.decisions.columns import encode, found_in, run_starts
 
 
 @dataclass(frozen=True)
@@ -89,6 +80,22 @@ class Hierarchy:
         )
 
 
+class Judged(NamedTuple):
+    """Labels of images, each once.
+
+    Attributes:
+        names: Of labels, by their numbers.
+        image: Number of the image.
+        label: Number of the label.
+        confidence: 0 is a verified absence.
+    """
+
+    names: pa.Array
+    image: np.ndarray
+    label: np.ndarray
+    confidence: np.ndarray
+
+
 class _Labels(NamedTuple):
     """Labels of images, each once.
 
@@ -104,10 +111,11 @@ class _Labels(NamedTuple):
     def of(cls, code: np.ndarray, confidence: np.ndarray) -> Self:
         """Each once, with its highest confidence."""
         order = np.argsort(code, kind="stable")
-        starts = run_starts(code[order])
-        if not len(starts):
+        code, confidence = code[order], confidence[order]
+        starts = run_starts(code)
+        if len(starts) == len(code):
             return cls(code, confidence)
-        return cls(code[order][starts], np.maximum.reduceat(confidence[order], starts))
+        return cls(code[starts], np.maximum.reduceat(confidence, starts))
 
     def without(self, others: "_Labels") -> "_Labels":
         known, _ = found_in(self.code, others.code)
@@ -123,22 +131,29 @@ class _Labels(NamedTuple):
         )
 
 
-def judge_rows(rows: pa.Table, hierarchy: Hierarchy) -> pa.Table:
-    """What rows amount to (ROWS): each label of an image once, and the labels that follow.
+def judge_labels(
+    image: np.ndarray,
+    label: pa.Array,
+    confidence: np.ndarray,
+    verified: np.ndarray,
+    hierarchy: Hierarchy,
+) -> Judged:
+    """What rows amount to: each label of an image once, and the labels that follow.
 
     A machine's 0 says nothing; a person's is a verified absence. Among people, who saw a label or a
     kind of it outweighs who did not, as everywhere.
 
     Args:
-        rows: ROWS and VERIFIED; all rows of an image are in one table.
+        image: Number of each row's image, all of whose rows are here.
+        label: Its label; null for none.
+        confidence: In [0, 1] where there is a label.
+        verified: Whether a person gave it; else a machine did.
         hierarchy: A label that it lacks is a kind of nothing and has none.
     """
-    images, image = encode(column(rows, "image"))
-    names, label = _numbered(column(rows, "label"), hierarchy)
+    names, number = _numbered(label, hierarchy)
     size = len(names)
-    code = image.astype(np.int64) * size + label
-    confidence, verified = numbers(rows, "confidence"), numbers(rows, "verified")
-    given = label >= 0
+    code = image.astype(np.int64) * size + number
+    given = number >= 0
     present = given & (confidence > 0)
 
     def said(where: np.ndarray) -> _Labels:
@@ -147,9 +162,9 @@ def judge_rows(rows: pa.Table, hierarchy: Hierarchy) -> pa.Table:
     seen = said(present & verified).closed(hierarchy.above, size)
     absent = said(given & ~present & verified).without(seen).closed(hierarchy.below, size)
     guessed = said(present & ~verified).without(absent).closed(hierarchy.above, size).without(seen)
-    judged = [_rows(labels, images, names) for labels in (seen, absent, guessed)]
-    silent = ~given | (~present & ~verified)
-    return concat([_without_labels(rows, silent), *judged])
+    judged = (seen, absent, guessed)
+    image, number = np.divmod(np.concatenate([each.code for each in judged]), size)
+    return Judged(names, image, number, np.concatenate([each.confidence for each in judged]))
 
 
 def _numbered(labels: pa.Array, hierarchy: Hierarchy) -> tuple[pa.Array, np.ndarray]:
@@ -162,23 +177,3 @@ def _numbered(labels: pa.Array, hierarchy: Hierarchy) -> tuple[pa.Array, np.ndar
     number[new] = len(hierarchy.names) + np.arange(np.count_nonzero(new))
     every = pa.concat_arrays([hierarchy.names, names.filter(pa.array(new))])
     return every, np.append(number, -1)[label]  # A row without a label has -1: the last.
-
-
-def _rows(labels: _Labels, images: pa.Array, names: pa.Array) -> pa.Table:
-    image, label = np.divmod(labels.code, len(names))
-    nothing = pa.nulls(len(image), pa.string())
-    columns = [
-        images.take(pa.array(image)),
-        nothing,
-        names.take(pa.array(label)),
-        pa.array(labels.confidence),
-        nothing,
-    ]
-    return pa.table(columns, schema=ROWS)
-
-
-def _without_labels(rows: pa.Table, silent: np.ndarray) -> pa.Table:
-    """Rows that say something of an image besides its labels, or nothing at all."""
-    beside = pc.or_(column(rows, "spelling").is_valid(), column(rows, "group").is_valid())
-    rows = rows.select(ROWS.names).filter(pc.or_(beside, pa.array(silent)))
-    return replace_column(rows, "label", pa.nulls(rows.num_rows, pa.string()))

@@ -17,8 +17,9 @@ from manylabel.preprocessing.decisions.columns import (
     run_starts,
     unflatten,
 )
+from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_labels
 from manylabel.preprocessing.decisions.image_labels import LABELS, Labels, label_keys
-from manylabel.preprocessing.decisions.rows import are_refused, image_id_of
+from manylabel.preprocessing.decisions.rows import VERIFIED, are_refused, image_id_of
 from manylabel.preprocessing.decisions.urls import url_id_of
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.schema import DUPLICATES_SCHEMA, REJECTED_SCHEMA
@@ -61,14 +62,21 @@ class MergedRows:
     listed: int
 
 
-def merge_rows(rows: pa.Table, *, urls: bool = False) -> MergedRows:
+def merge_rows(
+    rows: pa.Table, *, urls: bool = False, hierarchy: Hierarchy | None = None
+) -> MergedRows:
     """The images that rows (ROWS) amount to; all rows of an image are in one table.
 
     Args:
         urls: Images are URLs, not paths.
+        hierarchy: Given, rows have the further column VERIFIED, and what they say of an image
+            together is judged as in `hierarchy.judge_labels`.
     """
     names, image = _sorted_codes(column(rows, "image"))
-    labels, label_names = _row_labels(rows, image)
+    if hierarchy is None:
+        labels, label_names = _row_labels(rows, image)
+    else:
+        labels, label_names = _judged_labels(rows, image, hierarchy)
     duplicates = _other_spellings(rows, names, image)
     groups = _text_lists(image, column(rows, "group"), len(names))
     images = pa.table([names, labels.lists(len(names)), groups], schema=IMAGES)
@@ -97,6 +105,23 @@ def _row_labels(rows: pa.Table, image: np.ndarray) -> tuple[Labels, pa.Table]:
     listed = label >= 0
     labels = Labels(image[listed], keys[label[listed]], numbers(rows, "confidence")[listed])
     return labels.merged(), pa.table([pa.array(keys), names], schema=LABEL_NAMES)
+
+
+def _judged_labels(
+    rows: pa.Table, image: np.ndarray, hierarchy: Hierarchy
+) -> tuple[Labels, pa.Table]:
+    judged = judge_labels(
+        image,
+        column(rows, "label"),
+        numbers(rows, "confidence"),
+        numbers(rows, VERIFIED.name),
+        hierarchy,
+    )
+    keys = label_keys(judged.names)
+    labels = Labels(judged.image, keys[judged.label], judged.confidence)
+    used = pa.array(np.unique(judged.label))
+    names = pa.table([pa.array(keys), judged.names], schema=LABEL_NAMES)
+    return labels.merged(), names.take(used)
 
 
 def _other_spellings(rows: pa.Table, names: pa.Array, image: np.ndarray) -> pa.Table:

@@ -35,7 +35,7 @@ normalised, null for none that can be used; `confidence`: in [0, 1] where there 
 null for none."""
 
 VERIFIED = pa.field("verified", pa.bool_())
-"""A further column where labels may contradict each other (`hierarchy.judge_rows`): whether a
+"""A further column where labels may contradict each other (`hierarchy.judge_labels`): whether a
 person gave the label; else a machine did."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -29,7 +29,7 @@ from manylabel.preprocessing.decisions.apart import by_side, with_side
 from manylabel.preprocessing.decisions.columns import column, concat
 from manylabel.preprocessing.decisions.facts import apply_facts
 from manylabel.preprocessing.decisions.hashing import hash_texts
-from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_rows
+from manylabel.preprocessing.decisions.hierarchy import Hierarchy
 from manylabel.preprocessing.decisions.listing import merge_equal_files, merge_rows
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.decisions.split import (
@@ -191,9 +191,7 @@ def merge(
     bucket: int, rows: pa.Table, side: SplitName | None, hierarchy: Hierarchy | None, urls: bool
 ) -> Iterator[Any]:
     """The images of a bucket of rows, and under tags all else that is known by then."""
-    if hierarchy is not None:
-        rows = judge_rows(rows, hierarchy)
-    merged = merge_rows(rows, urls=urls)
+    merged = merge_rows(rows, urls=urls, hierarchy=hierarchy)
     yield from tagged("rejected", merged.rejected)
     yield from tagged("duplicates", merged.duplicates)
     yield from tagged(NAMES, merged.label_names)

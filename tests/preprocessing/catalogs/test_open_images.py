@@ -13,7 +13,8 @@ from manylabel.preprocessing.catalogs import (
 )
 from manylabel.preprocessing.catalogs.open_images import MACHINE, PEOPLE
 from manylabel.preprocessing.config import CatalogConfig
-from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_rows
+from manylabel.preprocessing.decisions.hierarchy import Hierarchy
+from manylabel.preprocessing.decisions.listing import merge_rows
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.http_config import HttpConfig
@@ -89,14 +90,15 @@ def labels_of(config):
     """image -> {label: confidence}, as they are written."""
     rows, rejected = clean_rows(raw_rows(config).combine_chunks())
     assert not rejected.num_rows
-    images: dict[str, dict[str, float]] = {}
     parents = label_parents(config)
     assert parents is not None
-    for row in judge_rows(rows, Hierarchy.of(parents)).to_pylist():
-        labels = images.setdefault(row["image"], {})
-        if row["label"] is not None:
-            labels[row["label"]] = row["confidence"]
-    return images
+    merged = merge_rows(rows, hierarchy=Hierarchy.of(parents))
+    assert not merged.rejected.num_rows
+    names = {each["key"]: each["name"] for each in merged.label_names.to_pylist()}
+    return {
+        image["image_id"]: {names[each["key"]]: each["confidence"] for each in image["labels"]}
+        for image in merged.images.to_pylist()
+    }
 
 
 def test_rows_as_they_are(files):

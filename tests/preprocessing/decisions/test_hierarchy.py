@@ -3,11 +3,11 @@
 import itertools
 import random
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_rows
-from manylabel.preprocessing.decisions.rows import ROWS, VERIFIED
+from manylabel.preprocessing.decisions.hierarchy import Hierarchy, judge_labels
 
 PARENTS = {"Dog": ["Animal", "Pet"], "Cat": ["Animal", "Pet"], "Pug": ["Dog"], "Pet": ["Being"]}
 PERSON, MACHINE = True, False
@@ -15,19 +15,20 @@ PERSON, MACHINE = True, False
 
 def judged(rows, parents=PARENTS):
     """image -> {label: confidence}, from rows (image, label, confidence, by whom)."""
-    schema = ROWS.append(VERIFIED)
-    full = [(image, None, label, value, None, who) for image, label, value, who in rows]
-    columns = zip(*full, strict=True)
-    table = pa.table(
-        [pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema
+    image, label, confidence, verified = zip(*rows, strict=True)
+    names = sorted(set(image))
+    found = judge_labels(
+        np.array([names.index(each) for each in image]),
+        pa.array(label, pa.string()),
+        np.array(confidence, float),
+        np.array(verified),
+        Hierarchy.of(parents),
     )
-    found = judge_rows(table, Hierarchy.of(parents))
-    assert found.schema == ROWS
-    images: dict[str, dict[str, float]] = {image: {} for image in found["image"].to_pylist()}
-    for row in found.to_pylist():
-        if row["label"] is not None:
-            assert row["label"] not in images[row["image"]], "each label once"
-            images[row["image"]][row["label"]] = row["confidence"]
+    images: dict[str, dict[str, float]] = {name: {} for name in names}
+    for at, number, value in zip(found.image, found.label, found.confidence, strict=True):
+        labels, name = images[names[at]], found.names[number].as_py()
+        assert name not in labels, "each label once"
+        labels[name] = value
     return images
 
 
