@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from upath import UPath
 
@@ -188,10 +189,18 @@ def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
             f"{catalog.path}: expected tars, received a catalog of format {found} and settings of "
             f"{catalog.SECTION}.webdataset; remove those settings"
         )
-    if folder.is_dir() and root.resolve().is_relative_to(folder.resolve()):
+    if folder.is_dir() and _lies_in(root, folder):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
         )
+
+
+def _lies_in(place: UPath, folder: UPath) -> bool:
+    """Whether it is the folder or below it, however the two are spelled."""
+    if is_local(place) and is_local(folder):
+        return Path(place.path).resolve().is_relative_to(Path(folder.path).resolve())
+    is_of_one_kind = place.protocol == folder.protocol
+    return is_of_one_kind and place.resolve().is_relative_to(folder.resolve())
 
 
 def _check_workers_reach(config: PreprocessingConfig, *places: UPath) -> None:
