@@ -40,9 +40,12 @@ def catalog_files(config: CatalogConfig) -> list[str]:
         return [config.path, *_files_beside(config)]
     names = list_tars(path) if found is CatalogFormat.WEBDATASET else list_parts(path)
     if not names:
+        hint = ""
+        if found is CatalogFormat.WEBDATASET:
+            hint = f", or to a pattern such as {posixpath.join(config.path, '*', '*.tar')}"
         raise PreprocessingError(
             f"{config.path}: expected a folder of {found} files, received one without any; set "
-            f"{config.SECTION}.path to where they are"
+            f"{config.SECTION}.path to where they are{hint}"
         )
     _check_one_split(names, config)
     files = [posixpath.join(config.path, name) for name in names]
@@ -67,7 +70,7 @@ def _check_one_split(names: list[str], config: CatalogConfig) -> None:
         raise PreprocessingError(
             f"{config.path}: expected the parts of one table, received those of several splits: "
             f"{', '.join(sorted(splits.values()))}; set {config.SECTION}.path to a file, or to a "
-            "folder that holds one split alone"
+            "folder (of tars also a pattern) that holds one split alone"
         )
 
 

@@ -1,9 +1,11 @@
 """Which catalogs there are, where they and their images lie, and of which format they are."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from upath import UPath
 
@@ -72,11 +74,13 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
     """The format given or, for `auto`, found from the path; checks that the path is of its kind."""
     path = catalog_path(config)
     if stands_for_tars(config):
+        if path.protocol in ("http", "https"):
+            raise _tars_over_http(config)
         return CatalogFormat.WEBDATASET
     if not path.exists():
         raise PreprocessingError(
-            f"{path}: no such catalog; set {config.SECTION}.path to a CSV or Parquet file "
-            "or to a folder of images"
+            f"{path}: no such catalog{_there_instead(config.path)}; set {config.SECTION}.path to a "
+            "CSV or Parquet file, to a folder of images or to tars"
         )
     found = config.format
     is_folder = path.is_dir()
@@ -106,17 +110,39 @@ def detect_format(config: CatalogConfig) -> CatalogFormat:
                 f"CSV, but the catalog's format is {found}; remove that setting, or set "
                 f"{config.SECTION}.format to csv"
             )
-    if is_folder and path.protocol in ("http", "https"):
+    is_http = path.protocol in ("http", "https")
+    if is_http and is_folder:
         raise PreprocessingError(
             f"{path}: expected a folder that can be listed, received one of HTTP, which has no "
             "lists; name its images in a CSV or Parquet file"
         )
+    if is_http and found is CatalogFormat.WEBDATASET:
+        raise _tars_over_http(config)
     if not is_folder and not path.is_file():
         raise PreprocessingError(
             f"{path}: expected a file, which can be read more than once, received a pipe or a "
             "device; write the catalog to a file"
         )
     return found
+
+
+def _tars_over_http(config: CatalogConfig) -> PreprocessingError:
+    return PreprocessingError(
+        f"{config.path}: expected tars on storage where pictures can be read by their places, "
+        f"received HTTP; download them, and set {config.SECTION}.path to where they are then"
+    )
+
+
+def _there_instead(text: str) -> str:
+    """What may be wrong with a local path that was written as a URL, if there is such a file."""
+    path = re.sub(r"^(file|local):(//(localhost)?(?=/))?", "", text)
+    for remark, other in (
+        ("as a plain path", path),
+        ("without the escapes of a URL", unquote(path)),
+    ):
+        if other != text and os.path.exists(other):
+            return f"; there is one {remark}, {other}"
+    return ""
 
 
 def stands_for_tars(config: CatalogConfig) -> bool:
@@ -141,6 +167,8 @@ def image_root(config: CatalogConfig) -> UPath:
         is_root = path.is_dir() and detect_format(config) not in _TABLES
         root = path if is_root else path.parent
     if not root.is_dir():
+        if config.image_root is None:
+            detect_format(config)
         raise PreprocessingError(
             f"{root}: no such directory; set {config.SECTION}.image_root to where the "
             "catalog's image paths start"

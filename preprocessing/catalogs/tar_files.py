@@ -54,16 +54,23 @@ def path_below(tar: UPath, root: UPath, section: str) -> str:
             follow.
     """
     if not isinstance(root, Path):
-        return posixpath.relpath(tar.path, root.path)
+        below = posixpath.relpath(tar.path, root.path)
+        if not below.startswith(".."):
+            return below
+        raise _not_below(tar, root, tar.path, section)
     text = os.path.expanduser(tar.path)
     lies = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
     for place in (lies, os.path.realpath(text)):
         if os.path.commonpath([place, root]) != str(root):
-            raise PreprocessingError(
-                f"{tar}: expected a tar below {root}, received one that lies at {place}; set "
-                f"{section}.image_root to a folder above both"
-            )
+            raise _not_below(tar, root, place, section)
     return os.path.relpath(lies, root)
+
+
+def _not_below(tar: UPath, root: UPath, place: str, section: str) -> PreprocessingError:
+    return PreprocessingError(
+        f"{tar}: expected a tar below {root}, received one that lies at {place}; set "
+        f"{section}.image_root to a folder above both"
+    )
 
 
 def folder_of_pattern(pattern: str) -> str:

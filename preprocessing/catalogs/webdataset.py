@@ -24,7 +24,15 @@ from manylabel.preprocessing.catalogs.sample_files import (
 )
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.tars import Kind, Member, Read, TarError, make_index, walk_tar
+from manylabel.preprocessing.tars import (
+    Kind,
+    Member,
+    Read,
+    TarError,
+    TarIndex,
+    make_index,
+    walk_tar,
+)
 from manylabel.preprocessing.tars.reading import reader_of
 
 MAX_WAITING = 1_000_000
@@ -150,6 +158,7 @@ class _Samples:
         self._waiting: dict[str, Sample] = {}
         self._waiting_bytes = 0
         self._strays: set[str] = set()
+        self._index: TarIndex | None = None  # Once there is a link.
 
     def read(self) -> Iterator[Sample]:
         sample: Sample | None = None
@@ -188,17 +197,18 @@ class _Samples:
 
     def _content(self, member: Member) -> bytes:
         """Of a file with labels, which may be a link to another one."""
-        place: tuple[int, int] | Kind | None = (member.offset, member.size)
-        if member.kind is not Kind.FILE:
-            place = make_index(self._read, self._size).find(member.name)
-        if not isinstance(place, tuple):
+        found: Member | None = member
+        if member.kind is Kind.LINK:
+            self._index = self._index or make_index(self._read, self._size)
+            found = self._index.find(member.name, self._read)
+        if found is None or found.kind is not Kind.FILE:
             raise TarError(f"{member.name}: expected a file, received {member.kind.value}")
-        if place[1] > MAX_LABEL_BYTES:
+        if found.size > MAX_LABEL_BYTES:
             raise TarError(
-                f"{member.name}: expected labels, received a file of {place[1]:,} bytes; "
+                f"{member.name}: expected labels, received a file of {found.size:,} bytes; "
                 f"{MAX_LABEL_BYTES:,} are read at most"
             )
-        return self._read(*place)
+        return self._read(found.offset, found.size)
 
     def _settle(self, sample: Sample) -> Iterator[Sample]:
         """Gives a sample once it has what it needs; its other files may stand elsewhere."""

@@ -10,10 +10,10 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from upath import UPath
@@ -93,7 +93,7 @@ def _other_spellings(image_id: str) -> list[str]:
 
 
 def _fetch_file(root: UPath | Path, image_id: str, max_bytes: int) -> bytes:
-    if split := split_at_tar(image_id, partial(_is_file, root)):
+    if split := split_at_tar(image_id, partial(_look, root)):
         return _fetch_from_tar(root, *split, max_bytes)
     if isinstance(root, Path):
         return _fetch_local(str(root), image_id, max_bytes)
@@ -161,30 +161,37 @@ def _remote_path(root: UPath, image_id: str) -> str:
     return path
 
 
-def _fetch_from_tar(root: UPath, tar: str, name: str, max_bytes: int) -> bytes:
-    is_local = isinstance(root, Path)
-    path = os.path.join(str(root), tar) if is_local else _remote_path(root, tar)
-    target = _target(str(root), path) if is_local else path
-    with _told_apart(path):
-        opened = open_local_tar(target) if is_local else nullcontext(open_remote_tar(root.fs, path))
-        with opened as file:
-            try:
-                _check_size(file.size_of(name), max_bytes)
-                data = file.read_member(name)
-            except ImageRejectedError as rejected:
-                detail = f"{shown(f'{path}/{name}')}: {rejected.detail}"
-                raise ImageRejectedError(rejected.reason, detail) from rejected
+def _fetch_from_tar(
+    root: UPath, tar: str, name: str, info: Mapping[str, Any], max_bytes: int
+) -> bytes:
+    if isinstance(root, Path):
+        path = os.path.join(str(root), tar)
+        tar_file = open_local_tar(_target(str(root), path))
+    else:
+        path = _remote_path(root, tar)
+        tar_file = open_remote_tar(root.fs, path, info)
+    with _told_apart(path), tar_file as opened:
+        try:
+            member = opened.find(name)
+            _check_size(member.size, max_bytes)
+            data = opened.read_member(member)
+        except ImageRejectedError as rejected:
+            detail = f"{shown(f'{path}/{name}')}: {rejected.detail}"
+            raise ImageRejectedError(rejected.reason, detail) from rejected
     return _checked(data, max_bytes, f"{path}/{name}")
 
 
-def _is_file(root: UPath, path: str) -> bool:
+def _look(root: UPath, path: str) -> Mapping[str, Any] | None:
+    """What storage says of a file, nothing where that is a disk; None if it is none."""
     if isinstance(root, Path):
-        return os.path.isfile(os.path.join(str(root), path))
+        return {} if os.path.isfile(os.path.join(str(root), path)) else None
+    path = _remote_path(root, path)
     with _told_apart(path):
         try:
-            return bool(root.fs.info(_remote_path(root, path))["type"] == "file")
+            info: Mapping[str, Any] = root.fs.info(path)
         except _MISSING:
-            return False
+            return None
+    return info if info["type"] == "file" else None
 
 
 @contextmanager

@@ -8,98 +8,103 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manylabel.preprocessing.tars.walk import Kind, Read, TarError, walk_tar
+from manylabel.preprocessing.tars.headers import BLOCK
+from manylabel.preprocessing.tars.walk import Kind, Member, Read, TarError, member_at, walk_tar
 
-MAX_MEMBERS = 10_000_000
-"""That the indexes of a process hold together, 24 bytes each; one tar may have as many."""
-
-MAX_LINKS = 100_000
-"""And sparse files, of a tar: some hundred bytes each."""
+MAX_MEMBERS = 32_000_000
+"""That the indexes of a process hold together, 8 bytes each; one tar may have as many."""
 
 _MOST_HOPS = 8
 """From one link to the next."""
 
+_MOST_BLOCKS = 1 << 32
+"""Of a tar: 2 TiB."""
+
 
 @dataclass(frozen=True)
 class TarIndex:
-    """The files of a tar, by the hash of their names within this process.
-
-    Of a million names the chance that two have the same 64 bits is below 1 in 10 million.
+    """The members of a tar that have bytes, or lead to one that has.
 
     Attributes:
-        keys: int64 [n], ascending.
-        offsets: int64 [n], of the first byte of each.
-        sizes: int64 [n], in bytes.
-        others: What has no bytes of its own in one piece: what it is, and where a link leads.
+        keys: uint32 [n], ascending; hashes of their names within this process.
+        blocks: uint32 [n]; where the first header of each is, in blocks of 512 bytes.
+        size: Of the tar, in bytes.
         damage: Why the tar could not be read to its end; empty if it could.
     """
 
     keys: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
-    others: dict[str, tuple[Kind, str]]
+    blocks: np.ndarray
+    size: int
     damage: str
 
     def __len__(self) -> int:
-        return len(self.keys) + len(self.others)
+        return len(self.keys)
 
-    def find(self, name: str) -> tuple[int, int] | Kind | None:
-        """Offset and size of a file, or of that to which a link leads; what else it is, and None
-        if there is no such member.
+    def find(self, name: str, read: Read) -> Member | None:
+        """A file of this name, or that to which links lead; a LINK that leads to none, or whatever
+        else has the name. None if nothing has. Of several the last one, as when they are unpacked.
 
         Args:
             name: As `walk.normalised` gives it.
+            read: Gives bytes of the tar; headers are read again, so that hashes need not be exact.
+
+        Raises:
+            TarError: the tar is another one by now.
         """
+        found = None
         for _ in range(_MOST_HOPS):
-            key = hash(name)
-            at = int(np.searchsorted(self.keys, key))
-            if at < len(self.keys) and self.keys[at] == key:
-                return int(self.offsets[at]), int(self.sizes[at])
-            if name not in self.others:
-                return None
-            kind, name = self.others[name]
-            if kind is not Kind.LINK:
-                return kind
-        return Kind.LINK
+            member = self._find(name, read)
+            if member is None or member.kind is not Kind.LINK:
+                return member or found
+            found, name = member, member.target
+        return found
+
+    def _find(self, name: str, read: Read) -> Member | None:
+        key = np.uint32(_key(name))
+        first, end = (int(self.keys.searchsorted(key, side)) for side in ("left", "right"))
+        for block in reversed(self.blocks[first:end].tolist()):
+            member = member_at(read, block * BLOCK, self.size)
+            if member.name == name:
+                return member
+        return None
 
 
-def make_index(read: Read, size: int) -> TarIndex:
+def make_index(read: Read, size: int, *, without: tuple[str, ...] = ()) -> TarIndex:
     """The index of a tar, or of what is before its damage.
-
-    Of members of the same name the last one counts, as when they are unpacked.
 
     Args:
         read: Gives bytes of the tar.
         size: Of the whole tar, in bytes.
+        without: Endings, in lower case, of names that nobody will ask for.
     """
-    keys, offsets, sizes = array("q"), array("q"), array("q")
-    others: dict[str, tuple[Kind, str]] = {}
+    keys, blocks = array("I"), array("I")
     damage = ""
     try:
-        for name, offset, length, kind, target in walk_tar(read, size):
-            if kind is Kind.FILE:
-                keys.append(hash(name))
-                offsets.append(offset)
-                sizes.append(length)
-            elif kind is not Kind.OTHER:
-                others[name] = kind, target
-            if len(keys) > MAX_MEMBERS or len(others) > MAX_LINKS:
+        for member in walk_tar(read, size):
+            if member.kind is Kind.OTHER or member.name.lower().endswith(without):
+                continue
+            block = member.header // BLOCK
+            if len(keys) == MAX_MEMBERS or block >= _MOST_BLOCKS:
                 raise TarError(
-                    f"expected at most {MAX_MEMBERS:,} files and {MAX_LINKS:,} links in a tar, "
-                    "received more; write several smaller tars"
+                    f"expected a tar of at most {MAX_MEMBERS:,} files and "
+                    f"{_MOST_BLOCKS * BLOCK:,} bytes, received more; write several smaller ones"
                 )
+            keys.append(_key(member.name))
+            blocks.append(block)
     except TarError as error:
         damage = str(error)
-    backwards = np.array(keys, np.int64)[::-1]
-    unique, at = np.unique(backwards, return_index=True)
-    at = len(backwards) - 1 - at
+    order = np.argsort(np.array(keys, np.uint32), kind="stable")
     return TarIndex(
-        unique, np.array(offsets, np.int64)[at], np.array(sizes, np.int64)[at], others, damage
+        np.array(keys, np.uint32)[order], np.array(blocks, np.uint32)[order], size, damage
     )
 
 
+def _key(name: str) -> int:
+    return hash(name) & 0xFFFFFFFF
+
+
 class IndexCache:
-    """Indexes that were made before, those that were not asked for longest given up first.
+    """Indexes that were made before; the one that was not asked for longest is given up first.
 
     Args:
         max_members: Of all together; the last one asked for is kept whatever its size.

@@ -59,6 +59,7 @@ class Member(NamedTuple):
 
     Attributes:
         name: See `normalised`; bytes that are not UTF-8 are spelled out.
+        header: Where its first header is in the tar.
         offset: Of its first byte in the tar.
         size: Bytes, all of which are in the tar.
         kind: Only a FILE has its own bytes at `offset`.
@@ -66,6 +67,7 @@ class Member(NamedTuple):
     """
 
     name: str
+    header: int
     offset: int
     size: int
     kind: Kind
@@ -94,7 +96,7 @@ def walk_tar(read: Read, size: int) -> Iterator[Member]:
             at = _after_zeros(read, at, size)
             continue
         try:
-            member, end = _read_member(read, at, size)
+            member, end = _read_member(read, block, at, size)
         except BadHeaderError as error:
             if ended:
                 return
@@ -109,21 +111,31 @@ def walk_tar(read: Read, size: int) -> Iterator[Member]:
         )
 
 
+def member_at(read: Read, at: int, size: int) -> Member:
+    """The member whose first header is at a byte, as `walk_tar` told.
+
+    Raises:
+        TarError: it is not.
+    """
+    try:
+        return _read_member(read, read(at, BLOCK), at, size)[0]
+    except BadHeaderError as error:
+        raise TarError(str(error)) from error
+
+
 def normalised(name: str) -> str:
     """Without `.`, `..` and doubled slashes, as if the tar were a whole disk: it leads nowhere
     else."""
     return posixpath.normpath("/" + name).lstrip("/")
 
 
-def _read_member(read: Read, at: int, size: int) -> tuple[Member, int]:
-    """The member whose first header is at a byte, and where the next one is."""
+def _read_member(read: Read, block: bytes, at: int, size: int) -> tuple[Member, int]:
+    """The member whose first header is a block at a byte, and where the next one is."""
+    first = at
     names: dict[bytes, bytes] = {}
     records: dict[bytes, bytes] = {}
-    while True:
-        header = _read_header(read, at, size)
+    while (header := _header(block, at, size)).type in _EXTENSIONS:
         begin = at + BLOCK
-        if header.type not in _EXTENSIONS:
-            break
         _check_inside(header.type.decode(), begin, header.size, size)
         if header.type != b"g":  # Of all files: comments, as Git writes them.
             if header.size > MAX_EXTENSION_BYTES:
@@ -136,6 +148,8 @@ def _read_member(read: Read, at: int, size: int) -> tuple[Member, int]:
             else:
                 records = _records(data, at)
         at = begin + padded(header.size)
+        block = read(at, BLOCK)
+    begin = at + BLOCK
     if header.type == _SPARSE:
         begin = _after_map(read, begin, more=header.more_sparse)
     length = 0 if header.type in _WITHOUT_BYTES else pax_size(records, header.size)
@@ -151,12 +165,11 @@ def _read_member(read: Read, at: int, size: int) -> tuple[Member, int]:
         target = _decoded(records.get(b"linkpath", names.get(b"K", header.link)))
         if header.type == b"2":  # From where it lies; a hard link has the whole name.
             target = posixpath.join(posixpath.dirname(name), target)
-    member = Member(normalised(name), begin, length, kind, target and normalised(target))
-    return member, begin + padded(length)
+    target = target and normalised(target)
+    return Member(normalised(name), first, begin, length, kind, target), begin + padded(length)
 
 
-def _read_header(read: Read, at: int, size: int) -> Header:
-    block = read(at, BLOCK)
+def _header(block: bytes, at: int, size: int) -> Header:
     if len(block) < BLOCK:
         raise TarError(f"expected a tar, received one that is cut at byte {size:,}, in a header")
     try:

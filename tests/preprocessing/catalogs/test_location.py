@@ -73,6 +73,11 @@ def test_image_root(tmp_path):
         image_root(CatalogConfig(path=str(path), image_root=str(tmp_path / "nowhere")))
 
 
+def test_a_catalog_that_is_not_there_is_missed_before_its_images_are(tmp_path):
+    with pytest.raises(PreprocessingError, match="no such catalog"):
+        image_root(CatalogConfig(path=str(tmp_path / "nowhere" / "c.csv")))
+
+
 def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch, rows_of):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "sets").mkdir()
@@ -124,6 +129,35 @@ def test_a_local_path_may_look_like_a_url(tmp_path, monkeypatch, rows_of):
     (tmp_path / "season:" / "c.csv").write_text(ROW)
     monkeypatch.chdir(tmp_path)
     assert len(rows_of("./season:/c.csv")) == len(rows_of(tmp_path / "season:" / "c.csv")) == 1
+
+
+def test_a_file_url_is_no_url(tmp_path, rows_of):
+    """What stands behind file:// is a path as it is, whatever marks of URLs it has."""
+    for name in ("a b", "a#b", "a?b", "a%20b", "é", "a+b", "{x}", "[y]", "a&b=c", "season:", "*"):
+        (tmp_path / name / "cat").mkdir(parents=True)
+        (tmp_path / name / "cat" / "x.jpg").touch()
+        for prefix in ("file://", "local://", "file:", ""):
+            assert [row[:2] for row in rows_of(f"{prefix}{tmp_path}/{name}")] == [
+                ("cat/x.jpg", "cat")
+            ]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "remark"),
+    [
+        ("file://ROOT/a%20%C3%A9", "without the escapes of a URL, ROOT/a é"),
+        ("ROOT/a%20%C3%A9", "without the escapes of a URL, ROOT/a é"),
+        ("file://localhostROOT/a é", "as a plain path, ROOT/a é"),
+        ("file://ROOT/b::c", "as a plain path, ROOT/b::c"),
+    ],
+)
+def test_what_a_wrong_file_url_means_is_told(tmp_path, spelled, remark):
+    for name in ("a é", "b::c"):
+        (tmp_path / name).mkdir()
+    config = CatalogConfig(path=spelled.replace("ROOT", str(tmp_path)))
+    with pytest.raises(PreprocessingError, match="no such catalog; there is one") as error:
+        detect_format(config)
+    assert f"{remark.replace('ROOT', str(tmp_path))}; set" in str(error.value)
 
 
 def test_a_catalog_of_another_storage(rows_of):

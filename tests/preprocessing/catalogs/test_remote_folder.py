@@ -141,16 +141,23 @@ def test_a_folder_that_cannot_be_listed_is_named(listed, error, expected):
     assert expected in str(raised.value)
 
 
-def test_folders_over_http_have_no_lists(tmp_path):
-    """What fsspec takes for one are the links of a page."""
+def test_folders_and_tars_over_http_are_refused(tmp_path):
+    """What fsspec takes for a list are the links of a page."""
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "x.jpg").touch()
+    (tmp_path / "x.tar").touch()
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        config = CatalogConfig(path=f"http://127.0.0.1:{server.server_port}/", format="folder")
-        with pytest.raises(PreprocessingError, match="name its images in a CSV or Parquet file"):
-            detect_format(config)
+        root = f"http://127.0.0.1:{server.server_port}/"
+        for path, message in (
+            ("", "name its images in a CSV or Parquet file"),
+            ("x.tar", "received HTTP; download them"),
+            ("{x,y}.tar", "received HTTP; download them"),
+            ("*.tar", "received HTTP; download them"),
+        ):
+            with pytest.raises(PreprocessingError, match=message):
+                detect_format(CatalogConfig(path=root + path))
         server.shutdown()
 
 

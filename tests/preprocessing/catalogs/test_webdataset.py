@@ -437,6 +437,18 @@ class TestPlaces:
             assert fetch(root, "x-0.tar/0.jpg", 5) == b"12345"
         assert catalog_files(config_of("memory://wds/*.tar")) == ["memory://wds/x-0.tar"]
 
+    def test_a_tree_of_tars_and_tars_of_several_splits(self, nested):
+        with pytest.raises(PreprocessingError, match=r"a pattern such as .*/\*/\*\.tar"):
+            catalog_files(config_of(nested))
+        for name in ("train-0.tar", "val-0.tar"):
+            (nested / "val" / name).hardlink_to(nested / "train" / "a.tar")
+        with pytest.raises(PreprocessingError, match=r"\(of tars also a pattern\)"):
+            catalog_files(config_of(nested / "val"))
+
+    def test_a_tar_may_be_called_like_a_pattern(self, nested, pairs):
+        (nested / "train" / "a.tar").rename(nested / "train" / "{a,b}*.tar")
+        assert pairs(nested / "train" / "{a,b}*.tar")[0][0] == "{a,b}*.tar/0.jpg"
+
     def test_a_stream_of_a_shell_is_a_name(self):
         """WebDataset itself runs what follows on pipe:."""
         with pytest.raises(PreprocessingError, match="no such catalog"):

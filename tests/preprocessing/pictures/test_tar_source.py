@@ -93,8 +93,8 @@ def test_files_in_a_tar(root, image_id, expected):
         ("a", RejectReason.MISSING_FILE, "no file of that name"),
         ("folder", RejectReason.MISSING_FILE, "no file of that name"),
         ("null.jpg", RejectReason.MISSING_FILE, "no file of that name"),
-        ("out.jpg", RejectReason.MISSING_FILE, "no file of that name"),
-        ("passwd.jpg", RejectReason.MISSING_FILE, "no file of that name"),
+        ("out.jpg", RejectReason.UNREADABLE_FILE, "that leads to nothing in it"),
+        ("passwd.jpg", RejectReason.UNREADABLE_FILE, "that leads to nothing in it"),
         ("loop.jpg", RejectReason.UNREADABLE_FILE, "a link in the tar that leads to nothing in it"),
         ("empty.jpg", RejectReason.EMPTY_FILE, "x.tar/empty.jpg"),
         ("big.jpg", RejectReason.TOO_MANY_BYTES, "6 bytes, images.max_bytes is 5"),
@@ -139,11 +139,10 @@ def test_what_is_before_a_cut_is_read(root):
 def test_a_long_path_is_not_looked_through(root):
     asked: list[str] = []
 
-    def is_file(path):
+    def look(path):
         asked.append(path)
-        return False
 
-    assert split_at_tar("x.tar/" * 1_000_000, is_file) is None
+    assert split_at_tar("x.tar/" * 1_000_000, look) is None
     assert len(asked) < 1000
 
 
@@ -167,9 +166,9 @@ def test_the_same_size_and_time_are_not_the_same_file(tmp_path):
 def test_headers_are_read_once(root, monkeypatch):
     made = []
 
-    def make(*args):
+    def make(*args, **options):
         made.append(args)
-        return make_index(*args)
+        return make_index(*args, **options)
 
     monkeypatch.setattr(tar_source, "_INDEXES", IndexCache())
     monkeypatch.setattr(tar_source, "make_index", make)
@@ -180,6 +179,21 @@ def test_headers_are_read_once(root, monkeypatch):
         thread.join()
     assert fetch(root, "x.tar/up.jpg", 5) == b"up"
     assert len(made) == 1
+
+
+def test_a_picture_takes_two_reads(tmp_path, monkeypatch):
+    """Of its header and of its bytes, however many are before it."""
+    (tmp_path / "x.tar").write_bytes(DATA)
+    fetch(UPath(tmp_path), "x.tar/up.jpg", 5)
+    lengths = []
+
+    def pread(tar, length, offset, read=os.pread):
+        lengths.append(length)
+        return read(tar, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert fetch(UPath(tmp_path), "x.tar/inner.tar/x.jpg", 5) == b"inner"
+    assert lengths == [512, 5]
 
 
 def test_no_file_is_left_open(tmp_path):

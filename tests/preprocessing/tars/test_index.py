@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from manylabel.preprocessing.tars import IndexCache, Kind, index, make_index
+from manylabel.preprocessing.tars import IndexCache, Kind, TarError, index, make_index
 
 
 def index_of(*members, cut=None):
@@ -21,12 +21,19 @@ def index_of(*members, cut=None):
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     data = file.getvalue()[:cut]
-    made = make_index(lambda offset, length: data[offset : offset + length], len(data))
-    return lambda name: _content(data, made.find(name)), made
 
+    def read(offset, length):
+        return data[offset : offset + length]
 
-def _content(data, found):
-    return data[found[0] : sum(found)] if isinstance(found, tuple) else found
+    made = make_index(read, len(data))
+
+    def find(name):
+        member = made.find(name, read)
+        if member is None or member.kind is not Kind.FILE:
+            return member and member.kind
+        return read(member.offset, member.size)
+
+    return find, made
 
 
 def test_every_file_is_found():
@@ -54,7 +61,7 @@ def test_links_are_followed_inside_of_the_tar_only():
         ("out.jpg", "/etc/passwd"),
     )
     assert find("e.jpg") == find("c/d.jpg") == b"1"
-    assert find("out.jpg") is None
+    assert find("out.jpg") is Kind.LINK
     assert find("self.jpg") is Kind.LINK
     assert find("l0.jpg") is Kind.LINK  # Too many one behind the other.
     assert find("l15.jpg") == b"far"
@@ -67,12 +74,34 @@ def test_what_is_before_the_damage_is_found():
     assert "cut at byte 1,700, in 'b.jpg'" in made.damage
 
 
-@pytest.mark.parametrize(("limit", "member"), [("MAX_MEMBERS", b"1"), ("MAX_LINKS", "x")])
-def test_members_are_bounded(monkeypatch, limit, member):
-    monkeypatch.setattr(index, limit, 3)
-    _, made = index_of(*((f"{number}.jpg", member) for number in range(5)))
-    assert "received more; write several smaller tars" in made.damage
-    assert len(made) == 4
+def test_names_of_the_same_hash_are_told_apart(monkeypatch):
+    monkeypatch.setattr(index, "_key", lambda name: len(name) % 2)
+    names = [f"{'x' * number}.jpg" for number in range(20)]
+    find, _ = index_of(*((name, name.encode()) for name in names))
+    assert [find(name) for name in names] == [name.encode() for name in names]
+    assert find("y.jpg") is None
+
+
+def test_a_tar_that_became_another_is_an_error():
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a.jpg"))
+    data = file.getvalue()
+    made = make_index(lambda offset, length: data[offset : offset + length], len(data))
+    with pytest.raises(TarError, match="a header whose checksum is wrong at byte 0"):
+        made.find("a.jpg", lambda offset, length: b"x" * length)
+
+
+def test_members_are_bounded(monkeypatch):
+    monkeypatch.setattr(index, "MAX_MEMBERS", 3)
+    _, made = index_of(*((f"{number}.jpg", b"1") for number in range(5)))
+    assert "received more; write several smaller ones" in made.damage
+    assert len(made) == 3
+
+
+def test_a_place_takes_8_bytes():
+    _, made = index_of(*((f"{number}.jpg", b"1") for number in range(50)))
+    assert made.keys.nbytes + made.blocks.nbytes == 8 * 50
 
 
 def test_indexes_are_made_once_and_the_oldest_are_given_up():
