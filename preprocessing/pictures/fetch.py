@@ -162,7 +162,7 @@ def _remote_path(root: UPath, image_id: str) -> str:
 
 
 def _fetch_from_tar(
-    root: UPath, tar: str, name: str, info: Mapping[str, Any], max_bytes: int
+    root: UPath | Path, tar: str, name: str, info: Mapping[str, Any], max_bytes: int
 ) -> bytes:
     if isinstance(root, Path):
         path = os.path.join(str(root), tar)
@@ -181,7 +181,7 @@ def _fetch_from_tar(
     return _checked(data, max_bytes, f"{path}/{name}")
 
 
-def _look(root: UPath, path: str) -> Mapping[str, Any] | None:
+def _look(root: UPath | Path, path: str) -> Mapping[str, Any] | None:
     """What storage says of a file, nothing where that is a disk; None if it is none."""
     if isinstance(root, Path):
         return {} if os.path.isfile(os.path.join(str(root), path)) else None

@@ -13,8 +13,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from manylabel.preprocessing.catalogs import catalog_digest, detect_format, image_root
 from manylabel.preprocessing.catalogs.folder import walk_folder
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.pictures.fetch import fetch
 
 NAMES = [
@@ -67,6 +68,18 @@ def test_the_local_folder_of_the_same_name_is_not_read(storage, tmp_path, rows_o
 def test_the_whole_storage_may_be_the_root(storage, rows_of):
     storage.pipe("/a/x.jpg", b"1")
     assert rows_of("memory://") == [("a/x.jpg", "a", 1.0, None)]
+
+
+def test_a_dataset_is_made_of_it_on_another_storage_or_outside(storage, tmp_path, picture):
+    for number in range(3):
+        storage.pipe(f"/tree/{'ab'[number % 2]}/{number}.png", picture(number, (16, 16)))
+    config = PreprocessingConfig.model_validate(
+        {"catalog": {"path": "memory://tree"}, "heldout": {"size": 0}, "executor": "inline"}
+    )
+    with pytest.raises(PreprocessingError, match="lies inside the catalog folder"):
+        preprocess(config, "memory://tree/dataset")
+    report = preprocess(config, str(tmp_path / "tree" / "dataset"))
+    assert (report.counts.written, report.rejected) == (3, {})
 
 
 class _Listed(AbstractFileSystem):

@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import threading
+import unicodedata
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -134,6 +135,13 @@ def test_what_is_before_a_cut_is_read(root):
     (root / "x.tar").write_bytes(data[:2000])
     assert fetch(root, "x.tar/a.jpg", 5) == b"12345"
     assert "cut at byte 2,000, in 'b.jpg'" in rejection(root, "x.tar/b.jpg", 9999).detail
+
+
+def test_names_in_a_tar_may_be_of_the_other_unicode_form(root):
+    composed, decomposed = (unicodedata.normalize(f, "é.jpg") for f in ("NFC", "NFD"))
+    for there, asked in ((composed, decomposed), (decomposed, composed)):
+        (root / "x.tar").write_bytes(tar_of((there, b"1")))
+        assert fetch(root, f"x.tar/{asked}", 5) == b"1"
 
 
 def test_a_long_path_is_not_looked_through(root):
