@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # Who shows a stage need not load what the stage works with.
     from manylabel.eval.schedule.records import FireRecord
     from manylabel.preprocessing.progress import Progress
     from manylabel.preprocessing.report import PreprocessingReport
-    from manylabel.trainer.job import TrainingProgress, TrainingReport
+    from manylabel.trainer.reports import TrainingProgress, TrainingReport
 
 
 @dataclass(frozen=True, slots=True)

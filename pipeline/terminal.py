@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # These load Beam, Ray and matplotlib.
     from manylabel.pipeline.schedule import DueReport
     from manylabel.pipeline.submission.listing import ListedJob
     from manylabel.preprocessing.report import PreprocessingReport
-    from manylabel.trainer.job import TrainingProgress, TrainingReport
+    from manylabel.trainer.reports import TrainingProgress, TrainingReport
 
 
 class Terminal:
@@ -92,6 +92,12 @@ class Terminal:
 
     def show_training(self, report: "TrainingReport") -> None:
         """How far a run came, and how fast."""
+        if report.was_finished:
+            self._print(
+                f"{report.run}: nothing to do, its {report.step:,} updates of {report.samples:,} "
+                "images are all that trainer.epochs asks for; raise that to go on from there"
+            )
+            return
         begin = f" (resumed at step {report.resumed_at:,})" if report.resumed_at else ""
         self._print(
             f"{report.run}: {report.step:,} updates, {report.samples:,} images{begin}, "
@@ -250,10 +256,13 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
 
 
 def _speed_and_loss(progress: "TrainingProgress") -> str:
-    row = progress.row
-    if row is None:
+    row, number = progress.row, progress.workers
+    workers = f"  {number} worker{'s' if number > 1 else ''}" if number else ""
+    if row is None and not progress.updates:
         return "workers are starting"
+    if row is None:  # It comes after some updates, of which the last minutes may have fewer.
+        return f"{progress.updates:,} updates{workers}"
     return (
         f"{row.images_per_second:.0f} images/s  loss {row.loss:.3f}  "
-        f"rate {row.learning_rate:.2g}  staleness {row.staleness:.1f}  {progress.workers} workers"
+        f"rate {row.learning_rate:.2g}  staleness {row.staleness:.1f}{workers}"
     )

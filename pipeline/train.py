@@ -9,7 +9,8 @@ from manylabel.pipeline.events import OnEvent, TrainingProgressed, long_work
 from manylabel.pipeline.job_status import StatusWriter
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import JobStage
-from manylabel.trainer.job import TrainingReport, train
+from manylabel.trainer.job import train
+from manylabel.trainer.reports import TrainingReport
 
 
 def train_with(

@@ -4,18 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.jobs import ProcessPlace, logs_of_this_job
+from manylabel.storage.jobs import logs_of_this_job
 from manylabel.storage.schema import SplitName
 from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.finished import check_there_is_work, finished_before
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.cluster import (
@@ -27,7 +26,11 @@ from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.topology import Topology
 from manylabel.trainer.recipe_warnings import recipe_warnings
-from manylabel.trainer.runs.checkpoint import checkpoint_path, read_manifest
+from manylabel.trainer.reports import TrainingProgress, TrainingReport
+from manylabel.trainer.runs.checkpoint import (
+    checkpoint_path,
+    read_manifest,
+)
 from manylabel.trainer.runs.directory import (
     check_run,
     describe_run,
@@ -41,52 +44,6 @@ from manylabel.trainer.runs.resume import checkpoint_to_resume
 _POLL_SECONDS = 0.5
 # Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 8.0
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """What a job looks like at one moment.
-
-    Attributes:
-        settled: records done, of `total` in the whole run.
-        epoch: passes over the training records that are done.
-        workers: how many run.
-        row: the newest metrics, None before the first.
-        saved: steps of checkpoints that were finished just now.
-        notes: lines about what went wrong just now; in the first, what the run began with, and
-            about settings that go together badly.
-        processes: who runs, or ran, where.
-    """
-
-    step: int
-    settled: int
-    total: int
-    epoch: float
-    workers: int
-    row: MetricsRow | None
-    saved: list[int]
-    notes: list[str]
-    processes: tuple[ProcessPlace, ...]
-
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """How a job ended.
-
-    Attributes:
-        step: updates applied in the whole run; samples: records in them.
-        resumed_at: the step it went on from, 0 for a fresh run.
-        interrupted: it was told to stop before its end, and can be resumed.
-    """
-
-    run: Path
-    step: int
-    samples: int
-    resumed_at: int
-    seconds: float
-    images_per_second: float
-    counts: FailureCounts
-    interrupted: bool
 
 
 def train(
@@ -112,8 +69,9 @@ def train(
             manifest lists.
     """
     dataset, run = Dataset.open(dataset_root), Path(run).absolute()
-    if dataset.records(SplitName.TRAIN) == 0:
-        raise TrainingError(f"{dataset_root}: the training split is empty")
+    check_there_is_work(dataset, config)
+    if (finished := finished_before(run, dataset, config)) is not None:
+        return finished
     check_shards(dataset, SplitName.TRAIN)
     with (
         joined_cluster(address, config.topology) as joined,
@@ -140,8 +98,17 @@ def train(
         metrics = stack.enter_context(MetricsLog(run, manifest.step))
         topology = Topology(plan, share, placement, logs=_folder_of_logs())
         stack.callback(topology.close)
-        monitor = _Monitor(topology, plan, dataset, metrics, on_progress, notes)
-        return monitor.watch(stop, manifest.step)
+        monitor = _Monitor(topology, plan, dataset, metrics, on_progress, notes, manifest.step)
+        return monitor.watch(stop)
+
+
+def _useless(run: Path, status: CoordinatorStatus, note: str) -> TrainingError:
+    counts = status.counts
+    return TrainingError(
+        f"{run}: none of {status.settled:,} records made an update: {counts.bad_records:,} could "
+        f"not be read, and {counts.rejected_gradients:,} gradients held NaN or Inf; the last: "
+        f"{note}"
+    )
 
 
 def _folder_of_logs() -> Path | None:
@@ -168,6 +135,7 @@ class _Monitor:
         metrics: MetricsLog,
         on_progress: Callable[[TrainingProgress], None],
         notes: Sequence[str] = (),
+        resumed_at: int = 0,
     ) -> None:
         self._topology = topology
         self._plan = plan
@@ -176,14 +144,16 @@ class _Monitor:
         self._metrics = metrics
         self._on_progress = on_progress
         self._row: MetricsRow | None = None
+        self._began_at = resumed_at
+        self._last_note = ""
         counts = dataset.labels().column("train_count").to_numpy()
         self._notes = [*notes, *recipe_warnings(plan.config, counts)]
 
-    def watch(self, stop: threading.Event, resumed_at: int) -> TrainingReport:
+    def watch(self, stop: threading.Event) -> TrainingReport:
         """Runs the workers until every record is settled, training fails, or `stop` is set.
 
         Raises:
-            TrainingError: training failed; what was sound is saved.
+            TrainingError: training failed, what was sound is saved; or no record was of any use.
         """
         status = first = self._report()
         began = time.monotonic()
@@ -198,12 +168,14 @@ class _Monitor:
         status = self._report()
         if status.failure:
             raise TrainingError(status.failure)
+        if status.finished and not status.samples:
+            raise _useless(self._plan.run, status, self._last_note)
         seconds = time.monotonic() - began
         return TrainingReport(
             run=self._plan.run,
             step=status.step,
             samples=status.samples,
-            resumed_at=resumed_at,
+            resumed_at=self._began_at,
             seconds=seconds,
             images_per_second=(status.samples - first.samples) / max(seconds, 1e-9),
             counts=status.counts,
@@ -244,12 +216,14 @@ class _Monitor:
 
     def _report(self) -> CoordinatorStatus:
         status = self._topology.status()
+        self._last_note = status.notes[-1] if status.notes else self._last_note
         self._metrics.append(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
         self._on_progress(
             TrainingProgress(
                 step=status.step,
-                settled=status.settled,
+                updates=status.step - self._began_at,
+                settled=status.done,
                 total=self._total,
                 epoch=status.settled / self._records,
                 workers=len(self._topology.workers),

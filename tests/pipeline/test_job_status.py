@@ -18,7 +18,7 @@ from manylabel.pipeline.job_status import StatusWriter
 from manylabel.preprocessing.progress import Progress, Stage
 from manylabel.storage.jobs import JobStage, JobState, JobStatus, ProcessPlace, status_path
 from manylabel.trainer.errors import TrainingError
-from manylabel.trainer.job import TrainingProgress
+from manylabel.trainer.reports import TrainingProgress
 
 
 class Clock:
@@ -41,7 +41,7 @@ def trained(step=3, gpus=(), ended=()) -> TrainingProgressed:
         for n, each in enumerate(gpus)
     )
     row = SimpleNamespace(images_per_second=12.5)
-    progress = TrainingProgress(step, 24, 100, 0.24, 2, row, [], [], processes)  # type: ignore[arg-type]
+    progress = TrainingProgress(step, 1, 24, 100, 0.24, 2, row, [], [], processes)  # type: ignore[arg-type]
     return TrainingProgressed(progress)
 
 

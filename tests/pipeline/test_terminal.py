@@ -13,8 +13,8 @@ from manylabel.preprocessing.rejections import RejectReason
 from manylabel.preprocessing.report import PreprocessingReport
 from manylabel.storage.manifest import ImageCounts
 from manylabel.storage.schema import SplitName
-from manylabel.trainer.job import TrainingProgress
 from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.reports import TrainingProgress, TrainingReport
 
 
 def shown(*told, width=200):
@@ -30,9 +30,10 @@ def made(kind, **values):
     return kind(**(dict.fromkeys(field.name for field in dataclasses.fields(kind)) | values))
 
 
-def training(row=None, notes=()):
+def training(row=None, notes=(), updates=0, workers=2):
+    values = {"settled": 50, "total": 200, "row": row, "notes": notes}
     return events.TrainingProgressed(
-        made(TrainingProgress, settled=50, total=200, workers=2, row=row, notes=notes)
+        made(TrainingProgress, **values, updates=updates, workers=workers)
     )
 
 
@@ -57,6 +58,23 @@ def test_training_tells_its_speed_and_what_went_wrong():
     row = made(MetricsRow, images_per_second=51.6, loss=0.25, learning_rate=0.001, staleness=1.5)
     (line,) = shown(events.WorkBegan("train"), training(row), events.WorkEnded())
     assert line.endswith("52 images/s  loss 0.250  rate 0.001  staleness 1.5  2 workers")
+
+
+def test_workers_that_work_are_not_starting_and_those_that_ended_are_not_counted():
+    """The first row comes after some updates; a resumed run may end before it."""
+    (line,) = shown(events.WorkBegan("train"), training(updates=3, workers=1), events.WorkEnded())
+    assert line == "train: 50 of 200  25%  3 updates  1 worker"
+    row = made(MetricsRow, images_per_second=51.6, loss=0.25, learning_rate=0.001, staleness=1.5)
+    (line,) = shown(events.WorkBegan("train"), training(row, workers=0), events.WorkEnded())
+    assert line.endswith("loss 0.250  rate 0.001  staleness 1.5")
+
+
+def test_a_run_with_nothing_to_do_says_so(tmp_path):
+    console = Console(width=200)
+    report = made(TrainingReport, run=tmp_path, step=1300, samples=5200, was_finished=True)
+    with console.capture() as capture:
+        Terminal(console).show_training(report)
+    assert "nothing to do, its 1,300 updates of 5,200 images are all" in capture.get()
 
 
 def test_an_evaluation_tells_each_checkpoint():

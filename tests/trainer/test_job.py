@@ -21,6 +21,7 @@ GOING = CoordinatorStatus(
     step=0,
     samples=0,
     settled=0,
+    done=0,
     rows=[],
     saved=[],
     counts=FailureCounts(),
@@ -31,7 +32,7 @@ GOING = CoordinatorStatus(
     finished=False,
     applied={},
 )
-DONE = replace(GOING, step=5, samples=20, settled=20, has_work=False, finished=True)
+DONE = replace(GOING, step=5, samples=20, settled=20, done=20, has_work=False, finished=True)
 
 
 class ScriptedProgram:
@@ -87,7 +88,7 @@ def watch(write_dataset, tmp_path):
             asked_to_stop.set()
         with MetricsLog(tmp_path, 0) as metrics:
             monitor = job._Monitor(program, plan, dataset, metrics, on_progress, notes)
-            return monitor.watch(asked_to_stop, 0)
+            return monitor.watch(asked_to_stop)
 
     return watch
 
@@ -185,6 +186,24 @@ def test_a_failure_is_told_after_what_is_sound_was_saved(watch):
     with pytest.raises(TrainingError, match="101 unreadable records"):
         watch(program)
     assert program.calls[-1] == ("finish",)
+
+
+def test_a_run_in_which_no_record_was_of_use_is_no_success(watch):
+    counts = FailureCounts(bad_records=20)
+    bad = replace(GOING, settled=20, done=20, has_work=False, finished=True, counts=counts)
+    noted = replace(GOING, notes=["a.tfrecord, byte 0: no Example"])
+    message = r"none of 20 records made an update: 20 could not .*; the last: a\.tfrecord, byte 0"
+    with pytest.raises(TrainingError, match=message):
+        watch(ScriptedProgram([noted, bad]))
+
+
+def test_progress_is_of_what_was_asked_for_and_counts_this_jobs_updates(watch):
+    """Of a run that was longer before: 30 of 20 records would be no share."""
+    seen: list[job.TrainingProgress] = []
+    longer = replace(GOING, step=3, samples=30, settled=30, done=19)
+    watch(ScriptedProgram([longer, DONE]), on_progress=seen.append)
+    assert [(each.settled, each.total) for each in seen[:2]] == [(19, 20), (20, 20)]
+    assert [each.updates for each in seen[:2]] == [3, 5]
 
 
 def test_being_stopped_saves_although_a_worker_never_ends(watch, monkeypatch):

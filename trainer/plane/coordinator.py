@@ -182,6 +182,7 @@ class Coordinator:
             self._updates.step,
             self._samples,
             self._settled,
+            self._ledger.settled_within(0, self._ledger.total),
             self._window.take_rows(),
             self._checkpoints.take_finished(),
             self._counts,

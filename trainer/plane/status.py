@@ -18,14 +18,16 @@ class CoordinatorStatus:
         silent_workers: those that said nothing for as long as the settings allow.
         failure: why training stopped, or None.
         settled: records that will not be dealt again: applied, unreadable or rejected.
+        done: those of them that the run is to read; a longer one may have settled more.
         has_work: whether a worker that asks now would get records.
-        finished: whether `settled` are all records of the run.
+        finished: whether `done` are all records of the run.
         applied: records of each worker's applied gradients, of this start alone.
     """
 
     step: int
     samples: int
     settled: int
+    done: int
     rows: list[MetricsRow]
     saved: list[int]
     counts: FailureCounts
