@@ -66,6 +66,10 @@ def test_the_papers_recipes():
     assert (imagenet.l2, imagenet.model.dropout) == (1e-5, 0.5)
     assert (imagenet.updates.name, imagenet.topology.workers) == ("synchronous", 60)
     assert jft.updates.name == "asynchronous"
+    parameters = 20_861_480 + 2049 * 17_000  # Chollet's network without its head, and the head.
+    state = 4 * parameters * (2 + len(jft.optimizer.new_slots(0)))  # Weights, average, slots.
+    assert jft.checkpoints.keep is not None
+    assert jft.checkpoints.keep * state < 20e9  # All 96 would be 85 GB.
 
 
 @pytest.mark.parametrize("data", ["jft", "imagenet"])
