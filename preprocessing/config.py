@@ -142,7 +142,8 @@ class CatalogConfig(_Section):
     )
     confidence_column: ColumnName | None = Field(
         "confidence",
-        description="Column of numbers in [0, 1], 0 for a verified absence; none: all are 1. "
+        description="Column of numbers in [0, 1], 0 for a verified absence; none, and if there "
+        "is no column of the default's name: all are 1. "
         "Where a cell has several labels, it has one number for all or as many in the same form.",
     )
     group_column: ColumnName | None = Field(

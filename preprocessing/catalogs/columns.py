@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from manylabel.preprocessing.config import CatalogConfig, LabelCells
@@ -42,47 +42,63 @@ class Columns:
         return sorted({*self.labels.values(), *(at for at in named if at is not None)})
 
 
-def find_columns(config: CatalogConfig, names: Sequence[str], *, several: bool = False) -> Columns:
+def find_columns(config: CatalogConfig, names: Sequence[str]) -> Columns:
     """Where the columns that the settings name are.
 
-    Args:
-        config: The settings.
-        names: Of all columns.
-        several: Whether a cell of the table may have several labels whatever the settings say.
+    A column of confidences is read if it is there: what nobody asked for may be missing.
 
     Raises:
         PreprocessingError: a column is missing, or is there more than once.
     """
-    image = _find_column(config, names, "image_column")
+    wanted = ["image_column", "group_column", "split_column"]
+    if not config.label_columns:
+        wanted.insert(1, "label_column")
+        if config.is_set("confidence_column") or any(map(_is_like("confidence"), names)):
+            wanted.append("confidence_column")
+    _refuse_missing(config, names, wanted)
+    found = {setting: _find_column(config, names, setting) for setting in wanted}
+    image, group, split = (found[f"{part}_column"] for part in ("image", "group", "split"))
     assert image is not None
-    group, split = (_find_column(config, names, f"{part}_column") for part in ("group", "split"))
     if config.label_columns:
         labels = _find_label_columns(config, names, {image, group, split})
         return Columns(image, group=group, split=split, labels=labels)
-    label, confidence = _find_column(config, names, "label_column"), None
-    several = several or config.label_separator is not None
-    # There is seldom one beside joined labels: what nobody asked for may be missing.
-    if not several or config.is_set("confidence_column") or config.confidence_column in names:
-        confidence = _find_column(config, names, "confidence_column")
-    return Columns(image, label, confidence, group, split)
+    return Columns(image, found["label_column"], found.get("confidence_column"), group, split)
+
+
+def _is_like(name: str) -> Callable[[str], bool]:
+    """Whether a column is called so, but for case and white space around it."""
+    return lambda column: column.strip().casefold() == name
+
+
+def _refuse_missing(config: CatalogConfig, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Names all that are missing, so that they need not be found one by one."""
+    missing = [each for each in wanted if getattr(config, each) not in (None, *names)]
+    if not missing:
+        return
+    columns = " and ".join(repr(getattr(config, setting)) for setting in missing)
+    expected = f"{config.path}: expected {'columns' if len(missing) > 1 else 'a column'} {columns}"
+    if not names:
+        raise PreprocessingError(f"{expected}, received an empty file")
+    remedy = f"set {' and '.join(f'{config.SECTION}.{each}' for each in missing)} to "
+    if len(missing) > 1:
+        remedy += "some of them"
+    elif missing == ["confidence_column"]:
+        remedy += "null where there is none, or to one of them"
+    else:
+        remedy += "one of them"
+    if "label_column" in missing:
+        remedy += (
+            f", or {config.SECTION}.label_columns to '*' where each label has a column of its own"
+        )
+    if config.header and any(map(_NUMBER.match, names)):
+        remedy += f", or {config.SECTION}.header to false where these are cells of the first row"
+    raise PreprocessingError(f"{expected}, received columns {shown(names)}; {remedy}")
 
 
 def _find_column(config: CatalogConfig, names: Sequence[str], setting: str) -> int | None:
     name = getattr(config, setting)
     if name is None:
         return None
-    if name not in names:
-        hint = {
-            "confidence_column": "null where there is none, or to one of them",
-            "label_column": f"one of them, or {config.SECTION}.label_columns to '*' where each "
-            "label has a column of its own",
-        }
-        header = f", or {config.SECTION}.header to false where these are cells of the first row"
-        raise PreprocessingError(
-            f"{config.path}: expected a column {name!r}, received columns {shown(names)}; "
-            f"set {config.SECTION}.{setting} to {hint.get(setting, 'one of them')}"
-            f"{header if config.header and any(map(_NUMBER.match, names)) else ''}"
-        )
     if names.count(name) > 1:
         raise PreprocessingError(
             f"{config.path}: expected one column {name!r}, received {names.count(name)}; "

@@ -49,15 +49,13 @@ def read_json_lines(config: CatalogConfig, block_bytes: int = BLOCK_BYTES) -> It
 def _find_columns(config: CatalogConfig, block_bytes: int) -> tuple[Columns, list[str]]:
     """Where the columns are among all keys, and those: objects may lack any.
 
-    Reads no further than to where all are found, but to the end for `label_columns`, which may be
-    anywhere.
+    Reads no further than to where all are found, but to the end for `label_columns` and for a
+    confidence that nobody asked for, which may come anywhere.
     """
     names: dict[str, None] = {}
     inside: dict[str, str] = {}  # Keys of objects within objects.
-    several = False
     for rows in _blocks(config, block_bytes):
         for line, values in rows:
-            several = several or isinstance(values.get(config.label_column), list)
             if values.keys() <= names.keys():
                 continue
             names.update(dict.fromkeys(values))
@@ -66,11 +64,11 @@ def _find_columns(config: CatalogConfig, block_bytes: int) -> tuple[Columns, lis
             for name, value in values.items():
                 if isinstance(value, dict):
                     inside |= dict.fromkeys(value, name)
-        if not config.label_columns:
+        if not config.label_columns and config.confidence_column in (None, *names):
             with suppress(PreprocessingError):  # There may be more keys.
-                return find_columns(config, [*names], several=several), [*names]
+                return find_columns(config, [*names]), [*names]
     try:
-        return find_columns(config, [*names], several=several), [*names]
+        return find_columns(config, [*names]), [*names]
     except PreprocessingError as error:
         for wanted in (config.image_column, config.label_column, config.confidence_column):
             if wanted in inside and wanted not in names:

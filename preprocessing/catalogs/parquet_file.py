@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from manylabel.preprocessing.catalogs.arrow_types import (
     as_kind,
-    is_list,
     is_list_of_names,
     is_list_of_numbers,
     is_name,
@@ -92,9 +91,8 @@ def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
             file.seek(0)
             table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
             schema = _schema(table, config)
-            several = any(is_list(each.type) for each in schema if each.name == config.label_column)
             names = schema.names
-            columns = find_columns(config, names, several=several)
+            columns = find_columns(config, names)
             _check_once(config, [names[at] for at in columns.all()])
             _kinds(config, columns, schema)
             yield table, columns

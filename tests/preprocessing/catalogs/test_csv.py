@@ -100,11 +100,16 @@ def test_empty_cells_are_no_label_and_no_group(write, rows_of):
     [
         (HEADER + b"a.jpg,cat,1\na.jpg,caf\xe9,1\n", "line 3: expected UTF-8, received byte 0xe9"),
         (HEADER + b"a.jpg,caf\xc3", "line 2: expected UTF-8, received byte 0xc3"),
-        (b"image_path,label\na.jpg,cat\n", "expected a column 'confidence', received columns"),
+        (b"image_path,label,Confidence\na.jpg,cat,1\n", "expected a column 'confidence', received"),
+        (
+            b"file,class\na.jpg,cat\n",
+            "expected columns 'image_path' and 'label', received columns ['file', 'class']; set "
+            "preprocessing.catalog.image_column and preprocessing.catalog.label_column to some",
+        ),
         (b"1001,cat,0.5\n", ", or preprocessing.catalog.header to false where these are cells"),
         (b"image,label,confidence\n", "set preprocessing.catalog.image_column"),
-        (b"", "expected a column 'image_path', received columns []"),
-        (b"\n\r\n", "expected a column 'image_path', received columns []"),
+        (b"", "expected columns 'image_path' and 'label', received an empty file"),
+        (b"\n\r\n", "expected columns 'image_path' and 'label', received an empty file"),
         (HEADER + b"a.jpg,a, b,1\n", "line 2: expected 3 cells as in the header, received 4"),
         (HEADER + b'a.jpg,"cat,1\n', "line 2: expected CSV"),
         (HEADER + b"a.jpg," + b"x" * (MAX_FIELD_BYTES + 1), "line 2: expected CSV, received field"),
@@ -114,6 +119,13 @@ def test_empty_cells_are_no_label_and_no_group(write, rows_of):
 )
 def test_broken_files(write, rows_of, content, message):
     assert message in message_of(rows_of, write(content))
+
+
+def test_a_confidence_that_nobody_asked_for_may_be_missing(write, rows_of):
+    path = write(b"image_path,label\na.jpg,cat\n")
+    assert rows_of(path) == [("a.jpg", "cat", 1.0, None)]
+    with pytest.raises(PreprocessingError, match="expected a column 'score'"):
+        rows_of(path, confidence_column="score")
 
 
 def test_a_file_of_another_kind_is_not_shown_whole(write, rows_of):
