@@ -31,7 +31,7 @@ from manylabel.storage.tables import is_of_storage
 READ_ROWS = 1 << 12
 """Rows that are decoded together. Long texts that repeat are short in the file, but not here."""
 
-READ_CELLS = 4 << 20
+READ_CELLS = 2 << 20
 """Cells of a wide table that are decoded together."""
 
 BUFFER_BYTES = 1 << 20

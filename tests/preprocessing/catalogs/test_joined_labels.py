@@ -186,26 +186,45 @@ def test_columns_that_do_not_fit(write_parquet, rows_of, columns, settings, mess
         rows_of(write_parquet(image_path=["a"], **columns), **settings)
 
 
-def plainly(cells, separator):
-    """Row, label: as a loop over Python's texts makes them."""
-    pairs = []
-    for row, cell in enumerate(cells):
+def plainly(labels, confidences, separator):
+    """Row, label, confidence: as a loop over Python's texts makes them."""
+    for row, (cell, confidence) in enumerate(zip(labels, confidences, strict=True)):
         parts = [part.strip() for part in (cell or "").split(separator)]
-        pairs += [(row, part) for part in parts if part] or [(row, None)]
-    return pairs
+        named = [(place, part) for place, part in enumerate(parts) if part]
+        values = [value.strip() for value in (confidence or "").split(separator)]
+        given = [value for value in values if value]
+        for rank, (place, part) in enumerate(named):
+            if len(values) in (1, len(parts)):
+                value = values[place if len(values) > 1 else 0]
+            else:
+                value = given[rank] if len(given) == len(named) else confidence
+            yield row, part, (value or "").strip()
+        if not named:
+            yield row, None, ""
+
+
+def random_cells(rng, parts, rows):
+    cells = ["".join(rng.choices(parts, k=rng.randrange(7))) for _ in range(rows)]
+    return [rng.choice([None, cell, cell]) for cell in cells]
 
 
 def test_any_cells_are_split_as_a_loop_over_them_would():
     rng = random.Random(3)
     config = CatalogConfig(path="c.csv", label_separator=";")
-    for _ in range(200):
-        cells = [
-            rng.choice([None, "".join(rng.choice("ab; é") for _ in range(rng.randrange(9)))])
-            for _ in range(rng.randrange(6))
+    for _ in range(500):
+        rows = rng.randrange(5)
+        labels = random_cells(rng, ["a", "b", " ", ";", ";", "é"], rows)
+        confidences = random_cells(rng, ["1", ".5", " ", ";", ";", "x"], rows)
+        # A part of a longer array, as Arrow may give one.
+        cells = [pa.array(["x;y", *part], pa.string()).slice(1) for part in (labels, confidences)]
+        pairs = pairs_of_cells(*cells, config, cells[0])
+        received = zip(
+            pairs.row, pairs.labels().to_pylist(), pairs.confidences().to_pylist(), strict=True
+        )
+        received = [
+            (row, label, (value or "").strip() if label else "") for row, label, value in received
         ]
-        texts = pa.array(["skipped", *cells], pa.string()).slice(1)
-        pairs = pairs_of_cells(texts, None, config, texts)
-        assert list(zip(pairs.row, pairs.labels().to_pylist(), strict=True)) == plainly(cells, ";")
+        assert received == list(plainly(labels, confidences, ";")), (labels, confidences)
 
 
 def test_a_cell_of_many_labels_does_not_repeat_a_long_path_at_once(tmp_path):
