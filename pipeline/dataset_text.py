@@ -79,11 +79,8 @@ def _what_is_missing(report: "PreprocessingReport") -> list[str]:
             f"odd metadata, pixels kept: {report.remarks.images:,} images, the first "
             f"{report.remarks.first}"
         )
-    if report.heldout_size and not report.images[SplitName.HELDOUT]:
-        lines.append(
-            "nothing is held out, so nothing can be evaluated: choose another "
-            "preprocessing.heldout.size (not more than there is) or salt, or lower minimum_labels"
-        )
+    if report.heldout_doubt is not None:
+        lines.append(report.heldout_doubt)
     if report.large_groups:
         lines.append(
             f"not held out: {report.large_group_images:,} images in {report.large_groups:,} groups "

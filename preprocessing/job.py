@@ -127,7 +127,7 @@ def preprocess(
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
             left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
             asked = Asked(
-                config.heldout.size,
+                config.heldout,
                 retried,
                 verified=verify,
                 left_out=left_out,

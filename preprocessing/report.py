@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from upath import UPath
 
+from manylabel.preprocessing.config import HeldoutConfig
+from manylabel.preprocessing.heldout_doubts import heldout_doubt
 from manylabel.preprocessing.planning.dataset_plan import (
     NOT_WRITTEN,
     read_totals,
@@ -40,7 +42,7 @@ class PreprocessingReport:
         path_doubts: What may be wrong with all paths of a catalog, see `path_doubts`.
         large_groups, large_group_images: Groups that are too large to be held out.
         images: Records on each side.
-        heldout_size: What was asked for, see `HeldoutConfig.size`.
+        heldout_doubt: Why less is held out than was asked for; None when it is.
         num_classes: Rows of `labels.parquet`.
         nothing_to_do: The dataset was there, finished and whole.
         shards_written: By this run.
@@ -66,7 +68,7 @@ class PreprocessingReport:
     large_groups: int
     large_group_images: int
     images: dict[SplitName, int]
-    heldout_size: float
+    heldout_doubt: str | None
     num_classes: int
     nothing_to_do: bool
     shards_written: int
@@ -79,7 +81,7 @@ class PreprocessingReport:
 class Asked:
     """What a run was asked for, and what it was told on its way; as the report's."""
 
-    heldout_size: float
+    heldout: HeldoutConfig
     retried: int
     verified: bool
     left_out: Mapping[str, int]
@@ -123,7 +125,7 @@ def report_on(root: UPath, result: Result, asked: Asked, seconds: float) -> Prep
         large_groups=totals.large_groups,
         large_group_images=totals.large_group_images,
         images={split: manifest.splits[split].records for split in SplitName},
-        heldout_size=asked.heldout_size,
+        heldout_doubt=heldout_doubt(asked.heldout, totals),
         num_classes=manifest.num_classes,
         nothing_to_do=result.found,
         shards_written=result.written,

@@ -9,8 +9,10 @@ below the cut; groups that fall short go back to training, which adds to what it
 leaves all the others good.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +35,15 @@ from manylabel.preprocessing.decisions.image_labels import Labels
 ROOTS = pa.schema([("token", pa.uint64()), ("place", pa.uint64())])
 SIZES = pa.schema([("place", pa.uint64()), ("images", pa.int64())])
 KEYS = pa.schema([("key", pa.uint64())])
+
+
+class Stays(StrEnum):
+    """Why a group stays in training; the first that holds."""
+
+    TOO_LARGE = "too_large"
+    FEW_LABELS = "few_labels"
+    NOT_CHOSEN = "not_chosen"
+    UNSEEN_LABELS = "unseen_labels"
 
 
 @dataclass(frozen=True)
@@ -181,17 +192,39 @@ def unite_keys(tables: Iterable[pa.Table]) -> np.ndarray:
 
 
 def decide_sides(images: pa.Table, cut: int, seen: np.ndarray, config: HeldoutConfig) -> pa.Table:
-    """Adds `heldout`, whether an image is held out.
+    """Adds `heldout`, whether an image is held out, and `stays`, else the place of the reason in
+    `Stays`.
 
     Args:
         images: Whole groups, sorted by place.
         seen: Keys of the labels that training has seen, sorted.
     """
-    labels = Labels.of(images).present().among(seen)
+    labels = Labels.of(images).present()
     groups = _Groups.of(images)
-    heldout = groups.all_have(config.minimum_labels, labels)
-    heldout &= (groups.places < np.uint64(cut)) & (groups.sizes <= config.largest_group)
-    return images.append_column("heldout", pa.array(np.repeat(heldout, groups.sizes)))
+    reasons = {
+        Stays.TOO_LARGE: groups.sizes > config.largest_group,
+        Stays.FEW_LABELS: ~groups.all_have(config.minimum_labels, labels),
+        Stays.NOT_CHOSEN: groups.places >= np.uint64(cut),
+        Stays.UNSEEN_LABELS: ~groups.all_have(config.minimum_labels, labels.among(seen)),
+    }
+    codes = np.select([reasons[reason] for reason in Stays], range(len(Stays)), len(Stays))
+    stays = np.repeat(codes.astype(np.int8), groups.sizes)
+    images = images.append_column("heldout", pa.array(stays == len(Stays)))
+    return images.append_column("stays", pa.array(stays))
+
+
+def count_stays(images: pa.Table) -> Counter[Stays]:
+    """Groups by why they stay in training.
+
+    Args:
+        images: Whole groups, sorted by place, as `decide_sides` gives them; of those that another
+            catalog says nothing is counted.
+    """
+    if "stays" not in images.column_names:
+        return Counter()
+    codes = numbers(images, "stays")[_Groups.of(images).starts]
+    counts = np.bincount(codes, minlength=len(Stays)).tolist()
+    return Counter({reason: counts[code] for code, reason in enumerate(Stays) if counts[code]})
 
 
 def find_large_groups(images: pa.Table, config: HeldoutConfig) -> LargeGroups:

@@ -1,8 +1,9 @@
 """From images with a side to the work items of shards."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,8 @@ from manylabel.preprocessing.decisions.hashing import hash_texts
 from manylabel.preprocessing.decisions.image_labels import Labels
 from manylabel.preprocessing.decisions.split import (
     LargeGroups,
+    Stays,
+    count_stays,
     find_large_groups,
     sum_large_groups,
 )
@@ -61,10 +64,15 @@ class SideTotal:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the split came to."""
+    """What the split came to.
+
+    Attributes:
+        stays: Groups by why they stay in training, where images of one catalog are held out.
+    """
 
     sides: Mapping[SplitName, SideTotal]
     large_groups: LargeGroups
+    stays: Mapping[Stays, int] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -79,7 +87,7 @@ def count_sides(images: pa.Table, config: HeldoutConfig) -> Totals:
         side: SideTotal(int(np.count_nonzero(there)), int(stored_bytes[there].sum()))
         for side, there in ((SplitName.TRAIN, ~heldout), (SplitName.HELDOUT, heldout))
     }
-    return Totals(sides, find_large_groups(images, config))
+    return Totals(sides, find_large_groups(images, config), count_stays(images))
 
 
 def sum_totals(several: Iterable[Totals]) -> Totals:
@@ -92,7 +100,8 @@ def sum_totals(several: Iterable[Totals]) -> Totals:
         )
         for side in SplitName
     }
-    return Totals(sides, sum_large_groups(totals.large_groups for totals in several))
+    stays = sum((Counter(totals.stays) for totals in several), Counter())
+    return Totals(sides, sum_large_groups(totals.large_groups for totals in several), stays)
 
 
 def shards_of(totals: Totals, config: ShardConfig) -> Shards:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from upath import UPath
 
+from manylabel.preprocessing.decisions.split import Stays
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, Shards, Totals
 from manylabel.storage.documents import Document
 from manylabel.storage.errors import DocumentError, TableError, UnreachableTableError
@@ -103,6 +104,7 @@ class PlanTotals(Document):
         images: On each side.
         shards: On each side.
         large_groups, large_group_images, largest_group: As `split.LargeGroups`.
+        stays: As `Totals`; empty in plans that were made before it was counted.
     """
 
     NOUN: ClassVar[str] = "the counts of a dataset's plan"
@@ -115,6 +117,7 @@ class PlanTotals(Document):
     large_groups: int
     large_group_images: int
     largest_group: int
+    stays: dict[Stays, int] = Field(default_factory=dict)
 
 
 class DatasetPlan(Document):
@@ -269,6 +272,7 @@ def write_totals(totals: Totals, shards: Shards, listed: int, root: UPath) -> No
         large_groups=totals.large_groups.groups,
         large_group_images=totals.large_groups.images,
         largest_group=totals.large_groups.largest,
+        stays=dict(totals.stays),
     ).write(root / TOTALS_NAME)
 
 
