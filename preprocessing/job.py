@@ -50,6 +50,7 @@ from manylabel.preprocessing.report import (
 )
 from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
+from manylabel.preprocessing.writing.fetched_shards import drop_written, keep_again
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import is_local
@@ -151,7 +152,10 @@ def _work(
     root = job.root
     here().meter.begin(Stage.FIND_PLAN)
     before = read_manifest(root)
-    plan = None if retry else DatasetPlan.find(root)
+    plan = DatasetPlan.find(root)
+    if retry and plan is not None:
+        keep_again(plan, job)
+        plan = None
     if plan is None or plan.fingerprint != owner.fingerprint:
         rows = rows if rows is not None else _count_rows(config, here().meter)
         plan = make_plan(config, owner.fingerprint, job, rows)
@@ -162,6 +166,7 @@ def _work(
     missing = [name for name in plan.names if name not in kept]
     written = write_shards(missing, config, job.image_roots, root) if missing else {}
     remove_leftovers(root)
+    drop_written(plan, job)
     manifest = finish(plan, kept | written, owner.settings, root)
     found = before is not None and before.content_digest == manifest.content_digest
     return Result(manifest, found and not written, written=len(written), kept=len(kept))
