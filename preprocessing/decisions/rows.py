@@ -38,7 +38,7 @@ VERIFIED = pa.field("verified", pa.bool_())
 """A further column where labels may contradict each other (`hierarchy.judge_labels`): whether a
 person gave the label; else a machine did."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
 _ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
 """Matches what `image_id_of` changes or refuses, and nothing else (RE2; an URL has a `//`)."""

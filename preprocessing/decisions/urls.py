@@ -17,7 +17,7 @@ HIDDEN_USER = "***@"
 """In place of a user's name and password."""
 
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
-_ORIGIN = re.compile(r"^(https?://[^/?#\\]+)(.*)$", re.IGNORECASE | re.DOTALL)
+_ORIGIN = re.compile(r"^(https?://[^/?#\\]+)([/?].*)?$", re.IGNORECASE | re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK = "".join(map(chr, range(0x21)))
 
@@ -44,12 +44,14 @@ def url_id_of(raw: str) -> str:
             "paths are files"
         )
         raise ImageRejectedError(RejectReason.BAD_URL, detail)
-    return origin[1].encode().lower().decode() + origin[2]  # As bytes: of ASCII alone.
+    lower = origin[1].encode().lower().decode()  # As bytes: of ASCII alone.
+    return lower + (origin[2] or "")
 
 
 def without_user(text: str) -> str:
     """A URL in which no password can be read; any other text as it is."""
-    return _USER.sub(rf"\1{HIDDEN_USER}", text.lstrip(_BLANK)) if "@" in text else text
+    url = text.lstrip(_BLANK)
+    return _USER.sub(rf"\1{HIDDEN_USER}", url) if _USER.match(url) else text
 
 
 def url_key(raw: str) -> str:

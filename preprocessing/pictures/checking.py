@@ -52,8 +52,10 @@ BATCH_IMAGES = 32
 """A tenth of a second: the way to a worker and back costs less than a hundredth of it."""
 
 BATCH_URLS = 512
-"""Two seconds of one core, and as long as a few pictures in a row may take to arrive: the slowest
-one of a batch is what its process waits for."""
+"""Some seconds of one core: what its process waits for is the slowest picture of a batch."""
+
+_BATCHES = 64
+"""Of URLs, where there are few: else a process that ends late would have many."""
 
 Pictures = UPath | HttpSource
 """Where the pictures of a catalog are."""
@@ -146,18 +148,20 @@ def check_bucket(
         for start in range(0, len(image_ids), PART_IMAGES)
     ]
     wanted = (image_id for part in parts for image_id in part.wanted.to_pylist())
-    found = _check(wanted, image_root, job.policy)
+    batch = BATCH_IMAGES
+    if isinstance(image_root, HttpSource):
+        batch = max(batch, min(BATCH_URLS, sum(len(part.wanted) for part in parts) // _BATCHES))
+    found = _check(wanted, image_root, job.policy, batch)
     with closing(found):
         completed = [part.complete(found) for part in parts]
     return pa.concat_tables([FACTS_SCHEMA.empty_table(), *completed])
 
 
 def _check(
-    image_ids: Iterator[str], image_root: Pictures, policy: ImageConfig
+    image_ids: Iterator[str], image_root: Pictures, policy: ImageConfig, batch: int
 ) -> Generator[Facts, None, None]:
     running = here()
     check = CheckImage(image_root, policy)
-    batch = BATCH_URLS if isinstance(image_root, HttpSource) else BATCH_IMAGES
     with closing(running.executor.map(check, image_ids, batch, Task.CHECK_PICTURES)) as found:
         for facts in found:
             if isinstance(facts, Lost):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from upath import UPath
@@ -148,8 +148,16 @@ def _fetch_remote(root: UPath, image_id: str, max_bytes: int) -> bytes:
         _check_kind(is_file=info["type"] == "file", path=path)
         _check_size(info["size"] or 0, max_bytes)  # A server need not say.
         with root.fs.open(path, "rb") as file:
-            data = file.read(max_bytes + 1)  # It may have no end.
+            data = _read_up_to(max_bytes + 1, file)  # It may have no end.
     return _checked(data, max_bytes, path)
+
+
+def _read_up_to(size: int, file: BinaryIO) -> bytes:
+    """Remote storage may give less at a time than it is asked for, and nothing at the end alone."""
+    data = bytearray()
+    while len(data) < size and (block := file.read(size - len(data))):
+        data += block
+    return bytes(data)
 
 
 def _remote_path(root: UPath, image_id: str) -> str:

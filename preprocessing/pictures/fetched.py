@@ -3,8 +3,8 @@ its shard.
 
     plan/fetched/3f/3f9c...     a picture, by the BLAKE2b of its URL
 
-A file is two records in TFRecord's framing, what is known of the picture and the JPEG: so damage is
-found, and costs that picture alone.
+A file is three records in TFRecord's framing, what is known of the picture, what its decoder
+remarked, and the JPEG: so damage is found, and costs that picture alone.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class FetchedImage:
     Attributes:
         digest: Of the bytes that arrived (`fetch.file_digest`).
         look, stored_bytes: As in `checking.FACTS_SCHEMA`; no look of a picture from a shard.
-        remarks: Of its decoder, not kept.
+        remarks: Of its decoder.
     """
 
     digest: bytes
@@ -52,14 +52,15 @@ class Fetched:
         """What is kept of a URL, whole; None else."""
         path = self._path(url)
         try:
-            known, encoded = iterate_records(path)
+            known, remarks, encoded = iterate_records(path)
         except (FileNotFoundError, CorruptRecordError, ValueError):
             return None
         if known[_KNOWN.size :] != url.encode():
             return None
         digest, has_look, look, stored_bytes, height, width = _KNOWN.unpack(known[: _KNOWN.size])
         stored = StoredImage(encoded, height, width)
-        return FetchedImage(digest, look if has_look else None, stored_bytes, stored)
+        known_look = look if has_look else None
+        return FetchedImage(digest, known_look, stored_bytes, stored, remarks.decode())
 
     def keep(self, url: str, image: FetchedImage) -> None:
         known = _KNOWN.pack(
@@ -72,6 +73,7 @@ class Fetched:
         )
         with replacing(self._path(url)) as file:
             write_record(file, known + url.encode())
+            write_record(file, image.remarks.encode())
             write_record(file, image.stored.encoded)
 
     def has(self, url: str) -> bool:

@@ -21,7 +21,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = {}
-        self.asked = Counter()
+        self.asked: Counter[str] = Counter()
         self.headers = []
         self.connections = 0
         self.closing = threading.Event()
@@ -39,6 +39,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def do_GET(self):
         self.server.asked[self.path] += 1
@@ -51,6 +52,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             answer(self)
 
+    do_HEAD = do_GET
+
     def send(self, status, body=b"", **headers):
         """A whole answer; `Content_Length=None` leaves that header out."""
         self.send_response(status)
@@ -58,7 +61,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass

@@ -1,39 +1,98 @@
-"""A catalog of URLs, from the command's point of view."""
+"""A catalog of URLs, from the command's point of view; and what is kept of pictures meanwhile."""
 
+import gzip
+import socket
+import threading
+import time
 
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.pictures.http_source import HttpSource
+from manylabel.preprocessing.progress import Meter
+from manylabel.preprocessing.rejections import ImageRejectedError
+from manylabel.preprocessing.repair import repair
+from manylabel.preprocessing.verification import verify
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.schema import SplitName
 
+HTTP = {"allowed_networks": ["127.0.0.1/32"], "deadline": 0.5, "backoff": 0, "attempts": 2}
 PICTURES = 10
-MISSING = 2
+
+
+def never(handler):
+    handler.server.closing.wait()
+
+
+def endless(handler):
+    handler.send(200, Content_Length=None)
+    while not handler.server.closing.is_set():
+        handler.wfile.write(b"more")
+
+
+def cut_short(handler):
+    handler.send(200, b"less", Content_Length=5)
+    handler.close_connection = True
+
+
+def private(handler):
+    handler.send(302, Location=handler.server.url("/0.png", "127.0.0.2"))
+
+
+def bomb(handler):
+    handler.send(200, gzip.compress(bytes(1_000_000)), Content_Encoding="gzip")
+
+
+def page(handler):
+    handler.send(200, b"<!doctype html>Sorry", Content_Type="text/html")
+
+
+def busy(handler):
+    handler.send(503)
+
+
+BAD = {
+    "absent": (None, "missing file", "404 Not Found"),
+    "never": (never, "server too slow", "not all arrived within 0.5 seconds"),
+    "endless": (endless, "unusable answer of the server", "no end came within images.max_bytes"),
+    "cut": (cut_short, "unusable answer of the server", "received 4 of 5 bytes"),
+    "private": (private, "private address", "127.0.0.2 is no public address"),
+    "bomb": (bomb, "not an image of a known format", "the server calls it 'gzip'"),
+    "page": (page, "not an image of a known format", "the server calls it 'text/html'"),
+    "busy": (busy, "server does not serve it now", "503 Service Unavailable"),
+}
+
+
+def png(number):
+    return f"/{number}.png"
 
 
 @pytest.fixture
-def catalog(server, picture, write_csv, tmp_path):
-    """Ten pictures, and two that are not there."""
-    server.answers |= {f"/{i}.png": picture(i, (16, 16)) for i in range(PICTURES)}
-    urls = [server.url(f"/{i}.png") for i in range(PICTURES + MISSING)]
-    return write_csv(tmp_path / "urls.csv", [(url, "ab"[i % 2], 1) for i, url in enumerate(urls)])
-
-
-@pytest.fixture
-def config(catalog):
-    return configured(catalog)
-
-
-def configured(catalog, **others):
-    settings = {
-        "catalog": {"path": str(catalog), "http": {"allowed_networks": ["127.0.0.0/8"]}},
-        "heldout": {"size": 2},
-        "shards": {"images_per_shard": 4},
-        "executor": "inline",
-    }
-    return PreprocessingConfig.model_validate(settings | others)
+def http_config(server, picture, write_csv, tmp_path):
+    """Of a catalog with ten pictures, and URLs of all that is bad."""
+    server.answers |= {png(i): picture(i, (16, 16)) for i in range(PICTURES)}
+    server.answers |= {f"/{name}": answer for name, (answer, _, _) in BAD.items()}
+    urls = [server.url(path) for path in server.answers]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        urls.append(f"http://127.0.0.1:{closed.getsockname()[1]}/unreachable")
+    urls += ["http://me:secret@127.0.0.1/password", "photos/file.png"]
+    rows = [(url, "ab"[i % 2], 1) for i, url in enumerate(urls)]
+    catalog = write_csv(tmp_path / "urls.csv", rows)
+    return PreprocessingConfig.model_validate(
+        {
+            "catalog": {"path": str(catalog), "http": HTTP},
+            "images": {"max_bytes": 100_000},
+            "heldout": {"size": 2},
+            "shards": {"images_per_shard": 4},
+            "executor": "inline",
+        }
+    )
 
 
 def rejected(root):
@@ -47,31 +106,155 @@ def stored(root):
 
 
 def kept(root):
-    return [path for path in (root / "plan" / "fetched").rglob("*") if path.is_file()]
+    return [path for path in root.rglob("*") if path.is_file()]
 
 
-def test_every_picture_is_fetched_once_and_a_retry_asks_for_what_was_missing(
-    server, picture, config, tmp_path
+def test_what_a_server_does_costs_its_pictures_until_a_retry(
+    server, picture, http_config, tmp_path
 ):
     root = tmp_path / "dataset"
-    report = preprocess(config, str(root))
-    assert (report.counts.written, report.counts.rejected, report.retryable) == (10, 2, 2)
-    assert rejected(root) == dict.fromkeys(["10.png", "11.png"], ("missing file", "404 Not Found"))
-    assert set(server.asked.values()) == {1}
-    assert kept(root) == []
+    report = preprocess(http_config, str(root))
+    assert (report.counts.written, report.counts.rejected, report.retryable) == (10, 11, 9)
+    told = rejected(root)
+    for name, (_, reason, detail) in BAD.items():
+        assert (told[name][0], detail in told[name][1]) == (reason, True), told[name]
+    assert told["unreachable"][0] == "server not reachable"
+    assert told["password"][0] == told["file.png"][0] == "not a URL to fetch"
+    assert b"secret" not in b"".join(path.read_bytes() for path in root.glob("*.parquet"))
+    assert {server.asked[png(i)] for i in range(PICTURES)} == {1}
     before = stored(root)
-    assert set(before) == {server.url(f"/{i}.png") for i in range(PICTURES)}
-    # Now all others are gone, and one that was missing is there.
-    server.answers = {"/10.png": picture(10, (16, 16)), "/11.png": b"<html>Sorry"}
+    assert set(before) == {server.url(png(i)) for i in range(PICTURES)}
+    # Now what was bad is good, and what was good is gone.
+    server.answers = {f"/{name}": picture(100 + i, (16, 16)) for i, name in enumerate(BAD)}
     server.asked.clear()
-    report = preprocess(config, str(root), retry_rejected=True)
-    assert (report.counts.written, report.counts.rejected) == (11, 1)
-    assert server.asked == {"/10.png": 1, "/11.png": 1}
-    assert rejected(root)["11.png"][0] == "not an image of a known format"
+    report = preprocess(http_config, str(root), retry_rejected=True)
+    assert (report.counts.written, report.counts.rejected) == (18, 3)
+    assert server.asked == {f"/{name}": 1 for name in BAD}
     after = stored(root)
     assert {url: after[url] for url in before} == before
-    assert kept(root) == []
-    # A retry that finds nothing new leaves nothing behind either.
-    preprocess(config, str(root), retry_rejected=True)
-    assert stored(root) == after
-    assert kept(root) == []
+    assert kept(root / "plan" / "fetched") == []
+    # A shard that is lost is fetched again, while the pictures are there and the same.
+    dataset = Dataset.open(root)
+    shards = [dataset.path(shard.path) for shard in dataset.split(SplitName.TRAIN).shards]
+    server.answers |= {png(i): picture(i, (16, 16)) for i in range(PICTURES)}
+    whole = shards[0].read_bytes()
+    shards[0].unlink()
+    assert repair(dataset, verify(dataset, Meter()), Meter()).left == {}
+    assert shards[0].read_bytes() == whole
+    server.answers = dict.fromkeys(server.answers, picture(999, (16, 16)))
+    shards[0].unlink()
+    (why,) = repair(dataset, verify(dataset, Meter()), Meter()).left.values()
+    assert why.endswith(": the file changed since it was checked")
+
+
+def test_two_catalogs_each_fetch_in_their_own_way(server, picture, write_csv, tmp_path):
+    """And in several processes."""
+    server.answers |= {png(i): picture(i, (16, 16)) for i in range(PICTURES)}
+    rows = [(server.url(png(i)), "ab"[i % 2], 1) for i in range(PICTURES)]
+    config = PreprocessingConfig.model_validate(
+        {
+            "catalog": {
+                "path": str(write_csv(tmp_path / "train.csv", rows[:6])),
+                "http": HTTP | {"user_agent": "training"},
+            },
+            "heldout": {
+                "catalog": {
+                    "path": str(write_csv(tmp_path / "heldout.csv", rows[6:])),
+                    "http": HTTP | {"user_agent": "held out"},
+                }
+            },
+            "runner": {"processes": 2},
+        }
+    )
+    report = preprocess(config, str(tmp_path / "dataset"))
+    assert report.images == {SplitName.TRAIN: 6, SplitName.HELDOUT: 4}
+    agents = sorted(headers["User-Agent"] for headers in server.headers)
+    assert agents == ["held out"] * 4 + ["training"] * 6
+
+
+# Without a job.
+
+
+@pytest.fixture
+def source(tmp_path):
+    return HttpSource(HttpConfig(**HTTP), UPath(tmp_path / "fetched"))
+
+
+@pytest.fixture
+def url(server, picture):
+    server.answers["/a.png"] = picture(1, (16, 16))
+    return server.url("/a.png")
+
+
+def test_what_is_kept_is_not_asked_for_again(server, source, url):
+    image = source.check(url, ImageConfig())
+    again = HttpSource(source.http, source.kept_in)
+    again.expect([url], 1000)
+    assert again.check(url, ImageConfig()) == image
+    assert server.asked == {"/a.png": 1}
+
+
+@pytest.mark.parametrize("length", [0, 5, 40, -1])
+def test_what_is_kept_and_damaged_is_asked_for_again(server, source, url, length):
+    image = source.check(url, ImageConfig())
+    (file,) = kept(source.kept_in)
+    file.write_bytes(file.read_bytes()[:length])
+    assert source.kept.find(url) is None
+    assert source.check(url, ImageConfig()) == image
+    assert server.asked == {"/a.png": 2}
+
+
+def test_what_cannot_be_kept_is_no_fault_of_the_picture(source, url):
+    source.kept_in.write_bytes(b"a file where a directory should be")
+    with pytest.raises(OSError, match="fetched"):
+        source.check(url, ImageConfig())
+
+
+def test_a_picture_that_is_not_expected_is_fetched_all_the_same(server, source, url, picture):
+    server.answers |= {png(i): picture(i, (16, 16)) for i in range(3)}
+    source.expect([server.url(png(i)) for i in range(3)], 10_000)
+    for path in ("/2.png", "/a.png", "/0.png", "/0.png"):
+        assert source.fetch(server.url(path), 10_000) == server.answers[path]
+
+
+def test_what_is_no_longer_expected_is_ended(server, source, url):
+    server.answers["/never"] = never
+    source.expect([server.url("/never")], 10_000)
+    source.expect([url], 10_000)
+    assert source.fetch(url, 10_000)
+    with pytest.raises(ImageRejectedError):
+        source.fetch(server.url("/gone"), 10_000)
+    assert source.fetch(url, 10_000)
+    assert server.asked["/a.png"] == 2
+
+
+def test_few_are_begun_at_a_time_and_the_first_come_first(server, tmp_path, picture):
+    """While the first picture takes long, the next ones arrive."""
+    server.answers |= {png(i): picture(i, (16, 16)) for i in range(8)}
+    release = threading.Event()
+    first = server.answers[png(0)]
+
+    def late(handler):
+        release.wait(5)
+        handler.send(200, first)
+
+    server.answers[png(0)] = late
+    urls = [server.url(png(i)) for i in range(8)]
+    source = HttpSource(
+        HttpConfig(**HTTP | {"deadline": 5}, connections=2), UPath(tmp_path / "fetched")
+    )
+    source.expect(urls, 10_000)
+    wait_for(lambda: len(server.asked) == 8)
+    release.set()
+    assert [source.fetch(url, 10_000) for url in urls] == [
+        first,
+        *list(server.answers.values())[1:],
+    ]
+    assert server.connections == 2
+
+
+def wait_for(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
