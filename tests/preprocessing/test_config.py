@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.http_config import HttpConfig
 
 
 @pytest.mark.parametrize(
@@ -197,3 +198,31 @@ def test_the_page_has_every_setting_with_its_default():
         expected = None if fields[name].is_required() else fields[name].default
         received = yaml.safe_load(default) if default else None
         assert (tuple(received) if isinstance(received, list) else received) == expected, name
+
+
+def test_the_page_of_catalogs_has_every_setting_of_http_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "catalogs.md").read_text("utf-8")
+    (section,) = (
+        text for text in re.split("^## ", page, flags=re.M) if "Pictures by URL\n" in text
+    )
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| `(.+?)` \|", section, flags=re.MULTILINE))
+    defaults = HttpConfig().model_dump(mode="json")
+    assert {name: yaml.safe_load(default) for name, default in told.items()} == defaults
+    assert list(told) == list(defaults)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"http": {}, "image_root": "a"}, "catalog.image_root is 'a', but catalog.http says"),
+        ({"http": {}, "format": "folder"}, "catalog.format is folder, which has no http"),
+        ({"http": {"deadline": 0}}, "greater than 0"),
+        ({"http": {"attempts": 0}}, "greater than or equal to 1"),
+        ({"http": {"allowed_networks": ["10.0.0.1/8"]}}, "value is not a valid IPv4 or IPv6"),
+        ({"http": {"user_agent": "a\r\nCookie: b"}}, "should match pattern"),
+        ({"http": {"timeout": 3}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_of_http(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        PreprocessingConfig.model_validate({"catalog": {"path": "urls.csv"} | settings})
