@@ -110,8 +110,13 @@ class CatalogConfig(_Section):
         description="Directory that image paths start from and may not leave; "
         "none: the catalog file's own directory.",
     )
-    image_column: ColumnName = "image_path"
-    label_column: ColumnName = "label"
+    image_column: ColumnName = Field(
+        "image_path", description="Column of the images' paths, or of their URLs with http."
+    )
+    image_suffix: str = Field(
+        "", description="Of a table, what to add to its image paths, such as .jpg to bare names."
+    )
+    label_column: ColumnName = Field("label", description="Column of the labels.")
     label_separator: str | None = Field(
         None,
         min_length=1,
@@ -270,7 +275,7 @@ class CatalogConfig(_Section):
         return self.SECTION.removeprefix("preprocessing.")
 
 
-_OF_TABLES = ("group_column", "split_column", "label_columns")
+_OF_TABLES = ("image_suffix", "group_column", "split_column", "label_columns")
 _OF_CELLS = ("label_separator", "null_values")
 
 WITHOUT_USE: Mapping[CatalogFormat, tuple[str, ...]] = {

@@ -41,6 +41,9 @@ def tables_of(
 
     image, group = part(columns.image), part(columns.group)
     assert image is not None
+    if config.image_suffix:
+        named = pc.binary_join_element_wise(image, config.image_suffix, "")
+        image = pc.if_else(pc.equal(image, ""), image, named)
     if columns.labels:
         pairs = pairs_of_columns(
             columns.labels, [part(at) for at in columns.labels.values()], config

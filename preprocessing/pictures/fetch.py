@@ -231,8 +231,8 @@ def _there_instead(root: str, image_id: str) -> str:
         ("without spaces around its name", os.path.join(folder, name.strip())),
         ("with its suffix in the other case", stem + suffix.swapcase()),
         ("in lower case", image_id.lower()),
-        ("that ends in .jpg", f"{image_id}.jpg"),
-        ("that ends in .png", f"{image_id}.png"),
+        ("that ends in .jpg, which image_suffix can add", f"{image_id}.jpg"),
+        ("that ends in .png, which image_suffix can add", f"{image_id}.png"),
         ("without the escapes of a URL", unquote(image_id)),
         ("without the first folder of its path", image_id.partition("/")[2]),
     ):

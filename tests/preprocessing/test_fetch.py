@@ -115,10 +115,10 @@ def test_a_path_is_never_read_as_anything_else(root, image_id, remote):
         ("b/c.jpg ", "b/c.jpg", "without spaces around its name"),
         ("b/ c.jpg", "b/c.jpg", "without spaces around its name"),
         ("b/c.jpg", "b/c.JPG", "with its suffix in the other case"),
-        ("b/c", "b/c.jpg", "that ends in .jpg"),
+        ("b/c", "b/c.jpg", "that ends in .jpg, which image_suffix can add"),
         ("b/c%20d.jpg", "b/c d.jpg", "without the escapes of a URL"),
         ("B/Cd.JPG", "b/cd.jpg", "in lower case"),
-        ("b/c", "b/c.png", "that ends in .png"),
+        ("b/c", "b/c.png", "that ends in .png, which image_suffix can add"),
         ("pictures/b/c.jpg", "b/c.jpg", "without the first folder of its path"),
     ],
 )

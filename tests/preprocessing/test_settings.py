@@ -40,6 +40,7 @@ CHANGES = [
     ("catalog.group_column", "author", NEAR),
     ("catalog.split_column", "other_part", PART),
     ("catalog.split", "test", PART),
+    ("catalog.image_suffix", ".png", {}),
     ("catalog.http", {}, {}),
     ("catalog.webdataset.picture", "reduced.png", TAR),
     ("catalog.webdataset.labels", "txt", TAR),
