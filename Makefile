@@ -11,7 +11,7 @@ IMAGE_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 \
   --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system test-units check proofs bench screenshots lock clean
+.PHONY: help setup demo test test-fast test-system test-units test-making test-using check proofs bench screenshots lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,15 @@ test: setup ## Run every test, those of whole jobs beside the others.
 
 test-system: TESTS := tests/integration tests/browser
 test-units: TESTS := tests --ignore=tests/integration --ignore=tests/browser
-test-system test-units: setup
+
+test-fast: setup ## Run the tests that are quick, some two minutes.
+	$(MAKE) --no-print-directory --jobs=2 test-making test-using
+
+QUICK := -m "not slow"
+test-making: TESTS := $(QUICK) tests/preprocessing tests/trainer
+test-using: TESTS := $(QUICK) tests --ignore=tests/preprocessing --ignore=tests/trainer \
+  --ignore=tests/integration --ignore=tests/browser
+test-system test-units test-making test-using: setup
 	bash -o pipefail -c '$(BIN)/python -m pytest $(TESTS) | sed -u ""'
 
 check: setup ## Check format, lint and types.

@@ -22,6 +22,8 @@ from manylabel.trainer.runs.checkpoint import list_checkpoints, load_weights
 from manylabel.trainer.runs.directory import describe_run, open_run
 from manylabel.trainer.runs.resume import checkpoint_to_resume
 
+pytestmark = pytest.mark.slow
+
 BATCH = 4
 K = 5
 NETWORKS: dict[str, dict[str, Any]] = {

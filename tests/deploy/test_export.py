@@ -25,6 +25,8 @@ from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import describe_run, open_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def classify(exported):

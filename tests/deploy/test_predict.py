@@ -26,6 +26,8 @@ from manylabel.trainer.records.augment import evaluation_image
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import open_run
 
+pytestmark = pytest.mark.slow
+
 # Formats that the exported graph refuses.
 CONVERTED = {"animation.gif": "GIF", "picture.bmp": "BMP", "large.webp": "WEBP"}
 

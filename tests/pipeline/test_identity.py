@@ -35,6 +35,8 @@ from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.runs.directory import describe_run, sole_training_job
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 24
 LATE = ("late0.png", "late1.png")
 LOGITS = (17.0, 18.0, 19.5, 25.0)

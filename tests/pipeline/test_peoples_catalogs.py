@@ -129,6 +129,9 @@ CATALOGS = {
 }
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def pictures():
     rng = np.random.default_rng(1)

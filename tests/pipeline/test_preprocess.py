@@ -13,6 +13,8 @@ from manylabel.preprocessing import progress
 from manylabel.preprocessing.progress import Stage
 from manylabel.storage.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 12
 
 

@@ -20,6 +20,8 @@ from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from tests.pipeline._forks import forks_of_a_small_process
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 schedules:
   nightly: {when: "0 2 * * *", retries: 1}

@@ -33,6 +33,8 @@ from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.checkpoint import CheckpointInfo
 from tests.pipeline._forks import forks_of_a_small_process
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 schedules:
   hourly: {when: "15 * * * *", timezone: Europe/Paris, overrides: [eval.k=1], retries: 10}

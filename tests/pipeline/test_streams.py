@@ -13,6 +13,8 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 from manylabel.trainer.runs.directory import DESCRIPTION
 
+pytestmark = pytest.mark.slow
+
 MANYLABEL = str(Path(sys.executable).with_name("manylabel"))
 PICTURES = 8
 

@@ -30,6 +30,8 @@ from manylabel.preprocessing.transport.runner import parse_options
 from manylabel.preprocessing.transport.shuffle import Bucketed
 from manylabel.storage.schema import SplitName
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(preprocessing.__path__[0])
 IMAGES = 12
 

@@ -17,6 +17,8 @@ from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import UNKNOWN_LABELS_SCHEMA, SplitName
 from manylabel.storage.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 TRAIN, HELDOUT = SplitName.TRAIN, SplitName.HELDOUT
 IMAGES = range(24)
 

@@ -26,6 +26,8 @@ from manylabel.storage.errors import DatasetError
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 
 

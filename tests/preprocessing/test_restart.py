@@ -23,6 +23,8 @@ from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import UnreachableTableError
 from manylabel.storage.schema import SplitName
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 24
 PART = 5
 

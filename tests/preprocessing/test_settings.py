@@ -10,6 +10,8 @@ from manylabel.preprocessing.config import PreprocessingConfig, RunnerConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 
+pytestmark = pytest.mark.slow
+
 HEADER = (
     *("image_path", "label", "confidence", "other_path", "other_label", "certainty", "author"),
     *("part", "other_part", "round", "square"),

@@ -9,6 +9,8 @@ from manylabel.trainer.program.in_process import LocalCoordinator, new_local_sha
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan
 
+pytestmark = pytest.mark.slow
+
 UPDATES, BATCH, CLASSES = 20, 2, 5
 SIZES = {
     "xception": ["model.middle_repeats=0", "model.input_size=40"],

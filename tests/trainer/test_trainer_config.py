@@ -37,6 +37,8 @@ from manylabel.trainer.runs.checkpoint import (
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+pytestmark = pytest.mark.slow
+
 RECORDS = 24
 LAYOUT = ParameterLayout(
     parameters=(

@@ -18,6 +18,8 @@ from manylabel.storage.jobs import (
     status_path,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 SETTINGS = "training_share-0123456789ab"

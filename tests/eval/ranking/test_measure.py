@@ -14,6 +14,8 @@ from manylabel.eval.ranking.judgements import Judgements, Positives
 from manylabel.eval.ranking.measure import Rankings, measure
 from manylabel.eval.ranking.scores import MeasuredCounts
 
+pytestmark = pytest.mark.slow
+
 PROBLEMS = 1000
 PRECISION_AT = (1, 2, 5)
 

@@ -1,6 +1,7 @@
 """The class form's interval over simulated held-out sets: scores, labels, rankings, parts."""
 
 import numpy as np
+import pytest
 
 from manylabel.eval.ranking.judgements import Judgements, Positives
 from manylabel.eval.ranking.measure import Rankings, measure
@@ -8,6 +9,8 @@ from manylabel.eval.ranking.parts import leave_one_part_out, part_of
 from manylabel.eval.statistics.differences import Verdict, part_difference, verdict
 from manylabel.eval.statistics.estimates import jackknife_estimate
 from manylabel.eval.statistics.plateau import undistinguished_parts
+
+pytestmark = pytest.mark.slow
 
 IMAGES, CLASSES, K = 1_000, 100, 20
 SETS = 500

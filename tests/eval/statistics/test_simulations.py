@@ -4,10 +4,13 @@ Figures in the docstrings are those of the recorded run; the seed was fixed befo
 """
 
 import numpy as np
+import pytest
 
 from manylabel.eval.statistics.differences import Verdict, image_difference, verdict
 from manylabel.eval.statistics.estimates import image_estimate
 from manylabel.eval.statistics.plateau import undistinguished_images, undistinguished_parts
+
+pytestmark = pytest.mark.slow
 
 TRUE_MEAN = 0.25  # of draw_scores
 

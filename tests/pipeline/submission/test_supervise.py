@@ -21,6 +21,8 @@ from manylabel.storage.jobs import (
 )
 from tests.integration._processes import descendants, is_running
 
+pytestmark = pytest.mark.slow
+
 # In front of what is installed, as code that came along; ends as a line of `exits` says.
 COMMAND = """
 import os, signal, sys, time

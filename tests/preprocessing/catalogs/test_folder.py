@@ -13,6 +13,8 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def root(tmp_path):

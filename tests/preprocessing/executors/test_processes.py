@@ -22,6 +22,8 @@ from manylabel.preprocessing.executors.processes import _AHEAD, Processes
 from manylabel.storage.stop_signals import STOP_SIGNALS
 from tests.preprocessing.executors import contract
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 2
 PROCESS = "__import__('os').getpid()"
 KILLS_ITSELF = "__import__('os').kill(__import__('os').getpid(), 9)"

@@ -8,6 +8,8 @@ from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.config import ModelConfig, XceptionConfig
 from manylabel.trainer.networks.figures import network_figures
 
+pytestmark = pytest.mark.slow
+
 ADAPTER = TypeAdapter(ModelConfig)
 
 # Settings; trainable, all, with 1,000 classes; trainable with 17,000; features; 10^9 multiply-adds.

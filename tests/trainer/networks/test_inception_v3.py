@@ -7,6 +7,8 @@ import pytest
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.config import InceptionV3Config
 
+pytestmark = pytest.mark.slow
+
 # Layer, side length and channels at 299 pixels, of the form of August 2016: by hand from the
 # published code of the time.
 TABLE_2016 = [

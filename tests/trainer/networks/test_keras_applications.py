@@ -13,6 +13,8 @@ from manylabel.trainer.networks.build import (
 )
 from manylabel.trainer.networks.layers import rescaled
 
+pytestmark = pytest.mark.slow
+
 # The smallest of each family that builds in few seconds.
 SMALLEST = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetV2B0", "ResNet50V2"]
 

@@ -12,6 +12,8 @@ from manylabel.trainer.networks.initial_weights import take_weights
 from manylabel.trainer.networks.keras_names import application, without_counters
 from manylabel.trainer.runs.weight_files import weight_file
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TypeAdapter(ModelConfig)
 
 # Settings of a network of ours, and what keras.applications' is fed with in place of the images.

@@ -1,9 +1,12 @@
 """ResNet against keras.applications."""
 
 import keras
+import pytest
 
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.config import ResNetConfig
+
+pytestmark = pytest.mark.slow
 
 
 def build(classes=10, **fields):

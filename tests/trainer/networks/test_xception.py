@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from manylabel.trainer.networks.build import build_model, decayed_variables
 from manylabel.trainer.networks.config import XceptionConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 
 

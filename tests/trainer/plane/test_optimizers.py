@@ -21,6 +21,8 @@ from manylabel.trainer.plane.optimizers import (
 from manylabel.trainer.plane.schedules import PolyakAverage
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
 
+pytestmark = pytest.mark.slow
+
 STEPS = 50
 L2 = 0.01
 

@@ -31,6 +31,8 @@ from manylabel.trainer.runs.checkpoint import (
     read_manifest,
 )
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 12
 BATCH = 8
 STEPS = 20

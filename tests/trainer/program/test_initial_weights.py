@@ -30,6 +30,8 @@ from manylabel.trainer.runs.checkpoint import (
 from manylabel.trainer.runs.directory import describe_run, read_initial_weights
 from manylabel.trainer.runs.weight_files import weight_file
 
+pytestmark = pytest.mark.slow
+
 SIZE = 71  # the smallest that keras.applications builds Xception for
 FEATURES = 2048
 CLASSES = 10

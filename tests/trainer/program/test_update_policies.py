@@ -34,6 +34,8 @@ from manylabel.trainer.records.ledger import RecordLedger, Settlement
 from manylabel.trainer.runs.checkpoint import StreamIdentity
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+pytestmark = pytest.mark.slow
+
 BATCH, SIZE, CLASSES = 4, 12, 6
 BATCHES = 36
 TOTAL = BATCHES * BATCH

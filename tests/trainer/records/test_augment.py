@@ -15,6 +15,8 @@ from manylabel.trainer.records.augment import (
 )
 from manylabel.trainer.records.config import AugmentationConfig, FramingConfig, RandomResizedCrop
 
+pytestmark = pytest.mark.slow
+
 STILL = {
     "view": {"name": "central"},
     "flip": False,
