@@ -34,8 +34,9 @@ def read_coco(config: CatalogConfig, batch_rows: int = BATCH_ROWS) -> Iterator[p
 
     Identifiers are compared as texts. Categories of one name are told apart by theirs.
 
-    An annotation, also of a crowd, is a presence; a category that LVIS lists in an image's
-    `neg_category_ids` is a verified absence. An image with neither has one row without a label.
+    An annotation, also of a crowd, is a presence, and so is each segment of a panoptic one; a
+    category that LVIS lists in an image's `neg_category_ids` is a verified absence. An image with
+    neither has one row without a label.
 
     Raises:
         PreprocessingError: not such a JSON, an identifier that stands for two things, or an
@@ -116,7 +117,8 @@ class _Catalog:
         present, absent = self._present.sorted(), self._absent.sorted()
         if not self._images.names:
             raise self.error(
-                "expected an array images of objects with id and file_name, received none"
+                "expected an array images of objects with id and file_name, received none; "
+                "other JSON is read with an object a line, as .jsonl"
             )
         listed = np.union1d(present, absent)
         self._check_listed(listed)
@@ -139,14 +141,17 @@ class _Catalog:
     def _add_image(self, where: str, item: dict[str, Any]) -> None:
         image = self._images.of(self._identifier(where, item, "id"))
         self._name(self._images, image, self._image_name(where, item), where)
-        for category in item.get("neg_category_ids") or ():
+        for category in self._list(where, item, "neg_category_ids"):
             identifier = self._identifier(where, {"neg_category_ids": category}, "neg_category_ids")
             self._absent.add(image, self._categories.of(identifier))
 
     def _add_annotation(self, where: str, item: dict[str, Any]) -> None:
         image = self._images.of(self._identifier(where, item, "image_id"))
-        category = self._categories.of(self._identifier(where, item, "category_id"))
-        self._present.add(image, category)
+        for part in self._list(where, item, "segments_info") or [item]:
+            if not isinstance(part, dict):
+                raise self.error(f"{where}: expected objects in segments_info, received {part!r}")
+            category = self._identifier(where, part, "category_id")
+            self._present.add(image, self._categories.of(category))
 
     def _add_category(self, where: str, item: dict[str, Any]) -> None:
         category = self._categories.of(self._identifier(where, item, "id"))
@@ -168,6 +173,12 @@ class _Catalog:
         if "file_name" in item or "coco_url" not in item:
             return self._text(where, item, "file_name").replace("\\", "/")
         return "/".join(self._text(where, item, "coco_url").split("/")[-2:])
+
+    def _list(self, where: str, item: dict[str, Any], key: str) -> list[Any]:
+        value = item.get(key) or []
+        if not isinstance(value, list):
+            raise self._unexpected(where, item, key, "a list")
+        return value
 
     def _identifier(self, where: str, item: dict[str, Any], key: str) -> str:
         """As text: a tool that writes 7.0 or "7" for 7 means the same."""

@@ -20,6 +20,9 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)$")
 """A cell of a row of data, sooner than a column's name."""
 
 
+_OPEN_IMAGES = ("ImageID", "Source", "LabelName", "Confidence")
+
+
 @dataclass(frozen=True)
 class Columns:
     """Positions of a row's parts in a table; None where the settings name no column.
@@ -79,6 +82,11 @@ def _refuse_missing(config: CatalogConfig, names: Sequence[str], wanted: Sequenc
     expected = f"{config.path}: expected {'columns' if len(missing) > 1 else 'a column'} {columns}"
     if not names:
         raise PreprocessingError(f"{expected}, received an empty file")
+    if set(_OPEN_IMAGES) <= set(names):
+        raise PreprocessingError(
+            f"{expected}, received the labels of Open Images; set {config.SECTION}.format to "
+            "open_images"
+        )
     remedy = f"set {' and '.join(f'{config.SECTION}.{each}' for each in missing)} to "
     if len(missing) > 1:
         remedy += "some of them"

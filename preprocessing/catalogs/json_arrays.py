@@ -10,6 +10,8 @@ from manylabel.preprocessing.errors import PreprocessingError
 MAX_ITEM_CHARACTERS = 64 << 20
 """Past it, what should be one item is a file of another kind. A large mask has a million."""
 
+_LINES = "several of them are read one a line, as .jsonl"
+
 _BLANKS = " \t\r\n"
 
 
@@ -27,7 +29,7 @@ def read_arrays(file: BinaryIO, path: str, block: int = 1 << 20) -> Iterator[tup
             characters.
     """
     text = _Text(file, path, block)
-    text.expect("{", "a JSON object")
+    text.expect("{", f"a JSON object ({_LINES})")
     if text.take("}"):
         return
     while True:
@@ -106,7 +108,9 @@ class _Text:
         self._skip_blanks()
         if self._rest():
             received = self._text[self._at : self._at + 20]
-            raise self.error(f"expected one JSON object, received more after it: {received!r}")
+            raise self.error(
+                f"expected one JSON object ({_LINES}), received more after it: {received!r}"
+            )
 
     def error(self, message: str) -> PreprocessingError:
         return self._error(message, self._dropped + self._at)

@@ -83,6 +83,7 @@ _PAGE = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _ARRAY = re.compile(rb"\[\s*\{")
 _OBJECT_OF_LINES = re.compile(rb'\{\s*\n\s*"')
 _OBJECT = re.compile(rb'\{[ \t]*"[^"\n]*"[ \t]*:')
+_ML_IMAGES = re.compile(rb"\S[^\t\r\n]*?([ \t]+\d+:[01](\.\d+)?)+\s*\n")
 _XML = re.compile(rb"\s*<\?xml\b")
 
 
@@ -122,6 +123,11 @@ def json_kind(head: bytes) -> Kind | None:
     if _OBJECT.match(head):
         return Kind("JSON lines", "set SECTION.format to jsonl")
     return None
+
+
+def is_ml_images(head: bytes) -> bool:
+    """Whether a line is an image and numbers of classes with their confidences."""
+    return _ML_IMAGES.match(head) is not None
 
 
 def _utf_16_or_32(head: bytes) -> Kind | None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from upath import UPath
 
-from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, kind_of
+from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, is_ml_images, kind_of
 from manylabel.preprocessing.catalogs.parts import kind_of_parts
 from manylabel.preprocessing.catalogs.tar_files import (
     check_not_compressed,
@@ -225,9 +225,12 @@ def _unknown_suffix(path: UPath, section: str) -> PreprocessingError:
     received, remedy = "another", f"set {section}.format to what it is"
     if path.is_file():
         with path.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES))
+            head = file.read(HEAD_BYTES)
+        kind = kind_of(head)
         if kind is not None:
             received, remedy = kind.name, kind.remedy.replace("SECTION", section)
+        elif is_ml_images(head):
+            received, remedy = "text of ML-Images", f"set {section}.format to ml_images"
     return PreprocessingError(
         f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}, or a folder, received "
         f"{received}; {remedy}"

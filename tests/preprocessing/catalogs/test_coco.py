@@ -145,6 +145,14 @@ def test_lvis_has_verified_absences_and_no_file_names(read):
     ]
 
 
+def test_segments_of_panoptic_annotations_are_labels(read):
+    """As panoptic_val2017.json, whose categories are things and stuff."""
+    segments = [{"id": 3226956, "category_id": 1, "iscrowd": 0}, {"id": 6979964, "category_id": 67}]
+    panoptic = {"segments_info": segments, "file_name": "000000397133.png", "image_id": 397133}
+    rows = read(COCO | {"images": IMAGES[:1], "annotations": [panoptic]})
+    assert sorted(row[1] for row in rows) == ["dining table", "person"]
+
+
 def test_categories_of_one_name_are_told_apart(read):
     """As Roboflow writes them: a project's name stands as a category too."""
     categories = [
@@ -192,6 +200,15 @@ def test_categories_of_one_name_are_told_apart(read):
             {"images": [{"id": 1, "file_name": "\ud800"}]},
             r"a text for file_name, received '.ud800'",
         ),
+        ({"images": [IMAGES[0] | {"neg_category_ids": 3}]}, "a list for neg_category_ids, rec.* 3"),
+        (
+            {"images": [IMAGES[0] | {"neg_category_ids": [[]]}]},
+            r"for neg_category_ids, received \[\]",
+        ),
+        (
+            {"annotations": [{"image_id": 37777, "segments_info": [7]}]},
+            r"annotations\[0\]: expected objects in segments_info, received 7",
+        ),
         ({"images": ["a.jpg"]}, r"images\[0\]: expected an object, received 'a.jpg'"),
         ({"images": [], "annotations": []}, "expected an array images .*received none"),
     ],
@@ -205,16 +222,22 @@ def test_what_does_not_fit_is_said_in_a_line(read, change, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "expected a JSON object, received the end"),
-        ('[{"image_id": 1, "category_id": 2, "score": 0.5}]', r"expected a JSON object, received"),
+        ("", r"expected a JSON object .*, received the end"),
+        (
+            '[{"image_id": 1, "category_id": 2, "score": 0.5}]',
+            r"expected a JSON object \(several .* as .jsonl\), received",
+        ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}', r"expected a comma or the end of images"),
-        ('{"images": [{"id": 1, "file_n', r"after 12 characters: images\[0\]: expected JSON|after"),
+        (
+            '{"images": [{"id": 1, "file_n',
+            r"after 22 characters: images\[0\]: expected JSON: Unterm",
+        ),
         ('{"images": [{"id": 1,}]}', r"after 21 characters: images\[0\]: expected JSON"),
         (
             '{"x": [{"id": 1} {"id": 2}]}',
             r"expected a comma or the end of x after item 0",
         ),
-        ('{"images": []} {}', r"expected one JSON object, received more after it"),
+        ('{"images": []} {}', r"expected one JSON object .*jsonl\), received more after it"),
         ("{images: []}", r"the name of a section"),
         ('{"images": ' + "[" * 100_000, r"in a few levels"),
     ],

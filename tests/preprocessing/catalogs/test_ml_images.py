@@ -2,6 +2,7 @@
 
 import pytest
 
+from manylabel.preprocessing.catalogs import detect_format
 from manylabel.preprocessing.catalogs.ml_images import read_ml_images
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
@@ -78,6 +79,15 @@ def test_images_without_labels_and_labels_without_confidence_are_kept_to_be_coun
         ("b.jpg", "8", "0.5", None),
         ("c.jpg", "9", "1", None),
     ]
+
+
+@pytest.mark.parametrize("text", [LINES, LINES.replace("\t", "  ")])
+def test_what_nobody_said_is_ml_images_is_named(tmp_path, text):
+    path = tmp_path / "train_urls.txt"
+    path.write_text(text)
+    message = r"received text of ML-Images; set preprocessing\.catalog\.format to ml_images"
+    with pytest.raises(PreprocessingError, match=message):
+        detect_format(CatalogConfig(path=str(path)))
 
 
 # As the file has them; two of its classes are currants.

@@ -281,6 +281,13 @@ def test_what_does_not_fit_is_said_in_a_line(files, labels, beside, message):
     assert "\n" not in str(raised.value)
 
 
+def test_what_nobody_said_is_open_images_is_named(files):
+    config = files("0000000000000001,human,/m/0jbk,1\n")
+    message = r"received the labels of Open Images; set preprocessing\.catalog\.format to open_im"
+    with pytest.raises(PreprocessingError, match=message):
+        raw_rows(CatalogConfig(path=config.path))
+
+
 def test_another_kind_of_file_is_named(files, tmp_path):
     config = files("")
     (tmp_path / "labels-0.csv").write_text(CLASSES)
