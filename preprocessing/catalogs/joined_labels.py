@@ -94,10 +94,11 @@ def _confidences(
     if pa.types.is_string(values.type):
         values = pc.utf8_trim_whitespace(values)
     place = _places(row, says, lists, values, rows)
-    if pa.types.is_string(values.type):
-        whole, untold = confidence, len(values) + row[says]
+    if _is_list(confidence):
+        odd = "a list of another length" if pa.types.is_string(values.type) else np.nan
+        whole, untold = pa.array([odd], values.type), np.full(len(place), len(values))
     else:
-        whole, untold = pa.array([np.nan]), np.full(len(place), len(values))
+        whole, untold = confidence, len(values) + row[says]
     return np.where(place < 0, untold, place), pa.concat_arrays([values, whole])
 
 

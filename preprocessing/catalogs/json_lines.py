@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -132,16 +131,21 @@ def _parsed(line: bytes, number: int, config: CatalogConfig) -> dict[str, Any] |
 def _cells(
     rows: Sequence[Row], names: Sequence[str], columns: Columns, config: CatalogConfig, at: int
 ) -> pa.Array:
-    """Text, or lists of text if there is a list among them, of confidences lists of numbers; null
-    for nothing."""
+    """Text, or lists of text if there is a list among labels or confidences; null for nothing."""
     name = names[at]
     values = [_cell(values.get(name), line, name, config) for line, values in rows]
     type_ = pa.string()
-    if any(isinstance(value, list) for value in values):
+    if any(map(_is_list, values)):
+        if at not in (columns.label, columns.confidence):
+            raise _error(
+                config,
+                next(
+                    line for (line, _), value in zip(rows, values, strict=True) if _is_list(value)
+                ),
+                f"{name!r}: expected text or a number, received a list; write one of them there",
+            )
         values = [[value] if isinstance(value, str) else value for value in values]
         type_ = pa.list_(type_)
-        if at == columns.confidence:
-            return pa.array([_numbers(value) for value in values], pa.list_(pa.float64()))
     try:
         return pa.array(values, type_)
     except UnicodeEncodeError as error:
@@ -170,16 +174,8 @@ def _cell(value: Any, line: int, name: str, config: CatalogConfig) -> Any:
     )
 
 
-def _numbers(texts: list[str | None] | None) -> list[float | None] | None:
-    """NaN for what is none, so that it is rejected where it is counted."""
-    return None if texts is None else [None if text is None else _number(text) for text in texts]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 def _is_odd(value: Any) -> bool:

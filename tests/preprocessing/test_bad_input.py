@@ -164,8 +164,9 @@ def test_an_output_inside_the_catalog_folder_is_refused(tmp_path, picture):
 
 
 def test_a_catalog_of_which_nothing_is_left(tmp_path, write_csv):
-    path = write_csv(tmp_path / "labels.csv", [("a.jpg", "cat", 1), ("b.jpg", "cat", "x")])
+    path = write_csv(tmp_path / "labels.csv", [("a.jpg", "cat|dog", 1), ("b.jpg", "cat", "x")])
     message = one_line(config_for(path), tmp_path / "dataset")
+    assert "set preprocessing.catalog.label_separator to '|'" in message
     assert "no image is left to train on" in message
     assert "1 missing file" in message
     assert not (tmp_path / "dataset" / "manifest.json").exists()

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from manylabel.preprocessing.catalogs.json_lines import MOST_KEYS, read_json_lines
@@ -172,3 +173,41 @@ def test_an_empty_file(tmp_path, rows_of):
         PreprocessingError, match="expected columns 'image_path' and 'label', received an empty"
     ):
         rows_of(tmp_path / "c.jsonl")
+
+
+def test_lists_and_single_confidences_in_any_order(tmp_path):
+    """Blocks of one table are joined, whatever kind of confidence each has."""
+    path = tmp_path / "c.jsonl"
+    lines = [
+        '{"image_path": "a", "label": ["x", "y"], "confidence": [0.5, 1]}',
+        '{"image_path": "b", "label": ["x", "y"], "confidence": 0.25}',
+        '{"image_path": "c", "label": "x", "confidence": ["0.1"]}',
+        '{"image_path": "d", "label": ["x", "y"], "confidence": [0.5, 1, 1]}',
+    ]
+    path.write_text("\n".join(lines))
+    config = CatalogConfig(path=str(path))
+    table = pa.concat_tables(read_json_lines(config, block_bytes=1))
+    assert table.select(["image", "label", "confidence"]).to_pylist() == [
+        {"image": "a", "label": "x", "confidence": "0.5"},
+        {"image": "a", "label": "y", "confidence": "1"},
+        {"image": "b", "label": "x", "confidence": "0.25"},
+        {"image": "b", "label": "y", "confidence": "0.25"},
+        {"image": "c", "label": "x", "confidence": "0.1"},
+        {"image": "d", "label": "x", "confidence": "a list of another length"},
+        {"image": "d", "label": "y", "confidence": "a list of another length"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "settings", "name"),
+    [
+        ('{"image_path": ["a"], "label": "x"}', {}, "image_path"),
+        ('{"image_path": "a", "label": "x", "who": ["ann"]}', {"group_column": "who"}, "who"),
+        ('{"image_path": "a", "cat": [1, 0]}', {"label_columns": ["*"]}, "cat"),
+    ],
+)
+def test_lists_where_one_value_is_to_be(tmp_path, rows_of, line, settings, name):
+    path = tmp_path / "c.jsonl"
+    path.write_text(f'{{"image_path": "z", "label": "y", "who": "bob"}}\n{line}\n')
+    with pytest.raises(PreprocessingError, match=f"line 2: '{name}': expected text or a number"):
+        rows_of(path, **settings)

@@ -109,6 +109,7 @@ def test_row_numbers_of_pandas_are_no_labels(write, rows_of, index):
         ("image_path,cat", ["image_path"], "'image_path' is named by preprocessing.catalog.label_"),
         ("image_path,cat", ["*", "!cat"], "expected columns of labels, received none that"),
         ("image_path", ["*"], "expected columns of labels, received none that"),
+        ("image_path,cat", [], "label_columns to '*' where each label has a column of its own"),
         ("image_path,cat,cat", ["*"], "one column 'cat' for that label, received columns 2 and 3"),
         ("file,cat", ["*"], "set preprocessing.catalog.image_column to one of them"),
     ],
