@@ -100,7 +100,7 @@ def kind_of(head: bytes) -> Kind | None:
         inside = (kind for mark, kind in _IN_ZIP if mark in head)
         return next(inside, Kind("a zip archive", _UNPACK))
     if head[257:262] == b"ustar":
-        return Kind("a tar archive", _UNPACK)
+        return Kind("a tar archive", f"set SECTION.format to webdataset, or {_UNPACK}")
     if _PICKLED.match(head):
         return _PICKLE
     head = head.removeprefix(codecs.BOM_UTF8)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from upath import UPath
 
+from manylabel.preprocessing.catalogs.remote import list_remote
 from manylabel.preprocessing.catalogs.sample_files import PICTURES
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.locations import is_local
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
@@ -84,7 +86,7 @@ def is_folder_of_tars(folder: UPath) -> bool:
     What is written beside tars are lists and counts, as img2dataset's Parquet files are.
     """
     tars = False
-    for name, is_folder in _entries(folder, "").items():
+    for name, is_folder in _entries(folder, ""):
         kind = posixpath.splitext(name)[1].lower()
         if is_folder or kind.removeprefix(".") in PICTURES:
             return False
@@ -94,7 +96,7 @@ def is_folder_of_tars(folder: UPath) -> bool:
 
 def list_tars(folder: UPath) -> list[str]:
     """Names of the tars in a folder, sorted; raises PreprocessingError if one is compressed."""
-    names = sorted(name for name, is_folder in _entries(folder, "").items() if not is_folder)
+    names = sorted(name for name, is_folder in _entries(folder, "") if not is_folder)
     for name in names:
         check_not_compressed(folder / name, name)
     return [name for name in names if name.lower().endswith(SUFFIX)]
@@ -197,7 +199,7 @@ def _match(
     """Paths of files below the folder, sorted; `listed` keeps the folders that were looked into."""
     name, *below = parts
     if above not in listed:
-        listed[above] = _entries(folder, above)
+        listed[above] = dict(_entries(folder, above))
     entries = listed[above]
     if not _GLOB.search(name):
         names = [name] if name in entries else []
@@ -210,12 +212,14 @@ def _match(
     return [found for path in paths for found in _match(below, path, folder, listed)]
 
 
-def _entries(folder: UPath, below: str) -> dict[str, bool]:
-    """Visible names in a folder, and whether each is a folder."""
+def _entries(folder: UPath, below: str) -> Iterator[tuple[str, bool]]:
+    """Visible names in a folder, in no order, and whether each is a folder."""
     path = posixpath.join(folder.path, below)
-    entries = {}
-    for entry in folder.fs.ls(path, detail=True):
+    if is_local(folder):
+        with os.scandir(path) as entries:
+            yield from ((each.name, each.is_dir()) for each in entries if each.name[0] != ".")
+        return
+    for entry in list_remote(folder.fs, path):
         name = posixpath.basename(entry["name"].rstrip("/"))
         if name and name[0] != ".":
-            entries[name] = entry["type"] == "directory"
-    return entries
+            yield name, entry["type"] == "directory"

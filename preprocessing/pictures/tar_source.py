@@ -93,7 +93,7 @@ class OpenTar:
 @contextmanager
 def open_local_tar(path: str) -> Iterator[OpenTar]:
     """Raises OSError as opening a file does."""
-    tar = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    tar = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
 
         def read(offset: int, length: int) -> bytes:

@@ -72,13 +72,13 @@ def test_the_whole_storage_may_be_the_root(storage, rows_of):
 
 def test_a_dataset_is_made_of_it_on_another_storage_or_outside(storage, tmp_path, picture):
     for number in range(3):
-        storage.pipe(f"/tree/{'ab'[number % 2]}/{number}.png", picture(number, (16, 16)))
+        storage.pipe(f"{tmp_path}/{'ab'[number % 2]}/{number}.png", picture(number, (16, 16)))
     config = PreprocessingConfig.model_validate(
-        {"catalog": {"path": "memory://tree"}, "heldout": {"size": 0}, "executor": "inline"}
+        {"catalog": {"path": f"memory://{tmp_path}"}, "heldout": {"size": 0}, "executor": "inline"}
     )
     with pytest.raises(PreprocessingError, match="lies inside the catalog folder"):
-        preprocess(config, "memory://tree/dataset")
-    report = preprocess(config, str(tmp_path / "tree" / "dataset"))
+        preprocess(config, f"memory://{tmp_path}/dataset")
+    report = preprocess(config, str(tmp_path / "dataset"))
     assert (report.counts.written, report.rejected) == (3, {})
 
 

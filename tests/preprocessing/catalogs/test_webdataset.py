@@ -285,6 +285,13 @@ class TestSamples:
                 fetch(image_root(config_of(path)), image, 5)
             assert error.value.reason is RejectReason.MISSING_FILE
 
+    def test_a_tar_without_members_is_empty(self, tmp_path, pairs):
+        write(tmp_path / "a.tar")
+        with pytest.raises(PreprocessingError, match="the catalog is empty"):
+            count_rows(config_of(tmp_path))
+        write(tmp_path / "b.tar", ("0.jpg", b"1"), ("0.cls", "1"))
+        assert pairs(tmp_path) == [("b.tar/0.jpg", "1", 1.0)]
+
     def test_the_same_key_in_several_tars_is_several_images(self, tmp_path, pairs):
         for name, label in (("a", "sea"), ("b", "sky")):
             write(tmp_path / f"{name}.tar", ("0.jpg", name.encode()), ("0.cls", label))
@@ -366,6 +373,12 @@ class TestHints:
         with pytest.raises(PreprocessingError, match=r"a\.tar: expected a tar, .* at byte 1,000"):
             count_rows(config_of(path))
 
+    def test_a_tar_without_its_suffix(self, tmp_path, pairs):
+        path = write(tmp_path / "samples", ("1.jpg", b"1"), ("1.cls", "1"))
+        with pytest.raises(PreprocessingError, match=r"set preprocessing\.catalog\.format to webd"):
+            count_rows(config_of(path))
+        assert pairs(path, catalog={"format": "webdataset"}) == [("samples/1.jpg", "1", 1.0)]
+
     @pytest.mark.parametrize("name", ["a.tar.gz", "a.TGZ", "a.tar.zst"])
     @pytest.mark.parametrize("in_folder", [False, True])
     def test_a_compressed_tar(self, tmp_path, name, in_folder):
@@ -425,7 +438,10 @@ class TestPlaces:
         digests += [digest(nested / "train"), digest(nested / "*" / "a.tar")]
         (nested / "train" / "a.tar").rename(nested / "train" / "c.tar")
         digests.append(digest(nested / "train"))
-        assert len(set(digests)) == 5
+        path = nested / "train" / "c.tar"
+        path.write_bytes(path.read_bytes().replace(b"val/a", b"val/b", 1))  # A picture's bytes.
+        digests.append(digest(nested / "train"))
+        assert len(set(digests)) == 6
 
     def test_on_other_storage(self, tmp_path, pairs):
         write(tmp_path / "a.tar", ("0.jpg", b"12345"), ("0.cls", "7"))
