@@ -2,16 +2,17 @@
 
 import dataclasses
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
 
-from manylabel.storage.atomic import replacing
 from manylabel.storage.documents import Document
 from manylabel.storage.event_file import EventFile
 from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.runs.line_file import cut_behind, thin
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -19,6 +20,11 @@ _TAIL_BYTES = 2**16
 """Of a file that hold its last row, which has some 300, and 10 for each staleness that occurred."""
 
 _ROW = TypeAdapter(MetricsRow)
+
+
+MOST_BYTES = 2**26
+"""Of metrics.jsonl, some 200,000 rows: then every other row of its older half is dropped, so that
+a run of 30 million updates keeps 20 MB of the past instead of half a gigabyte."""
 
 
 class MetricsLog:
@@ -30,13 +36,11 @@ class MetricsLog:
     """
 
     def __init__(self, run: Path, resumed_at: int) -> None:
-        path = run / JSON_LINES
+        self._path = path = run / JSON_LINES
         if path.exists():
-            # As they are: rows of earlier versions would get zeros that nobody counted.
-            kept = [line for line, row in _whole_lines(path) if row.step <= resumed_at]
-            with replacing(path) as file:
-                file.writelines(kept)
+            cut_behind(path, lambda line, begin: _row_at(path, line, begin).step <= resumed_at)
         self._file = path.open("a", encoding="utf-8")
+        self._thin_at = MOST_BYTES
         self._events = EventFile(run / TENSORBOARD)
         self._events.begin_at(resumed_at + 1)
 
@@ -62,6 +66,15 @@ class MetricsLog:
             self._events.add_histogram(step, "training/staleness_histogram", staleness)
         self._file.flush()
         self._events.flush()
+        if self._file.tell() > self._thin_at:
+            self._thin()
+
+    def _thin(self) -> None:
+        self._file.close()
+        with suppress(OSError):  # There is no room for the copy now; no reason to end training.
+            thin(self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._thin_at = max(MOST_BYTES, self._file.tell() + MOST_BYTES // 4)
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:
@@ -104,10 +117,14 @@ def sample_metrics(run: Path, most: int) -> list[MetricsRow]:
     last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
     chosen.append((size - len(tail) + len(whole) - len(last), last))
     return [
-        _Line.parse(line, f"{path}, byte {offset}").row()
+        _row_at(path, line, offset)
         for offset, line in sorted(dict(chosen).items())
         if line.endswith(b"\n")
     ]
+
+
+def _row_at(path: Path, line: bytes, offset: int) -> MetricsRow:
+    return _Line.parse(line, f"{path}, byte {offset}").row()
 
 
 def _next_line(file: BinaryIO, place: int) -> tuple[int, bytes]:

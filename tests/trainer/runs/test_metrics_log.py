@@ -1,6 +1,7 @@
 """Metrics on disk: what was logged once is there once, whatever killed and resumed the job."""
 
 import dataclasses
+import errno
 import json
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from manylabel.storage.errors import DamagedDocumentError, DocumentError, OtherVersionError
 from manylabel.trainer.plane.metrics import MetricsRow
+from manylabel.trainer.runs import metrics_log
 from manylabel.trainer.runs.metrics_log import JSON_LINES, MetricsLog, read_metrics, sample_metrics
 
 
@@ -171,3 +173,35 @@ def test_a_sample_of_no_metrics_is_empty_and_names_damage(tmp_path):
     (tmp_path / JSON_LINES).write_text('{"format_version": 1, "step": 3}\n')
     with pytest.raises(DocumentError, match=r"metrics\.jsonl, byte 0"):
         sample_metrics(tmp_path, 5)
+
+
+def test_what_is_old_is_thinned_and_the_rest_is_as_it_was(tmp_path, monkeypatch):
+    """While the job goes on, and after it was resumed."""
+    one = len((json.dumps(ROW) + "\n").encode())
+    monkeypatch.setattr(metrics_log, "MOST_BYTES", 40 * one)
+    for resumed_at in (0, 4_000):
+        with MetricsLog(tmp_path, resumed_at) as log:
+            for number in range(resumed_at // 20, resumed_at // 20 + 200):
+                log.append([row(20 * (number + 1))])
+                assert (tmp_path / JSON_LINES).stat().st_size < 60 * one
+                assert read_metrics(tmp_path)[-1] == row(20 * (number + 1))
+    rows = read_metrics(tmp_path)
+    steps = [each.step for each in rows]
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (20, 8_000)
+    assert rows == [row(step) for step in steps]
+    assert steps[-15:] == list(range(8_000 - 14 * 20, 8_001, 20))
+    assert [each.step for each in sample_metrics(tmp_path, 3)][-1] == 8_000
+
+
+def test_no_room_to_thin_it_ends_no_training(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(metrics_log, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(metrics_log, "thin", full)
+    rows = [row(20 * number) for number in range(1, 30)]
+    with MetricsLog(tmp_path, 0) as log:
+        for each in rows:
+            log.append([each])
+    assert read_metrics(tmp_path) == rows
