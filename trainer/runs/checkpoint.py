@@ -8,9 +8,7 @@ a number for a name is a finished one.
 """
 
 import errno
-import io
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +26,15 @@ from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.plane.optimizers import FloatVector
-from manylabel.trainer.plane.shard import STATISTICS_VECTORS, ShardState
+from manylabel.trainer.plane.shard import ShardState
 from manylabel.trainer.records.ledger import LedgerState
+from manylabel.trainer.runs.vector_files import (
+    Held,
+    check_vectors,
+    kind_of,
+    read_vectors,
+    unreadable,
+)
 
 MANIFEST = "manifest.json"
 DIRECTORY = "checkpoints"
@@ -37,9 +42,6 @@ DIRECTORY = "checkpoints"
 # What a file system without locks answers (some network mounts). Nothing can train there either,
 # so nothing is removed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-
-# The half-open ranges of parameters and of statistics in one file.
-_Held = tuple[tuple[int, int], tuple[int, int]]
 
 
 class StreamIdentity(BaseModel):
@@ -172,7 +174,7 @@ def kept(checkpoints: Iterable[CheckpointInfo]) -> Iterator[list[CheckpointInfo]
                 continue
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
-                    raise _unreadable(info.path / MANIFEST, error) from error
+                    raise unreadable(info.path / MANIFEST, error) from error
             found.append(info)
         yield found
 
@@ -208,7 +210,7 @@ def read_manifest(path: Path) -> CheckpointManifest:
             f"{path} is not an intact checkpoint: {reason_of(error)}"
         ) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     for file in manifest.shards:
         if sizes[file.name] != file.bytes:
             raise DamagedCheckpointError(
@@ -228,14 +230,14 @@ def _instead(path: Path) -> str:
 
 
 def verify(path: Path) -> None:
-    """Reads every byte of a checkpoint.
+    """Reads every byte of a checkpoint, some of them at a time.
 
     Raises:
         DamagedCheckpointError: the checkpoint is damaged.
         CheckpointError: it is of another format version, or cannot be read here and now.
     """
     for file, held in _files(read_manifest(path)):
-        _read_vectors(path, file, held, list(file.vectors))
+        check_vectors(path / file.name, file.vectors, held)
 
 
 def load_weights(checkpoint: CheckpointInfo, *, averaged: bool) -> FlatWeights:
@@ -250,8 +252,9 @@ def load_weights(checkpoint: CheckpointInfo, *, averaged: bool) -> FlatWeights:
     if sha256_of(manifest.to_bytes()) != checkpoint.digest:
         raise CheckpointError(f"{path}: was replaced just now; run the same command again")
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
-    parts = [_read_vectors(path, file, held, names) for file, held in _files(manifest)]
-    parameters, statistics = (np.concatenate([part[name] for part in parts]) for name in names)
+    files = _files(manifest)
+    parts = [read_vectors(path / file.name, file.vectors, held, names) for file, held in files]
+    parameters, statistics = (_joined([part.pop(name) for part in parts]) for name in names)
     return FlatWeights(manifest.layout, parameters, statistics)
 
 
@@ -272,22 +275,27 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     ]
     parts: dict[str, list[FloatVector]] = {}
     for file, held in needed or files[:1]:  # a shard that holds nothing has its vectors as well
-        for name, vector in _read_vectors(path, file, held, list(file.vectors)).items():
-            kind = _kind(name)
+        for name, vector in read_vectors(
+            path / file.name, file.vectors, held, list(file.vectors)
+        ).items():
+            kind = kind_of(name)
             parts.setdefault(name, []).append(vector[_overlap(held[kind], wanted[kind])])
-    return ShardState.from_vectors({name: np.concatenate(own) for name, own in parts.items()})
+    return ShardState.from_vectors({name: _joined(parts.pop(name)) for name in list(parts)})
 
 
-def _files(manifest: CheckpointManifest) -> list[tuple[StateFile, _Held]]:
+def _joined(parts: list[FloatVector]) -> FloatVector:
+    """One vector of several; one that is whole already is not copied."""
+    whole = parts[0] if parts[0].base is None else parts[0].base
+    if len(parts) == 1 and isinstance(whole, np.ndarray) and whole.shape == parts[0].shape:
+        return whole
+    return np.concatenate(parts)
+
+
+def _files(manifest: CheckpointManifest) -> list[tuple[StateFile, Held]]:
     """Each file of a checkpoint with what it holds."""
     layout, count = manifest.layout, len(manifest.shards)
     held = zip(cut(layout.parameter_count, count), cut(layout.statistics_count, count), strict=True)
     return list(zip(manifest.shards, held, strict=True))
-
-
-def _kind(vector: str) -> int:
-    """Which of a file's two ranges a vector has."""
-    return 1 if vector in STATISTICS_VECTORS else 0
 
 
 def _overlap(held: tuple[int, int], wanted: tuple[int, int]) -> slice:
@@ -298,51 +306,3 @@ def _overlap(held: tuple[int, int], wanted: tuple[int, int]) -> slice:
 
 def _is_empty(part: slice) -> bool:
     return part.start >= part.stop
-
-
-def _read_vectors(
-    checkpoint: Path, file: StateFile, held: _Held, names: Sequence[str]
-) -> dict[str, FloatVector]:
-    """The vectors of these names.
-
-    Not by np.load: it stops reading where a vector's header says so, and then the CRC-32 of the
-    whole is not compared, that of a damaged header included.
-    """
-    path = checkpoint / file.name
-    try:
-        with zipfile.ZipFile(path) as archive:
-            checksums = {name: archive.getinfo(f"{name}.npy").CRC for name in names}
-            vectors = {
-                name: np.lib.format.read_array(
-                    io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False
-                )
-                for name in names
-            }
-    except Exception as error:  # a damaged archive makes zipfile and NumPy raise almost anything
-        raise _unreadable(path, error) from error
-    for name, vector in vectors.items():
-        if checksums[name] != file.vectors.get(name):
-            raise DamagedCheckpointError(
-                f"{path}: expected the {name} that {MANIFEST} was written with, received others"
-            )
-        start, stop = held[_kind(name)]
-        if vector.shape != (stop - start,):
-            raise DamagedCheckpointError(
-                f"{path}: expected {stop - start} values of {name}, found shape {vector.shape}"
-            )
-    return vectors
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    """What an error of reading `path` means: the file is damaged, or it may be intact and storage
-    or memory failed. Only a damaged one may be passed over."""
-    # zipfile turns an error of storage into one of the archive's structure.
-    cause = error.__context__ if isinstance(error, zipfile.BadZipFile) else error
-    # No file of this name, or in a damaged one an offset that leads to before its beginning.
-    damage = isinstance(cause, OSError) and cause.errno in (errno.ENOENT, errno.EINVAL)
-    if isinstance(cause, OSError | MemoryError) and not damage:
-        return CheckpointError(
-            f"{path} cannot be read: {cause!r}; it may be intact: mend what keeps it from being "
-            "read, then run the same command again"
-        )
-    return DamagedCheckpointError(f"{path} is damaged: {error!r}")
