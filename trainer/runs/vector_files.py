@@ -92,7 +92,7 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.float32]]:
 
 def _to_array(member: IO[bytes], values: int) -> FloatVector:
     vector = np.empty(values, np.float32)
-    place = memoryview(vector.view(np.uint8))
+    place = vector.view(np.uint8).data
     while len(place):
         block = member.read(min(_BLOCK, len(place)))
         if not block:

@@ -20,7 +20,7 @@ def test_it_is_cut_behind_the_last_line_that_stays(tmp_path, monkeypatch, block,
     lines = [f"{number} {'x' * (5 * number % 13)}\n" for number in range(6)]
     for last in range(-1, 6):
         path.write_text("".join(lines) + end)
-        seen = []
+        seen: list[int] = []
 
         def stays(line, begin, last=last, seen=seen):
             assert path.read_bytes()[begin:].startswith(line)
@@ -44,10 +44,15 @@ def test_the_end_of_a_large_file_is_found_without_the_rest(tmp_path):
     path = tmp_path / "lines"
     line = b"1 " + b"x" * 297 + b"\n"
     path.write_bytes(line * 50_000 + b"2 x\n" * 3)
-    looked_at = []
+    looked_at: list[int] = []
+
+    def stays(line, begin):
+        looked_at.append(begin)
+        return line[:1] == b"1"
+
     tracemalloc.start()
     try:
-        cut_behind(path, lambda line, begin: looked_at.append(begin) or line[:1] == b"1")
+        cut_behind(path, stays)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
