@@ -16,6 +16,7 @@ _LATER_SETTINGS = frozenset(
         "delimiter",
         "header",
         "http",
+        "image_suffix",
         "label_separator",
         "label_columns",
         "label_cells",

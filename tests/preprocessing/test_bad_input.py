@@ -145,7 +145,7 @@ def test_catalogs_that_cannot_be_read_leave_nothing_behind(tmp_path):
     path = tmp_path / "labels.csv"
     for content, message in (
         (b"image_path,label,confidence\n", "the catalog is empty"),
-        (b"", "expected a column"),
+        (b"", "received an empty file"),
         (b"image_path,label,confidence\na.jpg,caf\xe9,1\n", "expected UTF-8"),
         (b"image_path,confidence\na.jpg,1\n", "expected a column 'label'"),
     ):

@@ -218,11 +218,14 @@ def test_any_cells_are_split_as_a_loop_over_them_would():
         # A part of a longer array, as Arrow may give one.
         cells = [pa.array(["x;y", *part], pa.string()).slice(1) for part in (labels, confidences)]
         pairs = pairs_of_cells(*cells, config, cells[0])
-        received = zip(
-            pairs.row, pairs.labels().to_pylist(), pairs.confidences().to_pylist(), strict=True
+        values = pairs.confidences()
+        assert values is not None
+        rows_of_pairs = zip(
+            pairs.row.tolist(), pairs.labels().to_pylist(), values.to_pylist(), strict=True
         )
         received = [
-            (row, label, (value or "").strip() if label else "") for row, label, value in received
+            (row, label, (value or "").strip() if label else "")
+            for row, label, value in rows_of_pairs
         ]
         assert received == list(plainly(labels, confidences, ";")), (labels, confidences)
 
