@@ -59,14 +59,18 @@ def doubts_of(side: SplitName, catalog: CatalogConfig, root: UPath) -> list[str]
         ends += [end for end in pc.min_max(names).as_py().values() if end is not None]
     doubts = [
         f"{count:,} of {missing:,} missing files: for each there is one {remark}; "
-        + (
-            f"set {catalog.SECTION}.image_root to it"
-            if remark.startswith("from ")
-            else f"mend the paths in {catalog.path}"
-        )
+        f"{_remedy(remark, catalog)}"
         for remark, count in remarks.most_common()
     ]
     return [*([_of_absolute(absolute, ends, catalog)] if absolute else []), *doubts]
+
+
+def _remedy(remark: str, catalog: CatalogConfig) -> str:
+    if remark.startswith("from "):
+        return f"set {catalog.SECTION}.image_root to it"
+    if "image_suffix" in remark:
+        return f"set {catalog.SECTION}.image_suffix"
+    return f"mend the paths in {catalog.path}"
 
 
 def _absolute_names(table: pa.Table) -> pa.ChunkedArray:

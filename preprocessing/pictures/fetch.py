@@ -234,13 +234,15 @@ def _there_instead(root: str, image_id: str) -> str:
         ("that ends in .jpg, which image_suffix can add", f"{image_id}.jpg"),
         ("that ends in .png, which image_suffix can add", f"{image_id}.png"),
         ("without the escapes of a URL", unquote(image_id)),
-        ("without the first folder of its path", image_id.partition("/")[2]),
     ):
         if other not in ("", image_id) and os.path.isfile(os.path.join(root, other)):
             return f"; there is one {remark}"
     above = os.path.dirname(root)
     if os.path.isfile(os.path.join(above, image_id)):
         return f"; there is one from {above} on, the folder above the image root"
+    below = image_id.partition("/")[2]
+    if below and os.path.isfile(os.path.join(root, below)):
+        return "; there is one without the first folder of its path"
     return ""
 
 

@@ -32,7 +32,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
 from manylabel.preprocessing.planning.for_readers import heldout_images_table, labels_table
 from manylabel.preprocessing.planning.phase_one import bucket_count, plan_dataset
 from manylabel.preprocessing.progress import Stage
-from manylabel.preprocessing.rejections import ImageRejectedError
+from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.preprocessing.running import here
 from manylabel.preprocessing.transport.runner import run_pipeline
 from manylabel.storage.manifest import (
@@ -80,7 +80,7 @@ def make_plan(
         for name in NOT_WRITTEN[side]:
             join_parts(root, name)
         if not totals.images[side]:
-            raise _none_is_left(side, catalog, root)
+            raise _none_is_left(side, catalog, config, root)
     classes = read_planned_classes(root)
     write_table(root / LABELS_NAME, labels_table(classes))
     shards = {}
@@ -103,14 +103,20 @@ def make_plan(
     return plan
 
 
-def _none_is_left(side: SplitName, catalog: CatalogConfig, root: UPath) -> PreprocessingError:
+def _none_is_left(
+    side: SplitName, catalog: CatalogConfig, config: PreprocessingConfig, root: UPath
+) -> PreprocessingError:
     table, _ = NOT_WRITTEN[side]
     rejected = count_values(root / table, "reason").most_common()
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
     purpose = "train on" if side is SplitName.TRAIN else "hold out"
-    doubts = "".join(
-        f"; {doubt}" for doubt in (*label_doubts(catalog), *doubts_of(side, catalog, root))
-    )
+    lines = [*label_doubts(catalog), *doubts_of(side, catalog, root)]
+    if any(reason == RejectReason.NO_LABEL_LEFT for reason, _ in rejected):
+        lines.append(
+            "preprocessing.labels.minimum_count leaves out labels of fewer than "
+            f"{config.labels.minimum_count} images: lower it"
+        )
+    doubts = "".join(f"; {line}" for line in lines)
     return PreprocessingError(
         f"{catalog.path}: no image is left to {purpose} ({reasons}); see {root / table}{doubts}"
     )

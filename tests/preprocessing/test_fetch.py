@@ -134,7 +134,9 @@ def test_a_missing_file_that_is_there_in_another_way(root, image_id, there, rema
 
 
 def test_a_missing_file_that_is_there_from_the_folder_above(root):
+    """Which goes before a path that is mended by taking its first folder off."""
     (root / "below").mkdir()
+    (root / "below" / "good.jpg").touch()
     detail = rejection(root / "below", "a/good.jpg").detail
     assert detail.endswith(f"; there is one from {root} on, the folder above the image root")
 

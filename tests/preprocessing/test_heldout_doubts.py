@@ -18,6 +18,7 @@ from manylabel.preprocessing.decisions.split import (
     surely_seen,
     unite_keys,
 )
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.heldout_doubts import heldout_doubt
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.planning.dataset_plan import PlanTotals
@@ -158,3 +159,6 @@ def test_pictures_that_are_all_alike(tmp_path, picture, write_csv):
     report = preprocess(config, str(tmp_path / "dataset"))
     assert report.heldout_doubt is not None
     assert "all 4 images look alike or share a group" in report.heldout_doubt
+    rare = {"catalog": catalog, "executor": "inline", "labels": {"minimum_count": 9}}
+    with pytest.raises(PreprocessingError, match="minimum_count leaves out labels of fewer than 9"):
+        preprocess(PreprocessingConfig.model_validate(rare), str(tmp_path / "none"))

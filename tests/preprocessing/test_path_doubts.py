@@ -85,10 +85,13 @@ def test_missing_files_that_are_there_in_another_way_are_counted(doubts):
         ("y", RejectReason.TOO_SMALL, "; there is one"),
     ]
     rows += [("z", RejectReason.MISSING_FILE, "/p/z; there is one from /p on, the folder above")]
+    rows += [("s", RejectReason.MISSING_FILE, "s; there is one that image_suffix finds")] * 2
     assert doubts(*rows) == [
-        "1,200 of 1,202 missing files: for each there is one with / for \\; mend the paths in "
+        "1,200 of 1,204 missing files: for each there is one with / for \\; mend the paths in "
         "labels.csv",
-        "1 of 1,202 missing files: for each there is one from /p on, the folder above; set "
+        "2 of 1,204 missing files: for each there is one that image_suffix finds; set "
+        "preprocessing.catalog.image_suffix",
+        "1 of 1,204 missing files: for each there is one from /p on, the folder above; set "
         "preprocessing.catalog.image_root to it",
     ]
 
