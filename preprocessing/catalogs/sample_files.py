@@ -117,6 +117,8 @@ def _of_json(value: Any, config: CatalogConfig) -> Iterator[tuple[str, float]]:
                 raise _unexpected(confidence, f"a confidence of {name!r}")
             yield name, _float(confidence)
     elif isinstance(value, list):
+        if _is_vector(value):
+            raise _unexpected(value, "the labels of the picture alone, by name or number")
         for each in value:
             if isinstance(each, list | dict):
                 raise _unexpected(each, "the name of a label")
@@ -131,6 +133,11 @@ def _of_json(value: Any, config: CatalogConfig) -> Iterator[tuple[str, float]]:
         yield str(int(value)), 1.0
     elif isinstance(value, float) and not math.isnan(value):
         raise _unexpected(value, "the name of a label")
+
+
+def _is_vector(values: list[Any]) -> bool:
+    """Whether there is a 0 or 1 for each label there may be: as class numbers they occur once."""
+    return len(values) > len({0, 1}) and all(value in (0, 1) for value in values)
 
 
 def _of_text(data: bytes, config: CatalogConfig) -> Iterator[str]:

@@ -1,5 +1,9 @@
 """Catalogs as plain rows."""
 
+import io
+import json
+import tarfile
+
 import pytest
 
 from manylabel.preprocessing.catalogs import catalog_pieces, read_piece
@@ -26,3 +30,26 @@ def rows_of():
 @pytest.fixture(scope="session")
 def odd_labels():
     return ['a, "quoted" one', "🐢 żółw", "x" * 10_000, "two\nlines", "  spaced "]
+
+
+@pytest.fixture(scope="session")
+def write_tar():
+    """write_tar(path, *members): each a name with bytes, text, JSON or a TarInfo."""
+
+    def write(path, *members, format_=tarfile.PAX_FORMAT):
+        with tarfile.open(path, "w", format=format_) as tar:
+            for name, content in members:
+                if isinstance(content, tarfile.TarInfo):
+                    content.name = name
+                    tar.addfile(content)
+                    continue
+                if not isinstance(content, str | bytes):
+                    content = json.dumps(content)
+                if isinstance(content, str):
+                    content = content.encode()
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        return path
+
+    return write
