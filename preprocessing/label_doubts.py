@@ -9,17 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from manylabel.preprocessing.catalogs import catalog_pieces, detect_format, read_piece
+from manylabel.preprocessing.catalogs import first_rows
 from manylabel.preprocessing.catalogs.label_lists import ListForm, form_of
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, LabelCells
+from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.errors import PreprocessingError
-
-_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
-"""Formats whose labels have forms that settings declare."""
 
 _MOST_LABELS = 10_000
 _MOST_COMPARED = 300
@@ -67,8 +65,9 @@ class _Sample:
     bad: Mapping[str, Counter[str]]
 
     def share(self, fits: Callable[[str], object]) -> float:
-        """Of the rows, those whose label fits."""
-        return sum(count for name, count in self.labels.items() if fits(name)) / self.rows
+        """Of the rows with the labels that are looked at, those whose label fits."""
+        fitting = sum(count for name, count in self.labels.items() if fits(name))
+        return fitting / sum(self.labels.values())
 
     def first(self, fits: Callable[[str], object]) -> str:
         """The most frequent label that fits, for a line."""
@@ -84,9 +83,8 @@ def label_doubts(config: CatalogConfig) -> list[str]:
     Raises:
         PreprocessingError: columns of a wide table that a pattern chose are no labels.
     """
-    if detect_format(config) not in _TABLES:
-        return []
-    sample = _first_rows(config)
+    raw = first_rows(config)
+    sample = None if raw is None else _sample(raw, config)
     if sample is None or not sample.rows:
         return []
     if config.label_cells is LabelCells.NAMES:
@@ -98,11 +96,7 @@ def label_doubts(config: CatalogConfig) -> list[str]:
     return [*forms, *_bad_confidences(sample), *_names_of_nothing(sample)]
 
 
-def _first_rows(config: CatalogConfig) -> _Sample | None:
-    tables = (table for piece in catalog_pieces(config) for table in read_piece(piece, config))
-    raw = next(tables, None)
-    if raw is None:
-        return None
+def _sample(raw: pa.Table, config: CatalogConfig) -> _Sample:
     rows, _ = clean_rows(raw)
     named = column(raw, "label")
     listed = raw.filter(pc.is_valid(named))

@@ -17,6 +17,7 @@ from manylabel.preprocessing.catalogs.read import (
     Piece,
     catalog_pieces,
     count_rows,
+    first_rows,
     label_parents,
     read_piece,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "catalogs_of",
     "count_rows",
     "detect_format",
+    "first_rows",
     "image_root",
     "label_parents",
     "read_piece",

@@ -1,7 +1,9 @@
 """Reads a catalog of any format."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
@@ -24,6 +26,9 @@ from manylabel.preprocessing.catalogs.tar_files import path_below
 from manylabel.preprocessing.catalogs.webdataset import check_samples, read_webdataset
 from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
+
+FIRST_ROWS = 50_000
+FIRST_TABLES = 16
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,43 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
             return gather(read_ml_images(config))
         case _:
             return read_folder(config)
+
+
+def first_rows(config: CatalogConfig) -> pa.Table | None:
+    """The first rows of a table as `rows.raw_table` describes them; None where there are none, and
+    for a catalog that is no table.
+
+    At most about FIRST_ROWS of them, and those of FIRST_TABLES that a reader gives, since it may
+    take megabytes to have a row of a wide table.
+
+    Raises:
+        PreprocessingError: the catalog is broken there.
+    """
+    taken: list[pa.Table] = []
+    with closing(_tables_of_a_table(config)) as tables:
+        for table in islice(tables, FIRST_TABLES):
+            if taken and table.schema != taken[0].schema:
+                break  # Another part, whose confidences are of another kind.
+            taken.append(table)
+            if sum(each.num_rows for each in taken) >= FIRST_ROWS:
+                break
+    rows = pa.concat_tables(taken).combine_chunks() if taken else None
+    return rows if rows is not None and rows.num_rows else None
+
+
+def _tables_of_a_table(config: CatalogConfig) -> Generator[pa.Table, None, None]:
+    found = detect_format(config)
+    if found not in (CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET):
+        return
+    for file in catalog_files(config):
+        one = one_file(config, file)
+        if found is CatalogFormat.CSV:
+            yield from read_csv(one)
+        elif found is CatalogFormat.JSONL:
+            yield from read_json_lines(one)
+        else:
+            for row_groups in row_group_ranges(one):
+                yield from read_parquet(one, row_groups)
 
 
 def label_parents(config: CatalogConfig) -> Mapping[str, Sequence[str]] | None:

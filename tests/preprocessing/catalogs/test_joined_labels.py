@@ -216,8 +216,10 @@ def test_any_cells_are_split_as_a_loop_over_them_would():
         labels = random_cells(rng, ["a", "b", " ", ";", ";", "é"], rows)
         confidences = random_cells(rng, ["1", ".5", " ", ";", ";", "x"], rows)
         # A part of a longer array, as Arrow may give one.
-        cells = [pa.array(["x;y", *part], pa.string()).slice(1) for part in (labels, confidences)]
-        pairs = pairs_of_cells(*cells, config, cells[0])
+        label, confidence = (
+            pa.array(["x;y", *part], pa.string()).slice(1) for part in (labels, confidences)
+        )
+        pairs = pairs_of_cells(label, confidence, config, label)
         values = pairs.confidences()
         assert values is not None
         rows_of_pairs = zip(

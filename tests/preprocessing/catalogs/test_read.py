@@ -11,8 +11,10 @@ from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_pieces,
     count_rows,
+    first_rows,
     read_piece,
 )
+from manylabel.preprocessing.catalogs.read import FIRST_ROWS
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, BATCH_ROWS, gather
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
@@ -39,6 +41,12 @@ def test_tables_of_bounded_and_useful_sizes(config):
     images = [image for table in tables for image in table["image"].to_pylist()]
     assert images == [str(number) for number in range(ROWS)]
     assert all(table["label"].num_chunks == 1 for table in tables)
+
+
+def test_the_first_rows_are_few(config):
+    rows = first_rows(config)
+    assert FIRST_ROWS <= rows.num_rows < ROWS
+    assert rows["image"].to_pylist() == [str(number) for number in range(rows.num_rows)]
 
 
 def test_rows_are_counted_on_the_way(config):
