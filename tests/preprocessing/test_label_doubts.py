@@ -48,10 +48,10 @@ def test_labels_that_are_joined_by_blanks(doubts, labels):
     )
 
 
-def test_joined_labels_of_which_no_two_are_equal(doubts):
+def test_lists_of_which_no_two_are_equal(doubts):
     """There are more of them than are looked at."""
-    labels = [f"{at % 50} of a|{at // 50} of b" for at in range(12_000)]
-    assert doubts(labels)[0].endswith("set preprocessing.catalog.label_separator to '|'")
+    (doubt,) = doubts([f'["{at % 50} of a", "{at // 50} of b"]' for at in range(24_000)])
+    assert doubt.endswith("look like lists: set preprocessing.catalog.label_separator to json")
 
 
 def test_numbers_of_classes_that_are_joined(doubts):

@@ -45,6 +45,7 @@ def test_tables_of_bounded_and_useful_sizes(config):
 
 def test_the_first_rows_are_few(config):
     rows = first_rows(config)
+    assert rows is not None
     assert FIRST_ROWS <= rows.num_rows < ROWS
     assert rows["image"].to_pylist() == [str(number) for number in range(rows.num_rows)]
 
