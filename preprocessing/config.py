@@ -77,7 +77,8 @@ class CatalogConfig(_Section):
 
     Tables are long, one row per pair of image and label, unless `label_separator` says that a cell
     has several labels, or `label_columns` that each label has a column. In a folder tree the names
-    of all folders between the root and an image are its labels.
+    of all folders between the root and an image are its labels. In tars `webdataset` says which
+    files hold the labels.
 
     Attributes:
         SECTION: Where these settings stand, for errors.

@@ -39,11 +39,13 @@ class Piece:
         format: Of the catalog, never `auto`.
         file: One of `catalog_files`; of a folder of pictures its path.
         row_groups: Of a Parquet file; nothing else is cut.
+        tar: Of a tar its path below the image root, with which the names of its images begin.
     """
 
     format: CatalogFormat
     file: str
     row_groups: range = range(0)
+    tar: str = ""
 
 
 def catalog_pieces(config: CatalogConfig) -> list[Piece]:
@@ -64,6 +66,10 @@ def catalog_pieces(config: CatalogConfig) -> list[Piece]:
         ]
     if found is CatalogFormat.WEBDATASET:
         check_samples(one_file(config, files[0]))
+        root = image_root(config)
+        tars = (catalog_path(one_file(config, file)) for file in files)
+        names = (path_below(tar, root, config.SECTION) for tar in tars)
+        return [Piece(found, file, tar=name) for file, name in zip(files, names, strict=True)]
     return [Piece(found, file) for file in label_files(config)]
 
 
@@ -74,7 +80,6 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
     Raises:
         PreprocessingError: the catalog is broken; those before it have been given by then.
     """
-    whole = config
     config = one_file(config, piece.file)
     match piece.format:
         case CatalogFormat.CSV:
@@ -84,8 +89,7 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
         case CatalogFormat.PARQUET:
             return gather(read_parquet(config, piece.row_groups))
         case CatalogFormat.WEBDATASET:
-            tar = path_below(catalog_path(config), image_root(whole), config.SECTION)
-            return read_webdataset(config, tar)
+            return read_webdataset(config, piece.tar)
         case CatalogFormat.COCO:
             return read_coco(config)
         case CatalogFormat.OPEN_IMAGES:

@@ -317,6 +317,7 @@ def test_tables_are_of_a_bounded_size(tmp_path, monkeypatch, write_tar):
     members = [("1.jpg", b"1"), ("1.json", [f"label {number}" for number in range(10)])]
     config = config_of(write_tar(tmp_path / "a.tar", *members), labels="json")
     (piece,) = catalog_pieces(config)
+    assert piece.tar == "a.tar"
     sizes = [table.num_rows for table in module.read_webdataset(config, "a.tar")]
     assert (sum(sizes), max(sizes)) == (10, 3)
     assert sum(table.num_rows for table in read_piece(piece, config)) == 10
