@@ -116,7 +116,8 @@ class _Text:
         return self._error(message, self._dropped + self._at)
 
     def _error(self, message: str, where: int) -> PreprocessingError:
-        return PreprocessingError(f"{self._path}: after {where:,} characters: {message}")
+        place = f"after {where:,} characters: " if where else ""
+        return PreprocessingError(f"{self._path}: {place}{message}")
 
     def _rest(self) -> int:
         return len(self._text) - self._at

@@ -145,6 +145,16 @@ def test_lvis_has_verified_absences_and_no_file_names(read):
     ]
 
 
+def test_images_of_one_file_are_one(read):
+    """As where sets were put together; and a list of images without annotations, as for a test."""
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]
+    annotations = [{"image_id": number, "category_id": number} for number in (1, 2)]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    rows = read({"images": images, "annotations": annotations, "categories": categories})
+    assert rows == [("a.jpg", "cat", 1.0), ("a.jpg", "dog", 1.0)]
+    assert read({"images": images[:1], "categories": categories}) == [("a.jpg", None, 1.0)]
+
+
 def test_segments_of_panoptic_annotations_are_labels(read):
     """As panoptic_val2017.json, whose categories are things and stuff."""
     segments = [{"id": 3226956, "category_id": 1, "iscrowd": 0}, {"id": 6979964, "category_id": 67}]
