@@ -116,6 +116,8 @@ def _none_is_left(
             "preprocessing.labels.minimum_count leaves out labels of fewer than "
             f"{config.labels.minimum_count} images: lower it"
         )
+    elif not lines and rejected[0][0] == RejectReason.MISSING_FILE and catalog.http is None:
+        lines.append(f"set {catalog.SECTION}.image_root to where the pictures are")
     doubts = "".join(f"; {line}" for line in lines)
     return PreprocessingError(
         f"{catalog.path}: no image is left to {purpose} ({reasons}); see {root / table}{doubts}"

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
 
@@ -47,6 +48,24 @@ EXPECTED = {
     "open_images": ({"Animal": 2, "Food": 3, "Lobster": 2}, {RejectReason.NO_LABEL: 1}),
     "ml_images": ({"currant (2)": 2, "thing": 2}, {RejectReason.NO_LABEL: 1}),
 }
+
+
+def test_pictures_beside_the_folder_of_annotations_need_a_setting(tmp_path, picture):
+    """As COCO's archives lie side by side: annotations/instances_val2017.json and val2017/."""
+    for folder in ("annotations", "val2017"):
+        (tmp_path / folder).mkdir()
+    for number in range(4):
+        (tmp_path / "val2017" / f"{number}.png").write_bytes(picture(number, (16, 16)))
+    catalog = tmp_path / "annotations" / "instances_val2017.json"
+    catalog.write_text(json.dumps(COCO))
+    config = PreprocessingConfig.model_validate(
+        {"catalog": {"path": str(catalog)}, "executor": "inline"}
+    )
+    message = (
+        r"3 missing file, 1 no label\); .*; set preprocessing\.catalog\.image_root to where the"
+    )
+    with pytest.raises(PreprocessingError, match=message):
+        preprocess(config, str(tmp_path / "dataset"))
 
 
 @pytest.mark.parametrize("format_", EXPECTED)
