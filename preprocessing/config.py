@@ -413,8 +413,8 @@ class RunnerConfig(_Section):
     memory: int = Field(
         500_000_000,
         ge=0,
-        description="Bytes of memory that a task of the executor ray asks for: 100 MB of a "
-        "process, and what decoding a picture of images.max_pixels takes, 8 bytes a pixel.",
+        description="Bytes of memory that a task of the executor ray asks for: 200 MB of a "
+        "process, and what decoding a picture of images.max_pixels takes, 6 bytes a pixel.",
     )
     options: tuple[str, ...] = Field(
         (),

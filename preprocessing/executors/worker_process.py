@@ -25,7 +25,7 @@ _ONE_THREAD = dict.fromkeys(
 )
 
 
-_KEPT_MEMORY = {
+KEPT_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
@@ -80,7 +80,7 @@ def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     multiprocessing's spawn would import the script again, and whatever bears the name of one of
     Python's modules in the current folder.
     """
-    environment: Mapping[str, str] = {**_ONE_THREAD, **_KEPT_MEMORY, **os.environ}
+    environment: Mapping[str, str] = {**_ONE_THREAD, **KEPT_MEMORY, **os.environ}
     main = "from manylabel.preprocessing.executors.worker import main"
     command = [sys.executable, "-P", "-c", f"{main}; main({connection}, {lifeline})"]
     # The worker inherits it and never hears of what a terminal or scheduler tells the whole group:
