@@ -1,7 +1,8 @@
 """Pictures that were fetched and are in shards: brought back before shards are written anew, and
 dropped where they are kept twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,11 @@ def keep_again(plan: DatasetPlan, job: CheckJob) -> None:
         PreprocessingError: a shard cannot be looked at.
         OSError: the storage failed.
     """
-    _for_each(_fetched_shards(plan, job), partial(_keep_shard, root=job.root))
+    shards = _fetched_shards(plan, job)
+    if shards:
+        here().meter.begin(Stage.FIND_SHARDS, len(shards))
+    for _ in _each(shards, partial(_keep_shard, root=job.root)):
+        here().meter.advance(Stage.FIND_SHARDS, 1)
 
 
 def drop_written(plan: DatasetPlan, job: CheckJob) -> None:
@@ -39,7 +44,8 @@ def drop_written(plan: DatasetPlan, job: CheckJob) -> None:
     Raises:
         PreprocessingError, OSError: likewise.
     """
-    _for_each(_fetched_shards(plan, job), partial(_drop_shard, root=job.root))
+    for _ in _each(_fetched_shards(plan, job), partial(_drop_shard, root=job.root)):
+        pass
 
 
 def _fetched_shards(plan: DatasetPlan, job: CheckJob) -> list[str]:
@@ -50,13 +56,15 @@ def _fetched_shards(plan: DatasetPlan, job: CheckJob) -> list[str]:
     ]
 
 
-def _for_each(shards: Sequence[str], function: Callable[[str], Any]) -> None:
-    running = here()
-    running.meter.begin(Stage.FIND_SHARDS, len(shards))
-    for outcome in running.executor.map(function, shards, 1, Task.FIND_SHARDS):
-        running.meter.advance(Stage.FIND_SHARDS, 1)
-        if isinstance(outcome, Lost):
-            raise PreprocessingError(f"a shard cannot be looked at: {outcome.reason}; run again")
+def _each(shards: Sequence[str], function: Callable[[str], Any]) -> Iterator[None]:
+    with closing(here().executor.map(function, shards, 1, Task.FIND_SHARDS)) as outcomes:
+        for shard, outcome in zip(shards, outcomes, strict=True):
+            if isinstance(outcome, Lost):
+                raise PreprocessingError(
+                    f"{shard}: cannot be looked at: {outcome.reason}; run again, with fewer "
+                    "processes if memory is short"
+                )
+            yield
 
 
 def _keep_shard(shard: str, root: UPath) -> None:
