@@ -58,15 +58,15 @@ class Host:
         self._clock = clock
         self._failures = 0
         self._down_until = 0.0
+        self._down = FetchFailure(RejectReason.UNREACHABLE, "")
         self._busy_until = 0.0
-        self._last = ""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Waits until one may ask the server, and asks in the block.
 
         Raises:
-            FetchFailure: it is down.
+            FetchFailure: it is left alone for now.
         """
         self._check_up()
         async with self._turns:
@@ -86,21 +86,29 @@ class Host:
             self.answered()
             return
         self._failures += 1
-        self._last = failure.detail
         if self._failures >= _FAILURES:
-            self._down_until = self._clock() + _REST
+            detail = (
+                f"{self._name} failed {self._failures} times in a row, so it was not asked; the "
+                f"last time: {failure.detail}"
+            )
+            self._leave_alone(RejectReason.UNREACHABLE, detail, _REST)
 
     def rest(self, seconds: float) -> None:
         """Nobody asks it for so long, because it said so."""
         self._busy_until = max(self._busy_until, self._clock() + seconds)
 
+    def dismissed(self, failure: FetchFailure) -> None:
+        """It asks to wait longer than we do; other pictures are not asked for meanwhile."""
+        detail = f"{self._name} was not asked, since it answered before: {failure.detail}"
+        self._leave_alone(failure.reason, detail, failure.wait or 0.0)
+
+    def _leave_alone(self, reason: RejectReason, detail: str, seconds: float) -> None:
+        self._down = FetchFailure(reason, detail)
+        self._down_until = self._clock() + seconds
+
     def _check_up(self) -> None:
         if self._clock() < self._down_until:
-            raise FetchFailure(
-                RejectReason.UNREACHABLE,
-                f"{self._name} failed {self._failures} times in a row, so it was not asked; the "
-                f"last time: {self._last}",
-            )
+            raise FetchFailure(self._down.reason, self._down.detail)
 
 
 class Hosts:

@@ -99,6 +99,8 @@ class Fetcher:
             except FetchFailure as failure:
                 wait = self._wait(failure, attempt)
                 if wait is None:
+                    if (failure.wait or 0.0) > self._config.longest_wait:
+                        host.dismissed(failure)
                     raise ImageRejectedError(failure.reason, failure.detail) from failure
                 if failure.wait is not None:
                     host.rest(wait)

@@ -35,6 +35,15 @@ def test_where_the_input_lies_and_how_the_job_runs_change_nothing(settings):
     assert fingerprint(**settings) == fingerprint()
 
 
+def test_how_pictures_are_fetched_changes_nothing():
+    one, other = ({"http": {"deadline": seconds}} for seconds in (1, 2))
+    assert fingerprint(catalog=one) == fingerprint(catalog=other)
+    held_out = (
+        fingerprint(heldout={"catalog": {"path": "held.csv"} | each}) for each in (one, other)
+    )
+    assert len(set(held_out)) == 1
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -42,6 +51,7 @@ def test_where_the_input_lies_and_how_the_job_runs_change_nothing(settings):
         {"catalog": {"confidence_column": None}},
         {"catalog": {"group_column": "author"}},
         {"catalog": {"split_column": "part", "split": "train"}},
+        {"catalog": {"http": {}}},
         {"heldout": {"catalog": {"path": "labels.csv"}}},
         {"images": {"jpeg_quality": 50}},
         {"images": {"resampling": "area"}},

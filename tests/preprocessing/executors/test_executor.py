@@ -9,7 +9,7 @@ from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Inline, Lost, open_executor
 from manylabel.preprocessing.executors.executor import Losses, batches
-from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt
+from manylabel.preprocessing.executors.outcomes import Done, Raised, attempt, attempt_each
 from tests.preprocessing.executors import contract
 
 
@@ -78,3 +78,35 @@ def test_losses_in_a_row_end_a_job():
         losses.note(f"bad-{number}.jpg", lost)
     with pytest.raises(PreprocessingError, match=r"10 items in a row .* 'last.jpg': its process"):
         losses.note("last.jpg", lost)
+
+
+class Told:
+    """A function that remembers what it is told of, and what it is called with."""
+
+    def __init__(self):
+        self.heard = []
+
+    def expect(self, items):
+        self.heard.append(list(items))
+
+    def __call__(self, item):
+        self.heard.append(item)
+
+
+class Deaf(Told):
+    def expect(self, items):
+        fail(items)
+
+
+def test_a_function_is_told_of_each_batch_before_its_first_item():
+    told = Told()
+    assert list(Inline().map(told, range(5), 2)) == [None] * 5
+    assert told.heard == [[0, 1], 0, 1, [2, 3], 2, 3, [4], 4]
+    told = Told()
+    assert len(list(attempt_each(told, [7, 8]))) == 2
+    assert told.heard == [[7, 8], 7, 8]
+
+
+def test_what_is_raised_when_a_function_is_told_stands_for_the_first_item():
+    (outcome,) = attempt_each(Deaf(), [7, 8])
+    assert isinstance(pickle.loads(outcome), Raised)

@@ -176,7 +176,7 @@ BAD = {
         RejectReason.TOO_SLOW,
         "not all arrived within 0.3 seconds",
     ),
-    "round in a circle": (location("/a.jpg"), RejectReason.BAD_RESPONSE, "go on after 5"),
+    "round in a circle": (location("/a.jpg"), RejectReason.BAD_RESPONSE, "after 5, the last"),
     "to nowhere": (whole(302, b"elsewhere"), RejectReason.BAD_RESPONSE, "does not say where to"),
     "to a file": (location("file:///etc/passwd"), RejectReason.BAD_RESPONSE, "file:///etc/passwd"),
     "to data": (location("data:image/png,abc"), RejectReason.BAD_RESPONSE, "http or https URL"),
@@ -391,6 +391,15 @@ def test_all_wait_for_a_server_that_asks_for_it(server):
     assert times[1] - times[0] > 0.9
 
 
+def test_a_server_that_asks_for_an_hour_is_asked_no_more(server):
+    server.answers |= {f"/{i}.jpg": whole(503, Retry_After=3600) for i in range(20)}
+    urls = [server.url(path) for path in server.answers]
+    outcomes = fetch_all(urls, attempts=3, connections_per_host=2)
+    assert {outcome.reason for outcome in outcomes} == {RejectReason.NOT_SERVED_NOW}
+    assert server.asked.total() <= 2
+    assert "was not asked, since it answered before: 503" in outcomes[-1].detail
+
+
 def test_a_server_that_is_down_is_asked_no_more(server):
     """Ten times, and not once for each of a hundred pictures."""
     server.answers |= {f"/{i}.jpg": never for i in range(100)}
@@ -404,10 +413,10 @@ def test_a_server_that_is_down_is_asked_no_more(server):
 
 
 def test_a_server_that_has_nothing_is_not_down(server):
-    urls = [server.url(f"/{i}.jpg") for i in range(20)]
+    urls = [server.url(f"/{i}.jpg") for i in range(60)]
     reasons = {outcome.reason for outcome in fetch_all(urls)}
     assert reasons == {RejectReason.MISSING_FILE}
-    assert server.asked.total() == 20
+    assert server.asked.total() == 60
 
 
 # With TLS.

@@ -5,20 +5,25 @@ import socket
 import threading
 import time
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
 from manylabel.preprocessing.config import PreprocessingConfig
+from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.pictures.http_source import HttpSource
+from manylabel.preprocessing.planning.dataset_plan import write_planned
 from manylabel.preprocessing.progress import Meter
 from manylabel.preprocessing.rejections import ImageRejectedError
 from manylabel.preprocessing.repair import repair
 from manylabel.preprocessing.verification import verify
+from manylabel.preprocessing.writing.shards import write_shard
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import SplitName
 
 HTTP = {"allowed_networks": ["127.0.0.1/32"], "deadline": 0.5, "backoff": 0, "attempts": 2}
@@ -148,8 +153,19 @@ def test_what_a_server_does_costs_its_pictures_until_a_retry(
 
 
 def test_two_catalogs_each_fetch_in_their_own_way(server, picture, write_csv, tmp_path):
-    """And in several processes."""
+    """And in several processes, each of which asks for several pictures at a time: two arrive only
+    when both are asked for."""
     server.answers |= {png(i): picture(i, (16, 16)) for i in range(PICTURES)}
+    both = threading.Barrier(2)
+
+    def together(data):
+        def answer(handler):
+            both.wait(5)
+            handler.send(200, data)
+
+        return answer
+
+    server.answers |= {png(i): together(server.answers[png(i)]) for i in range(2)}
     rows = [(server.url(png(i)), "ab"[i % 2], 1) for i in range(PICTURES)]
     config = PreprocessingConfig.model_validate(
         {
@@ -217,10 +233,15 @@ def test_a_picture_that_is_not_expected_is_fetched_all_the_same(server, source, 
         assert source.fetch(server.url(path), 10_000) == server.answers[path]
 
 
-def test_what_is_no_longer_expected_is_ended(server, source, url):
+def test_what_is_no_longer_expected_is_ended(server, url, tmp_path):
+    """It leaves its connection to what is expected then."""
     server.answers["/never"] = never
+    patient = HttpConfig(**HTTP | {"deadline": 30}, connections=1)
+    source = HttpSource(patient, UPath(tmp_path / "fetched"))
     source.expect([server.url("/never")], 10_000)
+    wait_for(lambda: server.asked["/never"])
     source.expect([url], 10_000)
+    wait_for(lambda: server.asked["/a.png"])
     assert source.fetch(url, 10_000)
     with pytest.raises(ImageRejectedError):
         source.fetch(server.url("/gone"), 10_000)
@@ -258,3 +279,17 @@ def wait_for(condition, seconds=5.0):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_a_shard_that_is_written_needs_what_was_kept_no_more(server, source, url, tmp_path):
+    """And nothing of it is fetched."""
+    root, shard = UPath(tmp_path / "dataset"), "train-00000-of-00001"
+    digest = source.check(url, ImageConfig()).digest.hex()
+    source.check(f"{url}?other", ImageConfig())
+    write_planned(
+        root, shard, pa.table([[url], [digest], [[0]], [[1.0]], [[]], [7]], schema=PLAN_SCHEMA)
+    )
+    assert isinstance(write_shard(shard, root, source, ImageConfig()), RecordShard)
+    assert source.kept.find(url) is None
+    assert source.kept.find(f"{url}?other") is not None
+    assert server.asked == {"/a.png": 1, "/a.png?other": 1}
