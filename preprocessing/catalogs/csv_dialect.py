@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import islice
 
 from manylabel.preprocessing.config import CatalogConfig
@@ -21,24 +21,13 @@ _ROWS_LOOKED_AT = 20
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n"])"?(?:\r\n|\n|\r)')
 """What Excel takes for a note on the delimiter, and other programs write for it."""
 
+MAX_FIELD_BYTES = 1 << 20
+"""Longest cell. Past it a forgotten quote is likelier than a label."""
+
 MAX_SHOWN = 200
 """Characters of a cell in an error."""
 
 _IMAGE_NAME = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How one file is written.
-
-    Attributes:
-        delimiter: One character of ASCII.
-        names: Numbers of the columns, the first is 0, where no row names them; else None, and for
-            an empty file.
-    """
-
-    delimiter: str
-    names: list[str] | None
 
 
 def without_separator_line(start: bytes, config: CatalogConfig) -> tuple[bytes, CatalogConfig]:
@@ -50,19 +39,17 @@ def without_separator_line(start: bytes, config: CatalogConfig) -> tuple[bytes, 
     return start[line.end() :], config.model_copy(update={"delimiter": delimiter})
 
 
-def find_dialect(start: bytes, config: CatalogConfig) -> Dialect:
+def find_delimiter(start: bytes, config: CatalogConfig) -> str:
     """As the settings say, and else as the first rows do.
 
     Args:
         start: Of the file, whole lines.
         config: The settings.
     """
+    if config.delimiter is not None:
+        return config.delimiter
     text = start.decode(errors="replace")
-    if config.header:
-        return Dialect(config.delimiter or _by_names(text, config), None)
-    delimiter = config.delimiter or _by_rows(text)
-    first = next(_rows(text, delimiter), [])
-    return Dialect(delimiter, [str(number) for number in range(len(first))] or None)
+    return _by_names(text, config) if config.header else _by_rows(text)
 
 
 def _by_names(text: str, config: CatalogConfig) -> str:
@@ -79,21 +66,14 @@ def _by_rows(text: str) -> str:
         for delimiter in _DELIMITERS_WITHOUT_NAMES
     }
     even = [delimiter for delimiter, found in widths.items() if len({*found}) == 1 and found[0] > 1]
-    return (
-        even[0]
-        if even
-        else max(_DELIMITERS, key=lambda delimiter: max(widths[delimiter], default=0))
-    )
+    return even[0] if even else max(_DELIMITERS, key=lambda each: max(widths[each], default=0))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    """Up to the first that is broken, which is told of when it is read."""
-    try:
-        yield from filter(
-            None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        )
-    except csv.Error:
-        return
+    """Leniently: the last may be cut, and what is wrong with them is told when they are read."""
+    csv.field_size_limit(MAX_FIELD_BYTES)
+    with suppress(csv.Error):
+        yield from filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
 def by_number(config: CatalogConfig, names: Sequence[str]) -> CatalogConfig:

@@ -15,10 +15,10 @@ import pyarrow.csv
 
 from manylabel.preprocessing.catalogs.columns import Columns, find_columns
 from manylabel.preprocessing.catalogs.csv_dialect import (
-    Dialect,
+    MAX_FIELD_BYTES,
     by_number,
     check_is_header,
-    find_dialect,
+    find_delimiter,
     without_separator_line,
 )
 from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, json_kind
@@ -26,9 +26,6 @@ from manylabel.preprocessing.catalogs.rows import tables_of
 from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES, open_text, other_kind
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
-
-MAX_FIELD_BYTES = 1 << 20
-"""Longest cell. Past it a forgotten quote is likelier than a label."""
 
 _STRICT_ROWS = 10_000
 """Python's lists of cells that are held at a time; they take ten times the file's bytes."""
@@ -54,8 +51,8 @@ def read_csv(config: CatalogConfig, block_bytes: int = MAX_FIELD_BYTES) -> Itera
         if kind := json_kind(first[:HEAD_BYTES]):
             raise other_kind(config, "CSV", kind)
         start, config = without_separator_line(first, config)
-        dialect = find_dialect(start, config)
-        reader = _Reader(config, dialect, chain([start], blocks), lines=start is not first)
+        delimiter = find_delimiter(start, config)
+        reader = _Reader(config, delimiter, chain([start], blocks), lines=start is not first)
         for block in reader.blocks:
             tables = reader.read_fast(block)
             yield from reader.read_strictly(block) if tables is None else tables
@@ -113,19 +110,16 @@ class _Reader:
     """
 
     def __init__(
-        self, config: CatalogConfig, dialect: Dialect, blocks: Iterator[bytes], *, lines: int
+        self, config: CatalogConfig, delimiter: str, blocks: Iterator[bytes], *, lines: int
     ) -> None:
         self.blocks = blocks
         self.header: list[str] | None = None
         self.lines = lines
         self._config = config
-        self._delimiter = dialect.delimiter
+        self._delimiter = delimiter
         self._is_edge = np.zeros(256, bool)
-        self._is_edge[list(f"{dialect.delimiter}\r\n".encode())] = True
+        self._is_edge[list(f"{delimiter}\r\n".encode())] = True
         self._columns: Columns | None = None
-        if dialect.names is not None:
-            self._config = by_number(config, dialect.names)
-            self._take_header(dialect.names)
 
     def read_fast(self, block: bytes) -> Iterator[pa.Table] | None:
         """The block's rows; None when `read_strictly` is to be asked."""
@@ -175,22 +169,17 @@ class _Reader:
                 if not cells:
                     continue
                 if self.header is None:
-                    check_is_header(cells, self._config, self.lines + reader.line_num)
-                    self._take_header(cells)
-                elif len(cells) == len(self.header):
-                    rows.append(cells)
-                else:
-                    raise self._error(
-                        reader.line_num,
-                        f"expected {len(self.header)} cells as in the "
-                        f"{'header' if self._config.header else 'first row'}, received "
-                        f"{len(cells)}; put quotes around cells with {self._delimiter!r}",
-                    )
+                    self._take_names(cells, reader.line_num)
+                    if self._config.header:
+                        continue
+                self._check_width(cells, reader.line_num)
+                rows.append(cells)
         except UnicodeDecodeError as error:
             raise self._error(
                 reader.line_num + 1,
                 f"expected UTF-8, received byte {_spelled(error.object[error.start])}; save the "
-                "file as CSV UTF-8, or convert it with iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW",
+                "file as CSV UTF-8, or convert it from what it is, e.g. with iconv -f WINDOWS-1252 "
+                "-t UTF-8 OLD > NEW",
             ) from error
         except csv.Error as error:
             raise self._error(reader.line_num, f"expected CSV, received {error}") from error
@@ -198,9 +187,25 @@ class _Reader:
         if rows:
             yield from self._tables_of(rows)
 
-    def _take_header(self, cells: list[str]) -> None:
+    def _take_names(self, cells: list[str], line: int) -> None:
+        """Of the columns, from the first row or, without a header, by number."""
+        if self._config.header:
+            check_is_header(cells, self._config, self.lines + line)
+        else:
+            cells = [str(number) for number in range(len(cells))]
+            self._config = by_number(self._config, cells)
         self._columns = find_columns(self._config, cells)
         self.header = cells
+
+    def _check_width(self, cells: list[str], line: int) -> None:
+        assert self.header is not None
+        if len(cells) != len(self.header):
+            raise self._error(
+                line,
+                f"expected {len(self.header)} cells as in the "
+                f"{'header' if self._config.header else 'first row'}, received "
+                f"{len(cells)}; put quotes around cells with {self._delimiter!r}",
+            )
 
     def _tables_of(self, rows: list[list[str]]) -> Iterator[pa.Table]:
         return self._tables(lambda at: pa.array([row[at] for row in rows], pa.string()))

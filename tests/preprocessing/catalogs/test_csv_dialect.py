@@ -2,6 +2,7 @@
 
 import pytest
 
+from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -40,6 +41,11 @@ def test_delimiters_are_found_from_the_header(read, header, delimiter):
     row = delimiter.join(cells.get(name, "0") for name in names)
     text = f"{header.replace('{}', delimiter)}\n{row}\n"
     assert read(text) == [("a.jpg", "x,y;z\t|")]
+
+
+def test_a_name_with_more_delimiters_of_another_kind_than_there_are_columns(read):
+    text = "image_path;label;a,b,c,d|e|f|g|h\na.jpg;cat;1,2,3\n"
+    assert read(text) == [("a.jpg", "cat")]
 
 
 @pytest.mark.parametrize("header", ["image_path,label", "label,image_path"])
@@ -149,3 +155,15 @@ def test_an_empty_table_without_a_header(read):
 def test_settings_of_csv_are_refused_elsewhere(read, setting):
     message = read('{"image_path": "a.jpg", "label": "x"}', name="c.jsonl", **setting)
     assert "which is for CSV, but the catalog's format is jsonl" in message
+
+
+@pytest.mark.parametrize("label", ["x" * 200_000, "two\nlines " * 200_000])
+def test_a_long_first_row_without_a_header_is_a_row(tmp_path, label):
+    """Also one that is longer than a block, or than cells usually are."""
+    (tmp_path / "c.csv").write_text(f'a.jpg,"{label[:1_000_000]}"\nb.jpg,cat\n', newline="")
+    config = CatalogConfig(path=str(tmp_path / "c.csv"), header=False)
+    for block_bytes in (100, 1 << 20):
+        labels = [
+            row["label"] for table in read_csv(config, block_bytes) for row in table.to_pylist()
+        ]
+        assert labels == [label[:1_000_000], "cat"]
