@@ -39,8 +39,8 @@ class HttpConfig(BaseModel):
     longest_wait: float = Field(
         30.0,
         ge=0,
-        description="Seconds between two attempts at most; a server that asks for more is not "
-        "asked again in the same run.",
+        description="Seconds between two attempts at most; a server that asks for more is left "
+        "alone for so long, and its pictures are rejected meanwhile.",
     )
     connections: int = Field(
         32, ge=1, le=1000, description="Pictures that a process fetches at a time."
