@@ -29,7 +29,7 @@ from manylabel.deploy.origin import (
     find_trained,
 )
 from manylabel.storage.locks import sole_holder, sole_user
-from manylabel.trainer.predict import refuse_unless_finite
+from manylabel.trainer.predict import refuse_unless_finite, share_gpus
 from manylabel.trainer.runs.directory import LABELS
 
 KERAS_MODEL = "model.keras"
@@ -64,6 +64,7 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = DEF
 
 
 def _write(model: TrainedModel, folder: Path) -> None:
+    share_gpus()
     # Not on a GPU, which may be full of a training job. The exported graph is bound to no device.
     with tf.device("/CPU:0"):
         classifier = ImageClassifier(model)

@@ -9,6 +9,7 @@ from manylabel.deploy.errors import DeploymentError
 from manylabel.deploy.origin import SAVED_MODEL, ExportedModel, TrainedModel
 from manylabel.deploy.predicted_labels import Prediction
 from manylabel.storage.errors import reason_of
+from manylabel.trainer.predict import share_gpus
 
 
 class Predictor:
@@ -50,6 +51,7 @@ class Predictor:
 
 def _loaded(model: ExportedModel) -> Callable[..., dict[str, tf.Tensor]]:
     directory = model.directory / SAVED_MODEL
+    share_gpus()
     try:
         signature: Callable[..., dict[str, tf.Tensor]] = tf.saved_model.load(
             str(directory)

@@ -115,6 +115,11 @@ class TrainerConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of the first weights and of dropout")
     precision: Precision = Field(Precision.FLOAT32, description="what the network computes with")
+    jit_compile: bool | None = Field(
+        None,
+        description="compile the network's passes with XLA; none: where a worker has a GPU. Full "
+        "Xception is then several times as fast there, after a minute or two of compiling",
+    )
     topology: TopologyConfig = TopologyConfig()
     updates: UpdateConfig = Asynchronous()
     checkpoints: CheckpointConfig = CheckpointConfig()

@@ -14,6 +14,7 @@ from manylabel.storage.schema import SplitName
 from manylabel.trainer.errors import CheckpointError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.loss_config import LossKind
+from manylabel.trainer.program.device import share_gpus
 from manylabel.trainer.program.memory import keep_freed_memory
 from manylabel.trainer.records.batches import evaluation_batches
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, load_weights
@@ -91,6 +92,7 @@ class Predictor:
 
 def new_model(description: RunDescription) -> keras.Model:
     """The run's model, images to logits, with random weights."""
+    share_gpus()
     keras.config.set_dtype_policy(description.trainer.precision.value)
     return build_model(description.trainer.model, description.num_classes)
 

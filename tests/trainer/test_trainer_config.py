@@ -24,7 +24,7 @@ from manylabel.trainer.plane.shard import ParameterShard, ShardState
 from manylabel.trainer.program.in_process import LocalCoordinator, LocalShards, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, stream_identity, total_updates
-from manylabel.trainer.program.processes import ParameterShardProcess
+from manylabel.trainer.program.processes import ParameterShardProcess, is_compiled
 from manylabel.trainer.program.room import Resources, gpus_per_worker, worker_share
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.records.reader import BadRecordReport
@@ -97,6 +97,7 @@ CHANGES = [
 OTHERWISE = {
     "seed",
     "precision",
+    "jit_compile",
     "topology.workers",
     "topology.threads_per_shard",
     "topology.cpus_per_worker",
@@ -370,6 +371,15 @@ def test_a_shard_uses_as_many_threads_as_set(new_plan):
             assert numba.get_num_threads() == threads
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "on_gpu", "expected"),
+    [(None, True, True), (None, False, False), (False, True, False), (True, False, True)],
+)
+def test_a_worker_compiles_as_set_or_where_it_has_a_gpu(wanted, on_gpu, expected):
+    config = TrainerConfig.model_validate({} if wanted is None else {"jit_compile": wanted})
+    assert is_compiled(config.jit_compile, on_gpu) is expected
 
 
 def test_threads_and_precision_of_a_worker_are_as_set():

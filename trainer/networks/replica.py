@@ -41,9 +41,11 @@ class ModelReplica:
         loss: (logits, labels) to a scalar, the batch's mean.
         shards: into how many ranges the flat vectors are cut.
         statistics_momentum: of the model's BatchNorm layers.
-        jit_compile: compile the model's two passes with XLA. For GPUs only: on CPUs it makes
-            Xception several times slower. The loss stays outside, since the number of labels
-            differs from batch to batch and XLA would compile each anew.
+        compiled_batch_size: of batches whose two passes through the model are compiled with XLA;
+            None: no batch's. For GPUs only: on CPUs it makes Xception several times slower. A batch
+            of another size, such as a run's last one, goes through the plain passes, since
+            compiling Xception takes a minute or two. The loss stays outside, since the number of
+            labels differs from batch to batch and XLA would compile each anew.
     """
 
     def __init__(
@@ -54,28 +56,29 @@ class ModelReplica:
         shards: int,
         statistics_momentum: float,
         *,
-        jit_compile: bool = False,
+        compiled_batch_size: int | None = None,
     ) -> None:
         self._model = model
         self._loss = loss
         self._statistics_momentum = statistics_momentum
-        self._forward = partial(model, training=True)
-        if jit_compile:
-            self._forward = tf.function(self._forward, jit_compile=True)
+        self._compiled_batch_size = compiled_batch_size
         self._parameters = _Cuts(layout.parameters, layout.parameter_count, shards)
         self._statistics = _Cuts(layout.statistics, layout.statistics_count, shards)
         size = model.input_shape[1]
-        # One graph for every batch, the smaller last one included.
-        self._compute = tf.function(
-            self._gradient,
-            input_signature=[
-                tf.TensorSpec([None, size, size, 3], tf.float32),
-                SparseLabels(
-                    tf.TensorSpec([None], tf.int64),
-                    tf.TensorSpec([None], tf.int64),
-                    tf.TensorSpec([None], tf.float32),
-                ),
-            ],
+        signature = [
+            tf.TensorSpec([None, size, size, 3], tf.float32),
+            SparseLabels(
+                tf.TensorSpec([None], tf.int64),
+                tf.TensorSpec([None], tf.int64),
+                tf.TensorSpec([None], tf.float32),
+            ),
+        ]
+        forward = partial(model, training=True)
+        # One graph for every batch, the smaller last one included, and one for those of that size.
+        self._plain = tf.function(partial(self._gradient, forward), input_signature=signature)
+        self._compiled = tf.function(
+            partial(self._gradient, tf.function(forward, jit_compile=True)),
+            input_signature=signature,
         )
         self._load = tf.function(self._assign)
 
@@ -85,7 +88,9 @@ class ModelReplica:
 
     def gradient(self, images: tf.Tensor, labels: SparseLabels) -> Gradient:
         """Runs both passes on a batch: float32 [B, S, S, 3] in [-1, 1] and its labels."""
-        parameters, statistics, loss = self._compute(images, labels)
+        is_compiled = images.shape[0] == self._compiled_batch_size
+        compute = self._compiled if is_compiled else self._plain
+        parameters, statistics, loss = compute(images, labels)
         return Gradient(
             [to_vector(slice_) for slice_ in parameters],
             [to_vector(slice_) for slice_ in statistics],
@@ -97,12 +102,12 @@ class ModelReplica:
         self._statistics.assign(self._model.non_trainable_weights, [s for _, s in weights])
 
     def _gradient(
-        self, images: tf.Tensor, labels: SparseLabels
+        self, forward: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, labels: SparseLabels
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
         before = [tf.identity(v.value) for v in self._model.non_trainable_weights]
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = self._loss(self._forward(images), labels)
+            loss = self._loss(forward(images), labels)
         gradients = tape.gradient(
             loss,
             [v.value for v in variables],

@@ -19,9 +19,17 @@ def configure_device(threads: int, precision: Precision) -> bool:
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(max(1, threads))
+    keras.config.set_dtype_policy(precision.value)
+    return share_gpus() > 0
+
+
+def share_gpus() -> int:
+    """Lets this process take a GPU's memory as it needs it; how many GPUs there are.
+
+    By default the first process takes all that is free of a GPU that it shares with others, such as
+    an evaluation beside the training that it looks at.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        # Take memory as needed: by default the first process takes all of a GPU that it shares.
         tf.config.experimental.set_memory_growth(gpu, True)
-    keras.config.set_dtype_policy(precision.value)
-    return bool(gpus)
+    return len(gpus)

@@ -160,7 +160,7 @@ class TrainingPlan:
         """A worker with its model and its input pipeline. Loads TensorFlow.
 
         Args:
-            jit_compile: see ModelReplica.
+            jit_compile: compile the passes of all full batches with XLA; see ModelReplica.
 
         Raises:
             TrainingError: the dataset is another one by now.
@@ -184,7 +184,7 @@ class TrainingPlan:
             partial(label_loss, config=config.loss),
             config.topology.parameter_shards,
             config.model.batch_norm_momentum,
-            jit_compile=jit_compile,
+            compiled_batch_size=config.input.batch_size if jit_compile else None,
         )
         batches = training_batches(
             _leases(name, coordinator),

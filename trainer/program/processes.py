@@ -215,7 +215,13 @@ class GradientWorkerProcess(_Process):
         from manylabel.trainer.program.device import configure_device
 
         on_gpu = configure_device(threads, plan.config.precision)
-        return plan.new_worker(name, shards, coordinator, jit_compile=on_gpu).run()
+        jit_compile = is_compiled(plan.config.jit_compile, on_gpu)
+        return plan.new_worker(name, shards, coordinator, jit_compile=jit_compile).run()
+
+
+def is_compiled(wanted: bool | None, on_gpu: bool) -> bool:
+    """Whether a worker compiles its network's passes with XLA: as set, or where it has a GPU."""
+    return on_gpu if wanted is None else wanted
 
 
 def begin(plan: TrainingPlan, name: str, logs: Path | None) -> None:

@@ -200,6 +200,24 @@ def test_xla_gives_the_same_gradient():
     keras.utils.set_random_seed(4)
     model = with_batch_norm()
     plain = replica(model, 2).gradient(*batch())
-    compiled = replica(model, 2, jit_compile=True).gradient(*batch())
+    compiled = replica(model, 2, compiled_batch_size=6).gradient(*batch())
     for mine, its in zip(plain.parameters, compiled.parameters, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("compiled", "outside"), [(6, False), (5, True), (None, True)])
+def test_batches_of_another_size_are_not_compiled(compiled, outside):
+    """XLA refuses what the layer does. A plain graph does not."""
+
+    class NotForXLA(layers.Layer):
+        def call(self, images):
+            return tf.reshape(tf.py_function(lambda x: x, [images], tf.float32), tf.shape(images))
+
+    inputs = layers.Input((8, 8, 3))
+    features = layers.GlobalAveragePooling2D()(NotForXLA()(inputs) + inputs)
+    ours = replica(keras.Model(inputs, layers.Dense(5)(features)), 1, compiled_batch_size=compiled)
+    if outside:
+        assert np.isfinite(ours.gradient(*batch()).loss)
+    else:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"[Cc]ompil"):
+            ours.gradient(*batch())
