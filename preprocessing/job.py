@@ -6,7 +6,7 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from manylabel.preprocessing.path_doubts import path_doubts
 from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
 from manylabel.preprocessing.pictures.http_source import HttpSource
-from manylabel.preprocessing.planning.dataset_plan import PLAN_DIRECTORY, DatasetPlan
+from manylabel.preprocessing.planning.dataset_plan import NOT_WRITTEN, PLAN_DIRECTORY, DatasetPlan
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.report import (
@@ -54,6 +54,7 @@ from manylabel.preprocessing.writing.fetched_shards import drop_written, keep_ag
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import is_local
+from manylabel.storage.schema import SplitName
 
 
 def preprocess(
@@ -91,13 +92,9 @@ def preprocess(
         root = UPath(output)
         if config.executor is ExecutorKind.RAY and is_local(root):
             root = root.absolute()  # nodes have other current folders
-        catalogs = catalogs_of(config)
-        images = {side: _pictures_of(catalog, root) for side, catalog in catalogs.items()}
-        folders = [folder for folder in images.values() if isinstance(folder, UPath)]
-        for catalog in catalogs.values():
-            _check_output_outside(catalog, root)
-        _check_workers_reach(config, root, *folders)
+        images = _pictures(config, root)
         meter.begin(Stage.READ_CATALOG)
+        catalogs = catalogs_of(config)
         digests = [
             catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs.values()
         ]
@@ -106,6 +103,7 @@ def preprocess(
             # To its end, before a dataset is touched or a directory made.
             rows = _count_rows(config, meter)
         doubts = [doubt for catalog in catalogs.values() for doubt in label_doubts(catalog)]
+        folders = _folders(images)
         for folder in folders:
             _check_pictures_there(folder)
         owner = Owner(
@@ -134,7 +132,11 @@ def preprocess(
                 left_out=left_out,
                 label_doubts=tuple(doubts),
                 remarks=meter.remarks(),
-                path_doubts=path_doubts(config, root),
+                path_doubts=tuple(
+                    doubt
+                    for side, catalog in catalogs.items()
+                    for doubt in path_doubts(catalog, root / NOT_WRITTEN[side][0])
+                ),
             )
             return report_on(root, result, asked, time.monotonic() - started)
 
@@ -172,15 +174,29 @@ def _work(
     return Result(manifest, found and not written, written=len(written), kept=len(kept))
 
 
+def _pictures(config: PreprocessingConfig, root: UPath) -> dict[SplitName, Pictures]:
+    """Where the pictures of each side are; refuses what cannot work before anything is read."""
+    catalogs = catalogs_of(config)
+    images = {side: _pictures_of(catalog, root) for side, catalog in catalogs.items()}
+    for catalog in catalogs.values():
+        _check_settings_of_format(catalog)
+        _check_output_outside(catalog, root)
+    _check_workers_reach(config, root, *_folders(images))
+    return images
+
+
+def _folders(images: Mapping[SplitName, Pictures]) -> list[UPath]:
+    return [folder for folder in images.values() if isinstance(folder, UPath)]
+
+
 def _pictures_of(catalog: CatalogConfig, root: UPath) -> Pictures:
     if catalog.http is not None:
         return HttpSource(catalog.http, root / FETCHED_DIRECTORY)
     return image_root(catalog)
 
 
-def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
-    """A dataset inside the folder that is its catalog would list itself the next time."""
-    folder = catalog_path(catalog)
+def _check_settings_of_format(catalog: CatalogConfig) -> None:
+    """That each is of use for the format that was found."""
     found = detect_format(catalog)
     for setting in WITHOUT_USE.get(found, ()):
         if catalog.is_set(setting):
@@ -194,6 +210,11 @@ def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
             f"{catalog.path}: expected tars, received a catalog of format {found} and settings of "
             f"{catalog.SECTION}.webdataset; remove those settings"
         )
+
+
+def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
+    """A dataset inside the folder that is its catalog would list itself the next time."""
+    folder = catalog_path(catalog)
     if folder.is_dir() and _lies_in(root, folder):
         raise PreprocessingError(
             f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"

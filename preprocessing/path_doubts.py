@@ -11,11 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.preprocessing.catalogs import catalogs_of
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
-from manylabel.preprocessing.planning.dataset_plan import NOT_WRITTEN
+from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.rejections import RejectReason
-from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import read_table, table_parts
 
 _FILE = re.compile("file://[^/]*")
@@ -27,26 +24,17 @@ _REMARK = r"; there is one (?P<remark>[^;]+)$"
 """What `fetch` adds to a file that is missing."""
 
 
-def path_doubts(config: PreprocessingConfig, root: UPath) -> tuple[str, ...]:
-    """Lines for the report on a dataset; empty for none.
+def path_doubts(catalog: CatalogConfig, rejected: UPath) -> list[str]:
+    """Lines for the report on a catalog; empty for none.
 
     Args:
-        config: Whose catalogs were read.
-        root: Of the dataset, with its tables of rejections.
+        catalog: Its settings.
+        rejected: Table of its rejections.
     """
-    return tuple(
-        doubt
-        for side, catalog in catalogs_of(config).items()
-        for doubt in doubts_of(side, catalog, root)
-    )
-
-
-def doubts_of(side: SplitName, catalog: CatalogConfig, root: UPath) -> list[str]:
-    """Those of one catalog."""
     remarks: Counter[str] = Counter()
     ends: list[str] = []
     absolute = missing = 0
-    for part in table_parts(root / NOT_WRITTEN[side][0]):
+    for part in table_parts(rejected):
         table = read_table(part)
         is_missing = pc.equal(table.column("reason"), RejectReason.MISSING_FILE)
         details = pc.extract_regex(table.column("detail").filter(is_missing), _REMARK)

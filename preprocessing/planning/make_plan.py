@@ -13,7 +13,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.label_doubts import label_doubts
-from manylabel.preprocessing.path_doubts import doubts_of
+from manylabel.preprocessing.path_doubts import path_doubts
 from manylabel.preprocessing.pictures.checking import BATCH_IMAGES, CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.planning.dataset_plan import (
@@ -107,16 +107,16 @@ def _none_is_left(
     side: SplitName, catalog: CatalogConfig, config: PreprocessingConfig, root: UPath
 ) -> PreprocessingError:
     table, _ = NOT_WRITTEN[side]
-    rejected = count_values(root / table, "reason").most_common()
-    reasons = ", ".join(f"{count} {reason}" for reason, count in rejected)
+    counts = count_values(root / table, "reason").most_common()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     purpose = "train on" if side is SplitName.TRAIN else "hold out"
-    lines = [*label_doubts(catalog), *doubts_of(side, catalog, root)]
-    if any(reason == RejectReason.NO_LABEL_LEFT for reason, _ in rejected):
+    lines = [*label_doubts(catalog), *path_doubts(catalog, root / table)]
+    if any(reason == RejectReason.NO_LABEL_LEFT for reason, _ in counts):
         lines.append(
             "preprocessing.labels.minimum_count leaves out labels of fewer than "
             f"{config.labels.minimum_count} images: lower it"
         )
-    elif not lines and rejected[0][0] == RejectReason.MISSING_FILE and catalog.http is None:
+    elif not lines and counts[0][0] == RejectReason.MISSING_FILE and catalog.http is None:
         lines.append(f"set {catalog.SECTION}.image_root to where the pictures are")
     doubts = "".join(f"; {line}" for line in lines)
     return PreprocessingError(

@@ -7,10 +7,10 @@ from upath import UPath
 from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.path_doubts import doubts_of, path_doubts
+from manylabel.preprocessing.path_doubts import path_doubts
 from manylabel.preprocessing.rejections import RejectReason
 from manylabel.storage.manifest import REJECTED_NAME
-from manylabel.storage.schema import REJECTED_SCHEMA, SplitName
+from manylabel.storage.schema import REJECTED_SCHEMA
 from manylabel.storage.tables import part_path, write_table
 
 SETTING = "preprocessing.catalog.image_root"
@@ -28,7 +28,7 @@ def doubts(tmp_path):
                 [pa.array(each, pa.string()) for each in columns], schema=REJECTED_SCHEMA
             )
             write_table(part_path(tmp_path / REJECTED_NAME, number), table)
-        return doubts_of(SplitName.TRAIN, CATALOG, UPath(tmp_path))
+        return path_doubts(CATALOG, UPath(tmp_path / REJECTED_NAME))
 
     return of
 
@@ -122,4 +122,4 @@ def test_a_catalog_of_absolute_paths(tmp_path, picture, write_csv):
     config = PreprocessingConfig.model_validate(settings | {"catalog": catalog})
     report = preprocess(config, str(tmp_path / "dataset"), overwrite=True)
     assert (report.counts.listed, report.counts.written) == (4, 4)
-    assert report.path_doubts == path_doubts(config, UPath(tmp_path / "dataset")) == ()
+    assert report.path_doubts == ()
