@@ -6,8 +6,9 @@ from typing import Any
 
 from PIL import __version__ as pillow_version
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import CatalogDigest
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.storage.image_policy import Resampling
 from manylabel.storage.manifest import Manifest
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import WITHOUT_USE, CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_path,
@@ -21,13 +22,7 @@ from manylabel.preprocessing.catalogs import (
     detect_format,
     image_root,
 )
-from manylabel.preprocessing.config import (
-    WITHOUT_USE,
-    CatalogConfig,
-    CatalogFormat,
-    ExecutorKind,
-    PreprocessingConfig,
-)
+from manylabel.preprocessing.config import ExecutorKind, PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import check_cluster, open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, LabelCells
 from manylabel.preprocessing.catalogs import first_rows
 from manylabel.preprocessing.catalogs.label_lists import ListForm, form_of
-from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.rows import clean_rows
 from manylabel.preprocessing.errors import PreprocessingError

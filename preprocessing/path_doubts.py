@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.rejections import RejectReason
 from manylabel.storage.tables import read_table, table_parts
 

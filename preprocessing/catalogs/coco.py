@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.class_names import label_names
 from manylabel.preprocessing.catalogs.columns import MAX_SHOWN
 from manylabel.preprocessing.catalogs.json_arrays import read_arrays
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
 from manylabel.preprocessing.catalogs.text_file import open_text
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 _PAIRS_WAITING = 4_000_000

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from manylabel.preprocessing.config import CatalogConfig, LabelCells
+from manylabel.preprocessing.catalog_config import CatalogConfig, LabelCells
 from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_SHOWN = 1000

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 _DELIMITERS = (",", ";", "\t", "|")

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.columns import Columns, find_columns
 from manylabel.preprocessing.catalogs.csv_dialect import (
     MAX_FIELD_BYTES,
@@ -24,7 +25,6 @@ from manylabel.preprocessing.catalogs.csv_dialect import (
 from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, json_kind
 from manylabel.preprocessing.catalogs.rows import tables_of
 from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES, open_text, other_kind
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 _STRICT_ROWS = 10_000

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.files import catalog_files, one_file
 from manylabel.preprocessing.catalogs.folder import walk_folder
 from manylabel.preprocessing.catalogs.location import detect_format, open_catalog
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 
 _BLOCK_BYTES = 4 << 20
 

@@ -5,6 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
     detect_format,
@@ -12,7 +13,6 @@ from manylabel.preprocessing.catalogs.location import (
 )
 from manylabel.preprocessing.catalogs.parts import list_parts
 from manylabel.preprocessing.catalogs.tar_files import folder_of_pattern, list_tars, match_tars
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 

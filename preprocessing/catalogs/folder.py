@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pyarrow as pa
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.location import catalog_path
 from manylabel.preprocessing.catalogs.remote import list_remote
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 

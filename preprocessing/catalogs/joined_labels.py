@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.label_lists import (
     ListForm,
     NotAListError,
@@ -11,7 +12,6 @@ from manylabel.preprocessing.catalogs.label_lists import (
     read_lists,
 )
 from manylabel.preprocessing.catalogs.label_pairs import Pairs
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 _OPENS_A_LIST = r"^\s*[\[({]"

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.columns import Columns, find_columns
 from manylabel.preprocessing.catalogs.rows import tables_of
 from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES, open_text
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 BLOCK_BYTES = 1 << 20

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, is_ml_images, kind_of
 from manylabel.preprocessing.catalogs.parts import kind_of_parts
 from manylabel.preprocessing.catalogs.tar_files import (
@@ -17,7 +18,7 @@ from manylabel.preprocessing.catalogs.tar_files import (
     is_folder_of_tars,
     is_pattern,
 )
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName

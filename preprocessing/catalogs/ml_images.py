@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.class_names import label_names
 from manylabel.preprocessing.catalogs.columns import MAX_SHOWN
 from manylabel.preprocessing.catalogs.files import one_file
 from manylabel.preprocessing.catalogs.rows import raw_table
 from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES, open_text
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 _BLOCK_BYTES = 1 << 20

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.open_images_classes import read_classes
 from manylabel.preprocessing.catalogs.open_images_csv import ImageUrls, read_columns
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.label_sets import FIRST_OF_ID, IMAGE_ID, OpenImagesConfig
 

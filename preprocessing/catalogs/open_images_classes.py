@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.class_names import label_names
 from manylabel.preprocessing.catalogs.files import one_file
 from manylabel.preprocessing.catalogs.text_file import open_text
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.label_sets import OpenImagesConfig
 

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.columns import MAX_SHOWN
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.files import one_file
 from manylabel.preprocessing.catalogs.rows import gather
 from manylabel.preprocessing.catalogs.text_file import open_text
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
 IMAGE = "ImageID"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, LabelCells
 from manylabel.preprocessing.catalogs.arrow_types import (
     as_kind,
     is_list_of_names,
@@ -23,7 +24,6 @@ from manylabel.preprocessing.catalogs.location import open_catalog
 from manylabel.preprocessing.catalogs.parts import columns_of_folders
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, tables_of
 from manylabel.preprocessing.catalogs.text_file import other_kind
-from manylabel.preprocessing.config import CatalogConfig, LabelCells
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.errors import reason_of
 from manylabel.storage.tables import is_of_storage

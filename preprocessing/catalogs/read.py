@@ -7,6 +7,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.coco import read_coco
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.files import catalog_files, label_files, one_file
@@ -24,7 +25,6 @@ from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_grou
 from manylabel.preprocessing.catalogs.rows import gather
 from manylabel.preprocessing.catalogs.tar_files import path_below
 from manylabel.preprocessing.catalogs.webdataset import check_samples, read_webdataset
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
 FIRST_ROWS = 50_000

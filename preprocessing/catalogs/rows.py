@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.columns import Columns
 from manylabel.preprocessing.catalogs.joined_labels import is_plain, pairs_of_cells
 from manylabel.preprocessing.catalogs.label_pairs import longest
 from manylabel.preprocessing.catalogs.wide_labels import pairs_of_columns
-from manylabel.preprocessing.config import CatalogConfig
 
 BATCH_ROWS = 250_000
 BATCH_BYTES = 64 << 20

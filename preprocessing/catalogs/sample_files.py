@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.label_lists import NotAListError, list_form, read_lists
-from manylabel.preprocessing.config import CatalogConfig
 
 PICTURES = (
     *("jpg", "jpeg", "png", "webp", "gif", "bmp", "jpe", "jfif"),

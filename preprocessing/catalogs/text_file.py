@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.kinds import HEAD_BYTES, Kind, kind_of
 from manylabel.preprocessing.catalogs.location import open_catalog
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 MAX_LINE_BYTES = 16 << 20

@@ -10,6 +10,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.location import open_catalog
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, BATCH_ROWS, raw_table
 from manylabel.preprocessing.catalogs.sample_files import (
@@ -22,7 +23,6 @@ from manylabel.preprocessing.catalogs.sample_files import (
     picture_extensions,
     split_name,
 )
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.tars import (
     Kind,

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, LabelCells, LabelZeros
 from manylabel.preprocessing.catalogs.label_pairs import Pairs
-from manylabel.preprocessing.config import CatalogConfig, LabelCells, LabelZeros
 
 _TRUE = ("true", "yes", "t", "y")
 _FALSE = ("false", "no", "f", "n")

@@ -5,8 +5,9 @@ from functools import partial
 
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_digest, catalogs_of
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA, shard_name
 from manylabel.preprocessing.errors import PreprocessingError

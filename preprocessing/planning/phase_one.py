@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
     catalog_pieces,
     catalogs_of,
@@ -24,7 +25,7 @@ from manylabel.preprocessing.catalogs import (
     read_piece,
     root_spellings,
 )
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.decisions.apart import by_side, with_side
 from manylabel.preprocessing.decisions.columns import column, concat
 from manylabel.preprocessing.decisions.facts import apply_facts

@@ -13,8 +13,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import image_root
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.pictures.fetch import fetch, file_digest
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manylabel.preprocessing.config import CatalogConfig
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.label_doubts import label_doubts
 

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.catalog_config import CatalogConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.path_doubts import path_doubts

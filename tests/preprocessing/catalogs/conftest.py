@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_pieces, read_piece
-from manylabel.preprocessing.config import CatalogConfig
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import count_rows
 from manylabel.preprocessing.catalogs.json_arrays import read_arrays
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 # As instances_val2017.json has them, with fewer points.

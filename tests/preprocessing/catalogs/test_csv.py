@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.csv_file import (
     MAX_FIELD_BYTES,
     MAX_LINE_BYTES,
     cut_at_line_ends,
     read_csv,
 )
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 HEADER = b"image_path,label,confidence\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.csv_file import read_csv
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 

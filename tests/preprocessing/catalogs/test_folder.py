@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_digest, image_root
 from manylabel.preprocessing.catalogs import folder as folder_module
 from manylabel.preprocessing.catalogs.folder import read_folder, walk_folder
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, HeldoutCatalogConfig
 from manylabel.preprocessing.catalogs import catalog_pieces, count_rows, read_piece
 from manylabel.preprocessing.catalogs.joined_labels import pairs_of_cells
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES
-from manylabel.preprocessing.config import CatalogConfig, HeldoutCatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 

@@ -5,8 +5,8 @@ import json
 import pyarrow as pa
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.json_lines import MOST_KEYS, read_json_lines
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 

@@ -16,8 +16,8 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import count_rows, detect_format
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 TEXT = "image_path,label\na.jpg,cat\n"

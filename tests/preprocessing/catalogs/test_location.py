@@ -6,13 +6,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs import (
     catalog_files,
     detect_format,
     image_root,
     root_spellings,
 )
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
 ROW = "image_path,label,confidence\na.jpg,cat,1\n"

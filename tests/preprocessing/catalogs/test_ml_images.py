@@ -2,9 +2,9 @@
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import detect_format
 from manylabel.preprocessing.catalogs.ml_images import read_ml_images
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 # Lines of train_urls.txt and of train_im_list_tiny.txt.

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_pieces,
@@ -12,7 +13,6 @@ from manylabel.preprocessing.catalogs import (
     read_piece,
 )
 from manylabel.preprocessing.catalogs.open_images import MACHINE, PEOPLE
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.decisions.hierarchy import Hierarchy
 from manylabel.preprocessing.decisions.listing import merge_rows
 from manylabel.preprocessing.decisions.rows import clean_rows

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_pieces, count_rows, read_piece
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, BATCH_ROWS
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 CATS = ["cat", "", None, "cat"]

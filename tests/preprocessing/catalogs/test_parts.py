@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_files,
@@ -14,7 +15,6 @@ from manylabel.preprocessing.catalogs import (
     image_root,
 )
 from manylabel.preprocessing.catalogs.parts import kind_of_parts, list_parts
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.errors import PreprocessingError
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_pieces,
@@ -16,7 +17,6 @@ from manylabel.preprocessing.catalogs import (
 )
 from manylabel.preprocessing.catalogs.read import FIRST_ROWS
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES, BATCH_ROWS, gather
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 ROWS = BATCH_ROWS + 1000

@@ -11,9 +11,10 @@ import pytest
 from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_digest, detect_format, image_root
 from manylabel.preprocessing.catalogs.folder import walk_folder
-from manylabel.preprocessing.config import CatalogConfig, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.pictures.fetch import fetch

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.sample_files import (
     LabelsError,
     json_keys,
     parse_labels,
     split_name,
 )
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.webdataset_config import WebDatasetConfig
 
 

@@ -3,13 +3,13 @@
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_files,
     count_rows,
     image_root,
 )
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.pictures.fetch import fetch
 

@@ -7,10 +7,10 @@ import zlib
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import CatalogDigest, catalog_digest, detect_format
 from manylabel.preprocessing.catalogs.csv_file import read_csv
 from manylabel.preprocessing.catalogs.text_file import MAX_LINE_BYTES
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 TEXT = b"image_path,label\n" + b"".join(b"%d.jpg,cat %d\n" % (n, n) for n in range(5000))

@@ -5,6 +5,11 @@ import tarfile
 
 import pytest
 
+from manylabel.preprocessing.catalog_config import (
+    CatalogConfig,
+    CatalogFormat,
+    HeldoutCatalogConfig,
+)
 from manylabel.preprocessing.catalogs import (
     catalog_pieces,
     count_rows,
@@ -13,7 +18,6 @@ from manylabel.preprocessing.catalogs import (
     read_piece,
 )
 from manylabel.preprocessing.catalogs import webdataset as module
-from manylabel.preprocessing.config import CatalogConfig, CatalogFormat, HeldoutCatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason

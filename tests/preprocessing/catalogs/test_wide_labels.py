@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import catalog_pieces, count_rows, read_piece
-from manylabel.preprocessing.config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
 
 ALL = {"label_columns": ["*"]}
