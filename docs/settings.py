@@ -21,6 +21,7 @@ from manylabel.deploy.kubernetes.config import KubernetesConfig
 from manylabel.eval.schedule.config import Schedules
 from manylabel.eval.schedule.durations import duration_text
 from manylabel.pipeline.config import Settings
+from manylabel.preprocessing.catalog_config import CatalogConfig, HeldoutCatalogConfig
 
 PAGE = Path(__file__).parent / "settings.md"
 
@@ -81,6 +82,8 @@ def page() -> str:
 def _sections(section: Section) -> Iterator[Section]:
     """This one, and those in it; settings that are models are sections of their own."""
     yield section
+    if _same_as(section.model):
+        return
     for name, field in section.model.model_fields.items():
         place = f"{section.place}.{name}" if section.place else name
         models = list(_models(field.annotation))
@@ -95,6 +98,11 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     else:
         for part in get_args(annotation):
             yield from _models(part)
+
+
+def _same_as(model: type[BaseModel]) -> str | None:
+    """Where the same settings stand, for a model that adds none to another's."""
+    return CatalogConfig.SECTION if model is HeldoutCatalogConfig else None
 
 
 def _name(model: type[BaseModel]) -> str:
@@ -113,6 +121,8 @@ def _in_mapping(place: str, annotation: Any) -> str:
 def _section_text(section: Section) -> str:
     rows = [_row(name, field) for name, field in section.model.model_fields.items()]
     table = "\n".join(["| setting | is | default | meaning |", "|---|---|---|---|", *rows])
+    if place := _same_as(section.model):
+        table = f"Its settings are those of `{place}`."
     if not section.place:
         return f"{table}\n"
     level = "##" if section.place.count(".") == 0 else "###"

@@ -66,6 +66,7 @@ FREE = {
     "precision",
     "vectors",
     "settled",
+    "stays",
     "images",
     "config.weights",
 }

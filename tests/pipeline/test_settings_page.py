@@ -13,7 +13,7 @@ def test_each_setting_is_on_it():
         "| `epochs` | number > 0 | `1.0` |",
         "| `bound` | whole number ≥ 0 | *needed* |",
         "| `deadline` | time such as `90s`, `6h` or `1h30m` | `6h` |",
-        "| `head_bias` | `prior` or `zero` or number ≥ -100 ≤ 100 | `prior` |",
+        "| `head_bias` | `prior` or `zero` or number ≥ -100.0 ≤ 100.0 | `prior` |",
         "### `trainer.updates`, `name: synchronous`",
         "### `schedules.NAME`",
     ):
