@@ -12,7 +12,7 @@
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from manylabel.trainer.predict import refuse_unless_finite, share_gpus
 from manylabel.trainer.runs.directory import LABELS
 
 KERAS_MODEL = "model.keras"
+_PARTS = (SAVED_MODEL, KERAS_MODEL, LABELS, ORIGIN)
 _UNFINISHED = ".unfinished-"
 _LOCK = "lock"
 _OF_A_VOLUME = "lost+found"  # What an empty one holds.
@@ -84,12 +85,11 @@ def _publish(unfinished: Path, output: Path) -> None:
     # The model first: of two at once, the second finds it there. Its origin says that all is.
     moved: list[Path] = []
     try:
-        for name in (SAVED_MODEL, KERAS_MODEL, LABELS, ORIGIN):
+        for name in _PARTS:
             (unfinished / name).rename(output / name)
             moved.append(output / name)
     except BaseException as error:
-        for path in moved:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove(moved)
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise _occupied(output) from error
         raise
@@ -126,9 +126,21 @@ def _is_unfinished(path: Path) -> bool:
 
 def _remove_abandoned(output: Path) -> None:
     """What exports left that were killed; those that are at work hold their locks."""
-    for path in filter(_is_unfinished, list(output.iterdir())):
+    unfinished = list(filter(_is_unfinished, output.iterdir()))
+    for path in list(unfinished):
         with suppress(OSError), sole_user(path / _LOCK):
             shutil.rmtree(path, ignore_errors=True)
+            unfinished.remove(path)
+            if not (output / ORIGIN).exists() and not unfinished:
+                _remove(output / name for name in _PARTS)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _occupied(output: Path) -> DeploymentError:

@@ -15,8 +15,8 @@ from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig, Resampl
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# "Adobe" with transform 0. A later marker of the file's own, with its transform, overrules it.
 _METHODS = {Resampling.LANCZOS: "lanczos3", Resampling.AREA: "area"}
+# "Adobe" with transform 0. A later marker of the file's own, with its transform, overrules it.
 _ADOBE_SEGMENT = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 
 

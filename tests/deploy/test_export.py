@@ -318,6 +318,18 @@ def test_what_a_killed_export_left_is_removed_and_what_another_has_is_not(quick,
     assert {path.name for path in tmp_path.iterdir()} == EXPORTED | {at_work.name}
 
 
+def test_one_that_was_killed_at_its_end_is_made_anew(quick, run, tmp_path):
+    (tmp_path / ".unfinished-killed").mkdir()
+    (tmp_path / ".unfinished-killed" / "lock").touch()
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "of the killed one").touch()
+    (tmp_path / "model.keras").touch()
+    export(run, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == EXPORTED
+    assert (tmp_path / "model.keras").stat().st_size > 0
+    assert not (tmp_path / "1" / "of the killed one").exists()
+
+
 def test_a_full_disk_at_the_end_leaves_nothing(quick, run, tmp_path, monkeypatch):
     rename = Path.rename
 
