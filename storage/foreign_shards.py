@@ -3,7 +3,12 @@
 from upath import UPath
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import CorruptRecordError, DatasetError, TableError
+from manylabel.storage.errors import (
+    CorruptRecordError,
+    DatasetError,
+    TableError,
+    UnreachableTableError,
+)
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import decode_example
 from manylabel.storage.stand_ins import read_head, text_instead
@@ -29,6 +34,7 @@ def told_apart(dataset: Dataset, shard: RecordShard, size: int) -> str:
 
     Raises:
         OSError: it cannot be read.
+        UnreachableTableError: nor an index, as the storage failed.
     """
     path = dataset.path(shard.path)
     head = read_head(path, _HEAD)
@@ -54,6 +60,7 @@ def begins_as_another(dataset: Dataset, shard: RecordShard) -> bool:
 
     Raises:
         OSError: the shard cannot be read.
+        UnreachableTableError: nor its index, as the storage failed.
     """
     expected = _expected_image(dataset, shard)
     return expected is not None and _first_image(dataset.path(shard.path)) != expected
@@ -90,6 +97,8 @@ def _expected_image(dataset: Dataset, shard: RecordShard) -> str | None:
     """Id of a shard's first image by its index, "" for a shard of none; None without an index."""
     try:
         ids = dataset.read_index(shard).column("image_id")
+    except UnreachableTableError:
+        raise
     except (TableError, DatasetError):
         return None
     return str(ids[0].as_py()) if len(ids) else ""

@@ -19,6 +19,7 @@ from manylabel.storage.errors import (
     CorruptRecordError,
     DamagedShardError,
     UnreachableShardError,
+    UnreachableTableError,
     reason_of,
 )
 from manylabel.storage.foreign_shards import begins_as_another, told_apart
@@ -142,6 +143,8 @@ class _Look:
             return f"{path}: expected a file that can be read, received: {error.strerror}"
         except FileNotFoundError:
             return _not_listed(path)
+        except UnreachableTableError as error:  # Of an index, by which shards are told apart.
+            raise UnreachableShardError(str(error)) from error
         except OSError as error:
             raise unreachable(path, error) from error
 

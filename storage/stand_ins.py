@@ -43,12 +43,15 @@ class StandIn:
         return f"{self.what}; {self.remedy}"
 
 
-def stand_in(head: bytes) -> StandIn | None:
+def stand_in(head: bytes, ours: bytes | None = None) -> StandIn | None:
     """What a file is that begins with these bytes; None for anything that may be one of ours.
 
     Args:
         head: The first HEAD_BYTES of the file, or all of a shorter one.
+        ours: How the file begins that belongs there, if that is an archive itself.
     """
+    if ours is not None and head.startswith(ours):
+        return None
     if not head:
         return StandIn("an empty file", "copy it again")
     for beginning, (what, command) in _POINTERS.items():
@@ -70,9 +73,9 @@ def stand_in(head: bytes) -> StandIn | None:
     return None
 
 
-def text_instead(head: bytes) -> StandIn | None:
+def text_instead(head: bytes, ours: bytes | None = None) -> StandIn | None:
     """As `stand_in`, of a file that is no text: any text is in its place."""
-    if (known := stand_in(head)) is not None:
+    if (known := stand_in(head, ours)) is not None:
         return known
     text = head.decode("utf-8", "ignore")
     # At its end a letter may be cut in two; elsewhere nothing may be missing, nor unprintable.

@@ -10,7 +10,7 @@ from upath import UPath
 
 from manylabel.storage import shard_files
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import DamagedShardError, UnreachableShardError
+from manylabel.storage.errors import DamagedShardError, UnreachableShardError, UnreachableTableError
 from manylabel.storage.schema import LabelledImage, SplitName
 from manylabel.storage.shard_files import check_shards, find_problems
 
@@ -188,4 +188,15 @@ def test_trouble_with_the_storage_is_no_damage(root, monkeypatch):
 
     monkeypatch.setattr(shard_files, "read_head", fail)
     with pytest.raises(UnreachableShardError, match=r"tfrecord: cannot be read now: TimeoutError;"):
+        check_shards(Dataset.open(root), SplitName.TRAIN)
+
+
+def test_an_index_that_storage_refuses_is_not_one_that_is_missing(root, monkeypatch):
+    """By it alone the first shard and the last, of equal size, are told apart."""
+
+    def refuse(self, shard):
+        raise UnreachableTableError(f"{shard.index_path}: cannot be read now: TimeoutError")
+
+    monkeypatch.setattr(Dataset, "read_index", refuse)
+    with pytest.raises(UnreachableShardError, match=r"index\.parquet: cannot be read now: Timeout"):
         check_shards(Dataset.open(root), SplitName.TRAIN)

@@ -45,6 +45,13 @@ def test_what_takes_a_files_place_is_known_with_its_remedy(head, what, remedy):
         assert remedy in found.remedy
 
 
+def test_an_archive_where_one_belongs_is_no_stand_in():
+    """A cut .npz is a zip, and not to be unpacked."""
+    for known in (stand_in, text_instead):
+        assert known(zipped()[:20], ours=b"PK\x03\x04") is None
+        assert known(gzip.compress(b"a"), ours=b"PK\x03\x04") is not None
+
+
 def test_text_is_something_else_only_where_none_belongs():
     text = b"Invalid username or password.\n" * 20
     assert stand_in(text) is None

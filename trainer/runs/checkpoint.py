@@ -39,6 +39,9 @@ from manylabel.trainer.runs.vector_files import (
 MANIFEST = "manifest.json"
 DIRECTORY = "checkpoints"
 
+_NPZ = b"PK\x03\x04"
+"""How the files of a state begin, whole or cut: an .npz is a zip."""
+
 # What a file system without locks answers (some network mounts). Nothing can train there either,
 # so nothing is removed.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -223,7 +226,7 @@ def read_manifest(path: Path) -> CheckpointManifest:
 def _instead(path: Path) -> str:
     """What lies in a file's place, for a message; "" where that cannot be told."""
     try:
-        found = text_instead(read_head(UPath(path)))
+        found = text_instead(read_head(UPath(path)), ours=_NPZ)
     except OSError:
         return ""
     return "" if found is None else f", {found}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from manylabel.storage.atomic import replacing
+from manylabel.storage.atomic import TEMPORARY_PATTERN, replacing
 
 _BLOCK = 1 << 16
 
@@ -43,6 +43,18 @@ def thin(path: Path) -> None:
             if offset >= half or number % 2 == 0:
                 new.write(line)
             offset += len(line)
+
+
+def clear_copies(path: Path) -> None:
+    """Removes the copies that jobs left which were killed while they thinned the file.
+
+    No job may be writing.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for copy in path.parent.glob(f"{path.name}{TEMPORARY_PATTERN[1:]}"):
+        copy.unlink(missing_ok=True)
 
 
 def _backwards(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

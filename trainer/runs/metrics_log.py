@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, model_validator
 from manylabel.storage.documents import Document
 from manylabel.storage.event_file import EventFile
 from manylabel.trainer.plane.metrics import MetricsRow
-from manylabel.trainer.runs.line_file import cut_behind, thin
+from manylabel.trainer.runs.line_file import clear_copies, cut_behind, thin
 
 JSON_LINES = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -37,6 +37,8 @@ class MetricsLog:
 
     def __init__(self, run: Path, resumed_at: int) -> None:
         self._path = path = run / JSON_LINES
+        with suppress(OSError):  # Room alone is lost; the next start tries again.
+            clear_copies(path)
         if path.exists():
             cut_behind(path, lambda line, begin: _row_at(path, line, begin).step <= resumed_at)
         self._file = path.open("a", encoding="utf-8")

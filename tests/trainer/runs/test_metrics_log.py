@@ -194,6 +194,17 @@ def test_what_is_old_is_thinned_and_the_rest_is_as_it_was(tmp_path, monkeypatch)
     assert [each.step for each in sample_metrics(tmp_path, 3)][-1] == 8_000
 
 
+def test_a_copy_of_a_job_killed_while_it_thinned_goes_with_the_next_start(tmp_path):
+    log(tmp_path, 0, [row(20)])
+    copy = tmp_path / f"{JSON_LINES}.{'0a' * 16}.tmp"
+    others = [tmp_path / name for name in (f"run.json.{'0a' * 16}.tmp", f"{JSON_LINES}.tmp")]
+    for path in (copy, *others):
+        path.write_bytes(b"x")
+    log(tmp_path, 20, [row(40)])
+    assert (copy.exists(), [path.exists() for path in others]) == (False, [True, True])
+    assert read_metrics(tmp_path) == [row(20), row(40)]
+
+
 def test_no_room_to_thin_it_ends_no_training(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
