@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from upath import UPath
 
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.fingerprint import settings_that_count
 from manylabel.preprocessing.finished import FILES_NAME
 from manylabel.preprocessing.pictures.checking import CHECKED_DIRECTORY
 from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY, Fetched
@@ -171,30 +172,20 @@ def remove_other_shards(root: UPath, names: Collection[str]) -> None:
                     (root / split / name).unlink()
 
 
-_PLACES = ("path", "image_root")
-"""Of a catalog; not in the fingerprint."""
-
-
 def _difference(present: Owner, wanted: Owner) -> str:
     """Names the settings that differ, or else what settings do not show."""
-    before, now = (_without_places(owner.settings) for owner in (present, wanted))
+    before, now = (settings_that_count(owner.settings) for owner in (present, wanted))
     differing = [
         f"{section}.{key}"
-        for section, values in now.items()
-        for key, value in values.items()
-        if before.get(section, {}).get(key) != value
+        for section in before | now
+        for key in _both(before, now, section)
+        if before.get(section, {}).get(key) != now.get(section, {}).get(key)
     ]
     if differing:
         return f"different {', '.join(differing)}"
     return "the catalog or the version of the code changed"
 
 
-def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
-    catalog, heldout = settings.get("catalog", {}), settings.get("heldout", {})
-    if heldout.get("catalog") is not None:
-        heldout = heldout | {"catalog": _without(heldout["catalog"])}
-    return settings | {"catalog": _without(catalog), "heldout": heldout}
-
-
-def _without(catalog: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in catalog.items() if key not in _PLACES}
+def _both(before: dict[str, Any], now: dict[str, Any], section: str) -> dict[str, Any]:
+    values: dict[str, Any] = now.get(section, {}) | before.get(section, {})
+    return values

@@ -85,6 +85,22 @@ def test_a_held_out_catalog_counts_by_what_it_lists_and_not_by_where_it_lies():
     assert len({of(OTHER), of(CATALOG), of(OTHER, label_column="name")}) == 3
 
 
+@pytest.mark.parametrize(
+    ("format_", "places"),
+    [("open_images", {"class_descriptions": "classes.csv"}), ("ml_images", {"dictionary": "d"})],
+)
+def test_a_section_that_says_nothing_new_is_as_none(format_, places):
+    """What lies at its places counts as part of the catalog."""
+    plain = fingerprint(catalog={"format": format_})
+    for section in ({}, places):
+        assert fingerprint(catalog={"format": format_, format_: section}) == plain
+
+
+def test_how_an_image_of_open_images_is_named_makes_another_dataset():
+    named = {"format": "open_images", "open_images": {"image_name": "a/{id}.jpg"}}
+    assert fingerprint(catalog=named) != fingerprint(catalog={"format": "open_images"})
+
+
 def test_settings_that_say_nothing_new_have_the_number_that_datasets_already_bear():
     """Else every dataset there is would be one of other input."""
     settings = {

@@ -36,6 +36,21 @@ def test_a_new_directory_is_claimed_and_found_again(root):
         claimed(root, MINE.model_copy(update={"fingerprint": "3"}))
 
 
+def test_only_settings_that_count_are_named_as_different(root):
+    """Not how pictures are fetched nor where label sets lie, on whose account nothing differs."""
+
+    def owner(number, quality, **catalog):
+        images = {"jpeg_quality": quality}
+        return Owner(fingerprint=number, settings={"catalog": catalog, "images": images})
+
+    before = owner("1", 90, http={"deadline": 1}, ml_images={"dictionary": "old"})
+    claimed(root, before)
+    with pytest.raises(PreprocessingError, match=r"\(different images\.jpeg_quality\)"):
+        claimed(root, owner("2", 50, http={"deadline": 2}, ml_images={"dictionary": "new"}))
+    with pytest.raises(PreprocessingError, match=r"\(different catalog\.http\)"):
+        claimed(root, owner("3", 90, ml_images=None))
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("protocol", ["", "file://", "local://"])
 def test_one_job_at_a_time(root, protocol, overwrite):
