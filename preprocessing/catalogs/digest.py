@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
-from manylabel.preprocessing.catalogs.files import catalog_files, one_file
+from manylabel.preprocessing.catalogs.files import catalog_files, one_file, tar_names
 from manylabel.preprocessing.catalogs.folder import walk_folder
 from manylabel.preprocessing.catalogs.location import detect_format, open_catalog
 
@@ -20,8 +20,8 @@ class CatalogDigest:
     """What tells one catalog from another.
 
     Attributes:
-        sha256: Hexadecimal; of a file's bytes, of the names and digests of several files, or of all
-            paths that a folder tree lists.
+        sha256: Hexadecimal; of a file's bytes, of the names and digests of tars or of several
+            files, or of all paths that a folder tree lists.
         left_out: How many files and folders of a tree were not looked at, by name (`folder.HIDDEN`
             for all that are hidden): what machines leave, and links into themselves.
     """
@@ -54,15 +54,18 @@ def catalog_digest(
             on_bytes(read)
         return digest.hexdigest()
 
-    if detect_format(config) is CatalogFormat.FOLDER:
+    found = detect_format(config)
+    if found is CatalogFormat.FOLDER:
         return CatalogDigest(digest_of(_listing(config, left_out)), dict(sorted(left_out.items())))
     files = catalog_files(config)
     digests = [digest_of(_content(one_file(config, file))) for file in files]
-    if files == [config.path]:
+    if found is CatalogFormat.WEBDATASET:
+        names = tar_names(config, files)  # The images' names begin with them.
+    elif files == [config.path]:
         return CatalogDigest(digests[0])
-    named = [
-        f"{_name(file, config)}\0{digest}\0" for file, digest in zip(files, digests, strict=True)
-    ]
+    else:
+        names = [_name(file, config) for file in files]
+    named = [f"{name}\0{digest}\0" for name, digest in zip(names, digests, strict=True)]
     return CatalogDigest(hashlib.sha256(os.fsencode("".join(named))).hexdigest())
 
 

@@ -9,10 +9,16 @@ from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.location import (
     catalog_path,
     detect_format,
+    image_root,
     stands_for_tars,
 )
 from manylabel.preprocessing.catalogs.parts import list_parts
-from manylabel.preprocessing.catalogs.tar_files import folder_of_pattern, list_tars, match_tars
+from manylabel.preprocessing.catalogs.tar_files import (
+    folder_of_pattern,
+    list_tars,
+    match_tars,
+    tar_below_root,
+)
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 
@@ -102,3 +108,19 @@ def one_file(config: CatalogConfig, file: str) -> CatalogConfig:
         file: One of `catalog_files`.
     """
     return config.model_copy(update={"path": file})
+
+
+def path_in_table(config: CatalogConfig, file: str) -> str:
+    """Of one of `catalog_files` its path below the folder of parts; empty if it is the catalog."""
+    return "" if file == config.path else posixpath.relpath(file, config.path)
+
+
+def tar_names(config: CatalogConfig, files: list[str]) -> list[str]:
+    """Of tars their paths below the image root, with which the names of their images begin.
+
+    Raises:
+        PreprocessingError: one does not lie below it.
+    """
+    root = image_root(config)
+    tars = (catalog_path(one_file(config, file)) for file in files)
+    return [tar_below_root(tar, root, config.SECTION) for tar in tars]

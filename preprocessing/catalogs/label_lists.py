@@ -135,7 +135,10 @@ def _read(text: str, form: ListForm) -> list[str | None] | None:
     text = text.strip()
     if text.lower() in _NOTHING:
         return None
-    return _read_json(text) if form is ListForm.JSON else _read_list(text)
+    items = _read_json(text) if form is ListForm.JSON else _read_list(text)
+    for item in items:
+        (item or "").encode()  # An escape may stand for half a character, which is no text.
+    return items
 
 
 def _read_json(text: str) -> list[str | None]:

@@ -41,10 +41,15 @@ BUFFER_BYTES = 1 << 20
 _MAGIC = b"PAR1"
 
 
-def row_group_ranges(config: CatalogConfig) -> list[range]:
-    """Row groups that are worth to be read together: opening a file reads all of its footer."""
+def row_group_ranges(config: CatalogConfig, below: str = "") -> list[range]:
+    """Row groups that are worth to be read together: opening a file reads all of its footer.
+
+    Args:
+        config: Of the one file.
+        below: Its path below the folder of the table, whose names may be columns.
+    """
     ranges = []
-    with _open(config) as (file, _):
+    with _open(config, below) as (file, _):
         start = rows = 0
         for group in range(file.metadata.num_row_groups):
             rows += file.metadata.row_group(group).num_rows
@@ -56,15 +61,22 @@ def row_group_ranges(config: CatalogConfig) -> list[range]:
     return ranges
 
 
-def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[pa.Table]:
+def read_parquet(
+    config: CatalogConfig, row_groups: Sequence[int], below: str = ""
+) -> Iterator[pa.Table]:
     """Tables of `rows.raw_table`.
+
+    Args:
+        config: Of the one file.
+        row_groups: Which of its row groups.
+        below: As of `row_group_ranges`.
 
     Raises:
         PreprocessingError: another kind of file, a damaged one, missing columns, wrong types, or
             text that is not UTF-8.
     """
-    with _open(config) as (file, columns):
-        schema = _schema(file, config)
+    with _open(config, below) as (file, columns):
+        schema = _schema(file, config, below)
         kinds = _kinds(config, columns, schema)
         names, stored = schema.names, len(file.schema_arrow)
         for batch in file.iter_batches(
@@ -73,7 +85,7 @@ def read_parquet(config: CatalogConfig, row_groups: Sequence[int]) -> Iterator[p
             columns=[names[at] for at in columns.all() if at < stored],
             use_threads=False,
         ):
-            cells = _Cells(batch, names, stored, kinds, config.path)
+            cells = _Cells(batch, names, stored, kinds, config.path, below)
             yield from tables_of(columns, cells, config)
 
 
@@ -83,14 +95,14 @@ def _batch_rows(columns: Columns) -> int:
 
 
 @contextmanager
-def _open(config: CatalogConfig) -> Iterator[tuple[pq.ParquetFile, Columns]]:
+def _open(config: CatalogConfig, below: str) -> Iterator[tuple[pq.ParquetFile, Columns]]:
     """The file and its columns; what Arrow says of the file becomes one line."""
     try:
         with open_catalog(config) as file:
             _check_kind(file.read(HEAD_BYTES), config)
             file.seek(0)
             table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
-            schema = _schema(table, config)
+            schema = _schema(table, config, below)
             names = schema.names
             columns = find_columns(config, names)
             _check_once(config, [names[at] for at in columns.all()])
@@ -112,11 +124,11 @@ def _check_once(config: CatalogConfig, names: Sequence[str]) -> None:
             )
 
 
-def _schema(file: pq.ParquetFile, config: CatalogConfig) -> pa.Schema:
+def _schema(file: pq.ParquetFile, config: CatalogConfig, below: str) -> pa.Schema:
     """Of the columns in the file, and after them of those that settings name and folders give."""
     schema = file.schema_arrow
     wanted = {config.image_column, config.label_column, config.group_column, config.split_column}
-    for name in columns_of_folders(config.path):
+    for name in columns_of_folders(below):
         if name in wanted and name not in schema.names:
             schema = schema.append(pa.field(name, pa.string()))
     return schema
@@ -138,11 +150,12 @@ class _Cells:
     stored: int
     kinds: Mapping[int, pa.DataType]
     path: str
+    below: str
 
     def __call__(self, at: int) -> pa.Array:
         name, kind = self.names[at], self.kinds[at]
         if at >= self.stored:
-            value = pa.scalar(columns_of_folders(self.path)[name], kind)
+            value = pa.scalar(columns_of_folders(self.below)[name], kind)
             return pa.repeat(value, self.batch.num_rows)
         # Integers past 2**53 are rounded, and rejected later as any above 1 are.
         cells = as_kind(self.batch.column(name), kind)

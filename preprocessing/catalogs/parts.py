@@ -62,7 +62,11 @@ def list_parts(folder: UPath) -> list[str]:
 
 
 def columns_of_folders(path: str) -> dict[str, str | None]:
-    """Columns that the names of the folders above a part give it, as Hive does: `split=train`."""
+    """Columns that the names of the folders above a part give it, as Hive does: `split=train`.
+
+    Args:
+        path: Of the part, below the folder of the table; empty for a table of one file.
+    """
     columns = {}
     for folder in posixpath.dirname(path).split("/"):
         name, equals, value = folder.partition("=")

@@ -10,20 +10,21 @@ import pyarrow as pa
 from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat
 from manylabel.preprocessing.catalogs.coco import read_coco
 from manylabel.preprocessing.catalogs.csv_file import read_csv
-from manylabel.preprocessing.catalogs.files import catalog_files, label_files, one_file
+from manylabel.preprocessing.catalogs.files import (
+    catalog_files,
+    label_files,
+    one_file,
+    path_in_table,
+    tar_names,
+)
 from manylabel.preprocessing.catalogs.folder import read_folder
 from manylabel.preprocessing.catalogs.json_lines import read_json_lines
-from manylabel.preprocessing.catalogs.location import (
-    catalog_path,
-    detect_format,
-    image_root,
-)
+from manylabel.preprocessing.catalogs.location import detect_format
 from manylabel.preprocessing.catalogs.ml_images import read_ml_images
 from manylabel.preprocessing.catalogs.open_images import read_open_images
 from manylabel.preprocessing.catalogs.open_images_classes import read_classes
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
 from manylabel.preprocessing.catalogs.rows import gather
-from manylabel.preprocessing.catalogs.tar_files import path_below
 from manylabel.preprocessing.catalogs.webdataset import check_samples, read_webdataset
 from manylabel.preprocessing.errors import PreprocessingError
 
@@ -62,13 +63,11 @@ def catalog_pieces(config: CatalogConfig) -> list[Piece]:
         return [
             Piece(found, file, row_groups)
             for file in files
-            for row_groups in row_group_ranges(one_file(config, file))
+            for row_groups in row_group_ranges(one_file(config, file), path_in_table(config, file))
         ]
     if found is CatalogFormat.WEBDATASET:
         check_samples(one_file(config, files[0]))
-        root = image_root(config)
-        tars = (catalog_path(one_file(config, file)) for file in files)
-        names = (path_below(tar, root, config.SECTION) for tar in tars)
+        names = tar_names(config, files)
         return [Piece(found, file, tar=name) for file, name in zip(files, names, strict=True)]
     return [Piece(found, file) for file in label_files(config)]
 
@@ -80,6 +79,7 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
     Raises:
         PreprocessingError: the catalog is broken; those before it have been given by then.
     """
+    below = path_in_table(config, piece.file)
     config = one_file(config, piece.file)
     match piece.format:
         case CatalogFormat.CSV:
@@ -87,7 +87,7 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
         case CatalogFormat.JSONL:
             return gather(read_json_lines(config))
         case CatalogFormat.PARQUET:
-            return gather(read_parquet(config, piece.row_groups))
+            return gather(read_parquet(config, piece.row_groups, below))
         case CatalogFormat.WEBDATASET:
             return read_webdataset(config, piece.tar)
         case CatalogFormat.COCO:
@@ -133,8 +133,9 @@ def _tables_of_a_table(config: CatalogConfig) -> Generator[pa.Table, None, None]
         elif found is CatalogFormat.JSONL:
             yield from read_json_lines(one)
         else:
-            for row_groups in row_group_ranges(one):
-                yield from read_parquet(one, row_groups)
+            below = path_in_table(config, file)
+            for row_groups in row_group_ranges(one, below):
+                yield from read_parquet(one, row_groups, below)
 
 
 def label_parents(config: CatalogConfig) -> Mapping[str, Sequence[str]] | None:

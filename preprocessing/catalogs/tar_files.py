@@ -43,7 +43,7 @@ def check_not_compressed(path: UPath, name: str) -> None:
         )
 
 
-def path_below(tar: UPath, root: UPath, section: str) -> str:
+def tar_below_root(tar: UPath, root: UPath, section: str) -> str:
     """A tar's path as its images have it.
 
     Args:

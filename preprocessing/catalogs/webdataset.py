@@ -4,10 +4,13 @@ The image `train-000000.tar/n01/000123.jpg` is a file of a tar; its labels are i
 tar whose names are the same up to the first dot.
 """
 
+from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from manylabel.preprocessing.catalog_config import CatalogConfig
@@ -158,6 +161,7 @@ class _Samples:
         self._waiting: dict[str, Sample] = {}
         self._waiting_bytes = 0
         self._strays: set[str] = set()
+        self._given = array("q")  # Hashes of the keys of whole samples.
         self._index: TarIndex | None = None  # Once there is a link.
 
     def read(self) -> Iterator[Sample]:
@@ -170,6 +174,7 @@ class _Samples:
             self._add(sample, member, extension)
         if sample is not None:
             yield from self._settle(sample)
+        self._check_names()
         yield from self._waiting.values()
         if self._strays:
             for _, key, extension in self._files():
@@ -194,6 +199,24 @@ class _Samples:
             except LabelsError as error:
                 raise TarError(f"{member.name}: {error}") from error
             sample.labels = [*(sample.labels or []), *found]
+
+    def _check_names(self) -> None:
+        """Of two samples with a picture of one name only the last one's could be found, for the
+        labels of both."""
+        hashes, counts = np.unique(np.array(self._given, np.int64), return_counts=True)
+        several = set(hashes[counts > 1].tolist())
+        if not several:
+            return
+        names: Counter[str] = Counter()
+        for member, key, extension in self._files():
+            if extension in self._pictures and hash(key) in several:
+                names[member.name] += 1
+                if names[member.name] > 1:
+                    raise TarError(
+                        f"{member.name}: expected one sample with a picture of this name, "
+                        "received several, as where tars were put together; write them as tars of "
+                        "their own"
+                    )
 
     def _content(self, member: Member) -> bytes:
         """Of a file with labels, which may be a link to another one."""
@@ -220,6 +243,7 @@ class _Samples:
                 earlier.merge(sample)
                 sample = earlier
             if sample.is_whole:
+                self._given.append(hash(sample.key))
                 yield sample
                 return
             self._waiting[sample.key] = sample

@@ -129,7 +129,9 @@ def check_image(image_id: str, image_root: Pictures, policy: ImageConfig) -> Fac
 
 
 def _rejected(reason: RejectReason, detail: str) -> Facts:
-    return Facts(None, None, None, str(reason), detail)
+    # A name that is not UTF-8 may stand in it.
+    text = detail.encode("utf-8", "backslashreplace").decode()
+    return Facts(None, None, None, str(reason), text)
 
 
 def check_bucket(

@@ -64,7 +64,8 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
     at = 0
     while at < len(data) and data[at]:
         blank = data.find(b" ", at, at + 20)
-        length = int(data[at:blank]) if data[at:blank].isdigit() else 0
+        digits = data[at : max(at, blank)]
+        length = int(digits) if digits.isdigit() else 0
         end = at + length
         key, equals, value = data[blank + 1 : end - 1].partition(b"=")
         if blank < 0 or end > len(data) or not equals or data[end - 1 : end] != b"\n":

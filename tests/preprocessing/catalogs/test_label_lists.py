@@ -109,6 +109,14 @@ def test_what_is_no_list_is_told(text, form, hint):
     assert len(str(error.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("text", "form"), [(r'["\ud800"]', ListForm.JSON), (r"['\ud800']", ListForm.LIST)]
+)
+def test_half_a_character_is_no_text(text, form):
+    with pytest.raises(NotAListError, match="ud800"):
+        read_lists(pa.array([text]), form)
+
+
 def test_plain_and_odd_lists_stay_in_order():
     texts = pa.array(["['a', 'b']", None, "('c',)", "['d']", "('c',)", "[]"]).slice(0, 6)
     assert read_lists(texts, ListForm.LIST).to_pylist() == [

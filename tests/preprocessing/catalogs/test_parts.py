@@ -92,6 +92,17 @@ def test_a_column_of_the_file_goes_before_one_of_its_folder(write, rows_of):
     assert len(rows_of(table, split="test", **settings)) == 1
 
 
+def test_folders_above_the_table_are_no_columns(tmp_path, rows_of):
+    """Where a table lies is no part of what it says."""
+    folder = tmp_path / "label=dog" / "table"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"image_path": ["a.jpg"]}), folder / "0.parquet")
+    for path in (folder, folder / "0.parquet"):
+        with pytest.raises(PreprocessingError, match="label"):
+            rows_of(path)
+    assert images_of(rows_of, tmp_path) == [("a.jpg", "dog")]
+
+
 def test_folders_are_no_labels_of_a_wide_table(tmp_path, rows_of):
     (tmp_path / "t" / "year=2024").mkdir(parents=True)
     pq.write_table(

@@ -11,6 +11,7 @@ from manylabel.preprocessing.catalog_config import (
     HeldoutCatalogConfig,
 )
 from manylabel.preprocessing.catalogs import (
+    catalog_digest,
     catalog_pieces,
     count_rows,
     detect_format,
@@ -325,3 +326,25 @@ def test_tables_are_of_a_bounded_size(tmp_path, monkeypatch, write_tar):
     sizes = [table.num_rows for table in module.read_webdataset(config, "a.tar")]
     assert (sum(sizes), max(sizes)) == (10, 3)
     assert sum(table.num_rows for table in read_piece(piece, config)) == 10
+
+
+def test_samples_with_pictures_of_one_name_are_refused(refusal):
+    """Else the last picture would have the labels of both, and the first be lost."""
+    both = [("0.jpg", b"1"), ("0.cls", "1"), ("1.jpg", b"1"), ("1.cls", "1")]
+    said = refusal(*both, ("0.jpg", b"2"), ("0.cls", "2"))
+    assert ": 0.jpg: expected one sample with a picture of this name" in said
+
+
+def test_the_digest_covers_the_names_that_images_begin_with(tmp_path, write_tar):
+    def digest(path):
+        return catalog_digest(CatalogConfig(path=str(path))).sha256
+
+    path = write_tar(tmp_path / "a.tar", ("0.jpg", b"1"), ("0.cls", "1"))
+    (tmp_path / "b").mkdir()
+    seen = {digest(path), digest(tmp_path / "*.tar")}
+    assert len(seen) == 1  # The same images.
+    path = path.rename(tmp_path / "z.tar")
+    seen.add(digest(path))
+    path = path.rename(tmp_path / "b" / "z.tar")
+    seen.add(digest(tmp_path / "*" / "*.tar"))
+    assert len(seen) == 3

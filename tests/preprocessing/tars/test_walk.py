@@ -227,7 +227,16 @@ class TestDamage:
         assert "a name of 5,000 bytes" in damage(tar_of(("n" * 5000, b"")))
 
     @pytest.mark.parametrize(
-        "record", ["0 path=a\n", "99 path=a\n", "path=a\n", "11 path a \n", "10 path=ab", "9" * 30]
+        "record",
+        [
+            "0 path=a\n",
+            "99 path=a\n",
+            "path=a\n",
+            "11 path a \n",
+            "10 path=ab",
+            "9" * 30,
+            "9" * 5120,
+        ],
     )
     def test_pax_records_of_another_length_than_they_say(self, record):
         head = special("PaxHeader", b"x", size=len(record)).tobuf(tarfile.GNU_FORMAT)
