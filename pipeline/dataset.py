@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
 from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.preprocessing.progress import Meter, reporting
-from manylabel.preprocessing.repair import Repair, repair
+from manylabel.preprocessing.repair import Repair, check_image_roots, repair
 from manylabel.preprocessing.verification import Damage, verify
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
@@ -59,9 +59,11 @@ def verify_dataset(
     Raises:
         Interrupted: it was told to stop.
         StorageError: there is no finished dataset, or its storage failed.
-        PreprocessingError: another job writes there.
+        PreprocessingError: another job writes there, or no pictures of this dataset can lie at
+            one of `image_roots`.
     """
     dataset, meter = Dataset.open(root), Meter()
+    check_image_roots(dataset, image_roots or {})
     with (
         told_to_stop_with(_STOPPED),
         long_work("verify", on_event),

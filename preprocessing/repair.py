@@ -46,6 +46,8 @@ _WITHOUT_PLAN = (
 )
 _FROM_CATALOG = "it is made from the catalog: run `manylabel preprocess` with the settings again"
 
+_OPTIONS = {SplitName.TRAIN: "--image-root", SplitName.HELDOUT: "--heldout-image-root"}
+
 
 @dataclass
 class Repair:
@@ -134,6 +136,28 @@ def _table_again(dataset: Dataset, plan: DatasetPlan | None, name: str) -> str |
         return "its plan gives another table; " + _FROM_CATALOG
     write_table(dataset.root / name, table)
     return None
+
+
+def check_image_roots(dataset: Dataset, image_roots: Mapping[SplitName, str]) -> None:
+    """That each side whose pictures are said to lie elsewhere has a catalog of pictures in files.
+
+    Raises:
+        PreprocessingError: one has not; it names the option.
+    """
+    if not image_roots:
+        return
+    catalogs = catalogs_of(_settings(dataset))
+    for side in image_roots:
+        if side not in catalogs:
+            reason = "has no held-out catalog"
+        elif catalogs[side].http is not None:
+            reason = "was made of pictures that its catalog names by URL"
+        else:
+            continue
+        raise PreprocessingError(
+            f"{dataset.root}: {_OPTIONS[side]} is given, but this dataset {reason}; leave that "
+            "option out"
+        )
 
 
 class _Shards:
@@ -237,9 +261,10 @@ def _pictures(
     catalog = catalogs_of(_settings(dataset))[of_catalog]
     if catalog.http is not None:
         return HttpSource(catalog.http, dataset.root / FETCHED_DIRECTORY)
-    option = "--image-root" if of_catalog is SplitName.TRAIN else "--heldout-image-root"
     text = image_roots.get(of_catalog, plan.image_roots[of_catalog])
     where = UPath(text)
     if not where.is_dir():
-        return f"its pictures are not in {text}; name where they lie now with {option}"
+        return (
+            f"its pictures are not in {text}; name where they lie now with {_OPTIONS[of_catalog]}"
+        )
     return UPath(where.path).resolve() if is_local(where) else where

@@ -138,15 +138,20 @@ def _check_planned(decided: int, planned: int, root: UPath) -> None:
 
 
 def moved_plan(plan: DatasetPlan, job: CheckJob) -> DatasetPlan:
-    """The plan for pictures that lie elsewhere now.
+    """The plan for pictures that lie elsewhere now; those of a side that moved are compared.
 
     Raises:
         PreprocessingError: they are not those that the dataset was made from; nothing is changed.
     """
     running = here()
-    running.meter.begin(Stage.CHECK_IMAGES, planned_images(job.root, plan.names))
-    for split in SplitName:
-        names = plan.shards[split]
+    names_of = {
+        split: names
+        for split, names in plan.shards.items()
+        if str(root_of(split, job.image_roots)) != root_of(split, plan.image_roots)
+    }  # The others did not move, or come from URLs, which are the same ones.
+    names_moved = [name for names in names_of.values() for name in names]
+    running.meter.begin(Stage.CHECK_IMAGES, planned_images(job.root, names_moved))
+    for split, names in names_of.items():
         image_root = root_of(split, job.image_roots)
         check = partial(_received, image_root=image_root, max_bytes=job.policy.max_bytes)
         digests = _planned_digests(names, job.root)

@@ -1,5 +1,7 @@
 """`manylabel dataset verify`: what it prints, and its exit codes."""
 
+import json
+
 import pytest
 
 from manylabel.pipeline import cli
@@ -74,3 +76,24 @@ def test_where_the_pictures_are_is_asked_for_a_repair_alone(root, capsys):
     assert "expected --repair" in capsys.readouterr().err
     assert cli.run(["dataset", "verify", str(root / "nowhere")]) == 2
     assert "no such dataset directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("catalog", "option", "reason"),
+    [
+        ({"http": {}}, "--image-root", "made of pictures that its catalog names by URL"),
+        ({}, "--heldout-image-root", "has no held-out catalog"),
+    ],
+)
+def test_a_place_of_pictures_that_there_are_none_of_is_named(
+    root, capsys, lfs_pointer, catalog, option, reason
+):
+    path = root / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["settings"] = {"catalog": {"path": "labels.csv"} | catalog}
+    path.write_text(json.dumps(manifest))
+    (root / SHARD).write_bytes(lfs_pointer)
+    assert cli.run(["dataset", "verify", str(root), "--repair", option, str(root)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{option} is given, but this dataset" in line
+    assert reason in line

@@ -12,6 +12,7 @@ from manylabel.pipeline.score import score_predictions
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.planning import make_plan
 from manylabel.preprocessing.progress import Stage
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import UNKNOWN_LABELS_SCHEMA, SplitName
@@ -193,12 +194,21 @@ def test_a_lost_table_of_the_held_out_catalog_is_made_again(folder, finished, ou
 
 
 def test_held_out_pictures_may_lie_elsewhere_if_they_are_the_same(
-    folder, finished, output, tmp_path, picture
+    folder, finished, output, tmp_path, picture, monkeypatch
 ):
+    """Those of the other side, which may be a download each, are not read for it."""
+    read, real = set(), make_plan.fetch
+
+    def fetch(root, image_id, max_bytes):
+        read.add(str(root))
+        return real(root, image_id, max_bytes)
+
+    monkeypatch.setattr(make_plan, "fetch", fetch)
     moved = tmp_path / "moved"
     shutil.copytree(folder / HELDOUT, moved)
     paths = [{"path": str(folder / TRAIN / "labels.csv")}, {"path": str(moved / "labels.csv")}]
     assert preprocess(config_of(*paths), str(output)).content_digest == finished.content_digest
+    assert read == {str(moved)}
     assert preprocess(config_of(*paths), str(output)).nothing_to_do
     other = tmp_path / "other"
     shutil.copytree(folder / HELDOUT, other)
