@@ -27,8 +27,9 @@ class HttpConfig(BaseModel):
         3,
         ge=1,
         le=10,
-        description="At most, where a failure may pass: a connection that is refused or cut, 429 "
-        "and 5xx. A picture that was too slow is not asked for again in the same run.",
+        description="At most, where a failure may pass: a connection that is refused or cut, "
+        "408, 425, 429, 500, 502, 503 and 504. A picture that was too slow is not asked for again "
+        "in the same run.",
     )
     backoff: float = Field(
         1.0,
@@ -39,8 +40,9 @@ class HttpConfig(BaseModel):
     longest_wait: float = Field(
         30.0,
         ge=0,
-        description="Seconds between two attempts at most; a server that asks for more is left "
-        "alone for so long, and its pictures are rejected meanwhile.",
+        description="Seconds between two attempts at most, and those for which a server that is "
+        "down is waited for, once; a server that asks for more is left alone for so long, and its "
+        "pictures are rejected meanwhile.",
     )
     connections: int = Field(
         32, ge=1, le=1000, description="Pictures that a process fetches at a time."

@@ -83,6 +83,7 @@ def remove_leftovers(root: UPath) -> None:
     for directory in (root, root / PLAN_DIRECTORY, root / CHECKED_DIRECTORY, *parts, *splits):
         for leftover in file_sizes(directory, TEMPORARY_PATTERN):
             (directory / leftover).unlink(missing_ok=True)
+    Fetched(root / FETCHED_DIRECTORY).remove_leftovers()
 
 
 def _refuse_other_files(root: UPath, *, overwrite: bool) -> None:

@@ -103,7 +103,7 @@ class CheckImage:
     def expect(self, image_ids: Sequence[str]) -> None:
         """Images that come next; those that are far away are fetched meanwhile."""
         if isinstance(self.image_root, HttpSource):
-            self.image_root.expect(image_ids, self.policy.max_bytes)
+            self.image_root.expect(image_ids, self.policy.max_bytes, with_look=True)
 
 
 def check_image(image_id: str, image_root: Pictures, policy: ImageConfig) -> Facts:

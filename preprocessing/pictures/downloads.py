@@ -31,7 +31,7 @@ class Downloads:
         self._expected: OrderedDict[str, int] = OrderedDict()
         self._begun: dict[str, Task[Answer]] = {}
         self._under_way = 0
-        self._held = 0
+        self._held: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="downloads", daemon=True).start()
         self._fetcher = self._await(_fetcher(config))
@@ -57,7 +57,7 @@ class Downloads:
         for task in self._begun.values():
             task.cancel()
         self._begun.clear()
-        self._held = 0
+        self._held.clear()
         self._expected = OrderedDict.fromkeys(addresses, max_bytes)
         self._begin_more()
 
@@ -65,17 +65,19 @@ class Downloads:
         if address not in self._begun:
             self._expected.pop(address, None)
             self._begin(address, max_bytes)
-        answer = None
         try:
-            answer = await self._begun[address]
-            return answer
+            return await self._begun[address]
         finally:
             del self._begun[address]
-            self._held -= len(answer.data) if answer is not None else 0
+            self._held.pop(address, None)
             self._begin_more()
 
     def _begin_more(self) -> None:
-        while self._expected and self._under_way < self._connections and self._held < _MOST_HELD:
+        while (
+            self._expected
+            and self._under_way < self._connections
+            and sum(self._held.values()) < _MOST_HELD
+        ):
             self._begin(*self._expected.popitem(last=False))
 
     def _begin(self, address: str, max_bytes: int) -> None:
@@ -88,7 +90,7 @@ class Downloads:
         self._under_way -= 1
         arrived = not task.cancelled() and task.exception() is None
         if arrived and self._begun.get(task.get_name()) is task:
-            self._held += len(task.result().data)
+            self._held[task.get_name()] = len(task.result().data)
         self._begin_more()
 
 

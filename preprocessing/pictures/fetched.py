@@ -11,13 +11,14 @@ import hashlib
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from upath import UPath
 
 from manylabel.preprocessing.pictures.images import StoredImage
-from manylabel.storage.atomic import replacing
+from manylabel.storage.atomic import TEMPORARY_PATTERN, replacing
 from manylabel.storage.errors import CorruptRecordError
-from manylabel.storage.tfrecord import iterate_records, write_record
+from manylabel.storage.tfrecord import iterate_records, read_first_record, write_record
 
 FETCHED_DIRECTORY = "plan/fetched"
 
@@ -76,9 +77,17 @@ class Fetched:
             write_record(file, image.remarks.encode())
             write_record(file, image.stored.encoded)
 
-    def has(self, url: str) -> bool:
+    def has(self, url: str, *, with_look: bool = False) -> bool:
         """Without looking whether it is whole."""
-        return self._path(url).is_file()
+        path = self._path(url)
+        if not with_look:
+            return path.is_file()
+        try:
+            with path.open("rb") as file:
+                known = read_first_record(file, _KNOWN.size + len(url.encode()))
+        except (FileNotFoundError, CorruptRecordError):
+            return False
+        return len(known) >= _KNOWN.size and bool(_KNOWN.unpack(known[: _KNOWN.size])[1])
 
     def drop(self, url: str) -> None:
         """It lies elsewhere now, or is of no use."""
@@ -87,6 +96,16 @@ class Fetched:
     def is_empty(self) -> bool:
         """Whether nothing was ever kept here."""
         return not self.directory.is_dir()
+
+    def remove_leftovers(self) -> None:
+        """Deletes what processes that were killed had begun to write."""
+        if self.is_empty():
+            return
+        for folder in self.directory.iterdir():
+            with suppress(NotADirectoryError):
+                for path in folder.iterdir():
+                    if fnmatch(path.name, TEMPORARY_PATTERN):
+                        path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """All of them; the directory itself may be a link."""

@@ -5,8 +5,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -52,7 +51,11 @@ class Fetcher:
 
     def __init__(self, config: HttpConfig) -> None:
         self._config = config
-        self._hosts = Hosts(config.connections_per_host, asyncio.get_running_loop().time)
+        loop = asyncio.get_running_loop()
+        # Names that are resolved slowly do not hold up others: the loop's own threads are few.
+        loop.set_default_executor(ThreadPoolExecutor(config.connections, "names"))
+        self._clock = loop.time
+        self._hosts = Hosts(config.connections_per_host, config.longest_wait, loop.time)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the hosts' turns bound them, before the deadline begins
@@ -85,24 +88,16 @@ class Fetcher:
             url = _parsed(address)
         except ValueError as error:
             raise ImageRejectedError(RejectReason.BAD_URL, _line(error)) from error
-        host = self._hosts.get(url.authority)
         for attempt in range(self._config.attempts):
             try:
-                async with host.turn():
-                    try:
-                        answer = await self._attempt(url, max_bytes)
-                    except FetchFailure as failure:
-                        host.failed(failure)
-                        raise
-                    host.answered()
-                    return answer
+                return await self._attempt(url, max_bytes, again=attempt > 0)
             except FetchFailure as failure:
-                wait = self._wait(failure, attempt)
+                host, wait = failure.host, self._wait(failure, attempt)
                 if wait is None:
-                    if (failure.wait or 0.0) > self._config.longest_wait:
-                        host.dismissed(failure)
+                    if host is not None:
+                        host.failed(failure)
                     raise ImageRejectedError(failure.reason, failure.detail) from failure
-                if failure.wait is not None:
+                if host is not None and failure.wait is not None:
                     host.rest(wait)
                 await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
@@ -116,21 +111,35 @@ class Fetcher:
         backoff = min(self._config.backoff * 2**attempt, self._config.longest_wait)
         return max(backoff, failure.wait or 0.0)
 
-    async def _attempt(self, url: URL, max_bytes: int) -> Answer:
-        """Raises FetchFailure."""
-        try:
-            async with asyncio.timeout(self._config.deadline):
-                for _ in range(_MOST_REDIRECTS + 1):
-                    async with self._session.get(url, allow_redirects=False) as response:
-                        if response.status not in _REDIRECTS:
-                            _check_status(response)
-                            data = await _body(response, max_bytes)
-                            return Answer(data, _described(response))
-                        url = _followed(url, response)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise self._told(error, url) from error
+    async def _attempt(self, url: URL, max_bytes: int, *, again: bool) -> Answer:
+        """Each redirect waits its turn at the server that it leads to; raises FetchFailure."""
+        left = self._config.deadline
+        for _ in range(_MOST_REDIRECTS + 1):
+            host = self._hosts.get(url.authority)
+            async with host.turn(again=again):
+                began = self._clock()
+                answer = await self._ask(url, max_bytes, left)
+                left -= self._clock() - began
+            host.answered()
+            if isinstance(answer, Answer):
+                return answer
+            url = answer
         detail = f"redirects go on after {_MOST_REDIRECTS}, the last one to {_named(url)}"
         raise FetchFailure(RejectReason.BAD_RESPONSE, detail)
+
+    async def _ask(self, url: URL, max_bytes: int, seconds: float) -> Answer | URL:
+        """What arrives, or where else it is; raises FetchFailure."""
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._session.get(url, allow_redirects=False) as response,
+            ):
+                if response.status in _REDIRECTS:
+                    return _followed(url, response)
+                _check_status(response)
+                return Answer(await _body(response, max_bytes), _described(response))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._told(error, url) from error
 
     def _told(self, error: Exception, url: URL) -> FetchFailure:
         """What went wrong, by who failed; most particular first."""
@@ -147,6 +156,9 @@ class Fetcher:
             return FetchFailure(RejectReason.BAD_URL, f"{where}: {_line(error)}")
         if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
             detail = f"{where}: {_line(error)}"
+            if isinstance(error, aiohttp.ClientResponseError):  # Its text has the query.
+                what = " ".join(f"{error.status} {error.message}".split())
+                detail = f"{where}: {shown(f'{type(error).__name__}: {what}')}"
             return FetchFailure(RejectReason.BAD_RESPONSE, detail, passing=True)
         return FetchFailure(
             RejectReason.UNREACHABLE, f"{where}: {_line(error)}", passing=True, of_host=True
@@ -215,7 +227,9 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
         wait = _asked_to_wait(response.headers.get("Retry-After", ""))
         if wait is not None:
             detail += f", to be asked again after {wait:.0f} seconds"
-        raise FetchFailure(RejectReason.NOT_SERVED_NOW, detail, passing=True, wait=wait)
+        raise FetchFailure(
+            RejectReason.NOT_SERVED_NOW, detail, passing=True, of_host=True, wait=wait
+        )
     if 400 <= status < 500:
         raise FetchFailure(RejectReason.UNREADABLE_FILE, detail)
     raise FetchFailure(RejectReason.BAD_RESPONSE, f"expected the status 200, received {detail}")
@@ -235,7 +249,7 @@ def _asked_to_wait(text: str) -> float | None:
         return min(float(text), 1e9)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # The latter of a year that no date has.
         return None
     date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
@@ -270,13 +284,3 @@ def _named(url: URL) -> str:
 
 def _line(error: Exception) -> str:
     return shown(" ".join(f"{type(error).__name__}: {error}".split()))
-
-
-@asynccontextmanager
-async def open_fetcher(config: HttpConfig) -> AsyncIterator[Fetcher]:
-    """For a block, in the loop that runs."""
-    fetcher = Fetcher(config)
-    try:
-        yield fetcher
-    finally:
-        await fetcher.close()

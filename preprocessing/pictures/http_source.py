@@ -36,11 +36,16 @@ class HttpSource:
     def kept(self) -> Fetched:
         return Fetched(self.kept_in)
 
-    def expect(self, urls: Iterable[str], max_bytes: int) -> None:
-        """These are asked for next, in this order: those that are not kept are begun now."""
+    def expect(self, urls: Iterable[str], max_bytes: int, *, with_look: bool = False) -> None:
+        """These are asked for next, in this order: those that are not kept are begun now.
+
+        Args:
+            with_look: They are to be checked, so what is kept of a shard does not do.
+        """
         kept = self.kept
-        wanted = urls if kept.is_empty() else [url for url in urls if not kept.has(url)]
-        self._downloads().expect(wanted, max_bytes)
+        if not kept.is_empty():
+            urls = [url for url in urls if not kept.has(url, with_look=with_look)]
+        self._downloads().expect(urls, max_bytes)
 
     def check(self, url: str, policy: ImageConfig) -> FetchedImage:
         """A picture, which is kept from now on.

@@ -1,5 +1,6 @@
 """A catalog of URLs, from the command's point of view; and what is kept of pictures meanwhile."""
 
+import dataclasses
 import gzip
 import socket
 import threading
@@ -14,6 +15,8 @@ from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.decisions.work_items import PLAN_SCHEMA
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.preprocessing.job import preprocess
+from manylabel.preprocessing.output import remove_leftovers
+from manylabel.preprocessing.pictures.checking import CheckImage
 from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.planning.dataset_plan import write_planned
 from manylabel.preprocessing.progress import Meter
@@ -208,6 +211,34 @@ def test_what_is_kept_is_not_asked_for_again(server, source, url):
     again.expect([url], 1000)
     assert again.check(url, ImageConfig()) == image
     assert server.asked == {"/a.png": 1}
+
+
+def test_what_is_kept_of_a_shard_is_fetched_ahead_where_it_is_to_be_checked(server, source, url):
+    check = CheckImage(source, ImageConfig())
+    image = source.check(url, ImageConfig())
+    source.kept.keep(url, dataclasses.replace(image, look=None))
+    source.expect([url], 10_000)
+    source.expect([f"{url}?other"], 10_000)
+    wait_for(lambda: server.asked["/a.png?other"])
+    assert server.asked["/a.png"] == 1
+    check.expect([url])
+    wait_for(lambda: server.asked["/a.png"] == 2)
+    assert source.check(url, ImageConfig()) == image
+    check.expect([url, f"{url}?another"])
+    wait_for(lambda: server.asked["/a.png?another"])
+    assert server.asked["/a.png"] == 2
+
+
+def test_what_killed_processes_had_begun_is_deleted(source, url, tmp_path):
+    source.check(url, ImageConfig())
+    (picture,) = kept(source.kept_in)
+    leftover = picture.with_name(f"{picture.name}.{'0' * 32}.tmp")
+    leftover.write_bytes(b"half")
+    root = UPath(tmp_path / "dataset")
+    (root / "plan").mkdir(parents=True)
+    source.kept_in.rename(root / "plan" / "fetched")
+    remove_leftovers(root)
+    assert [path.name for path in kept(root)] == [picture.name]
 
 
 @pytest.mark.parametrize("length", [0, 5, 40, -1])
