@@ -27,7 +27,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import check_cluster, open_executor
 from manylabel.preprocessing.fingerprint import compute_fingerprint
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
-from manylabel.preprocessing.label_doubts import label_doubts
+from manylabel.preprocessing.label_doubts import label_doubts, split_doubts
 from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.path_doubts import path_doubts
 from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
@@ -47,9 +47,11 @@ from manylabel.preprocessing.running import here, running
 from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.fetched_shards import drop_written, keep_again
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
+from manylabel.storage.dataset import LABELS_NAME
 from manylabel.storage.errors import reason_of
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import read_table
 
 
 def preprocess(
@@ -119,6 +121,8 @@ def preprocess(
                     running(executor, meter),
                 ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
+            names = read_table(root / LABELS_NAME).column("name").to_pylist()
+            doubts += split_doubts(catalogs[SplitName.TRAIN], names)
             left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
             asked = Asked(
                 config.heldout,

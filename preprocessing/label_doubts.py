@@ -6,14 +6,14 @@ their labels the most frequent ones, so that it costs little and says the same e
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manylabel.preprocessing.catalog_config import CatalogConfig, LabelCells
-from manylabel.preprocessing.catalogs import first_rows
+from manylabel.preprocessing.catalog_config import CatalogConfig, CatalogFormat, LabelCells
+from manylabel.preprocessing.catalogs import detect_format, first_rows
 from manylabel.preprocessing.catalogs.label_lists import ListForm, form_of
 from manylabel.preprocessing.decisions.columns import column
 from manylabel.preprocessing.decisions.rows import clean_rows
@@ -35,6 +35,8 @@ _SAYS_WHETHER = re.compile(r"(?i)true|false|yes|no|[tfyn]|[-+]?[01](\.0*)?|0?\.\
 
 _IN_BRACKETS = re.compile(r"\s*([\[{(]|[a-z]+\(\[?).*[\])}]\s*", re.DOTALL).fullmatch
 
+_DECIMAL_COMMA = re.compile(r"\W\d+,\d+\W")
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 _FILE_NAME = re.compile(r"(?i).*\.(jpe?g|png|webp|gif|bmp|tiff?)")
 
 _FEW_ROWS = 20
@@ -209,10 +211,24 @@ def _bad_confidences(sample: _Sample) -> list[str]:
     values = sum(sample.bad.values(), Counter[str]())
     if values.total() < _SOME * sample.rows:
         return []
+    shown = values.most_common(1)[0][0]
+    if _DECIMAL_COMMA.fullmatch(shown):
+        return [f"confidences such as {shown} reject their labels: write a point for the comma"]
     return [
-        f"confidences such as {values.most_common(1)[0][0]} are no numbers in [0, 1] and reject "
-        f"their labels: divide them, or set {sample.setting('confidence_column')} to another "
-        "column, or to null"
+        f"confidences such as {shown} are no numbers in [0, 1] and reject their labels: divide "
+        f"them, or set {sample.setting('confidence_column')} to another column, or to null"
+    ]
+
+
+def split_doubts(config: CatalogConfig, labels: Iterable[str]) -> list[str]:
+    """A line where the labels of a folder tree are names of splits, whose images are mixed then."""
+    splits = sorted(label for label in labels if label.casefold() in _SPLITS)
+    if detect_format(config) is not CatalogFormat.FOLDER or len(splits) < 2:
+        return []
+    return [
+        f"labels called {_several(splits)} look like splits, whose images are mixed here: set "
+        f"{config.SECTION}.path to the folder of one, and preprocessing.heldout.catalog.path to "
+        "that of another"
     ]
 
 

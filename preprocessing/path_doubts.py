@@ -33,7 +33,7 @@ def path_doubts(catalog: CatalogConfig, rejected: UPath) -> list[str]:
     """
     remarks: Counter[str] = Counter()
     ends: list[str] = []
-    absolute = missing = 0
+    absolute = missing = urls = private = 0
     for part in table_parts(rejected):
         table = read_table(part)
         is_missing = pc.equal(table.column("reason"), RejectReason.MISSING_FILE)
@@ -42,6 +42,10 @@ def path_doubts(catalog: CatalogConfig, rejected: UPath) -> list[str]:
         for entry in pc.value_counts(pc.struct_field(details, 0)).to_pylist():
             if entry["values"] is not None:
                 remarks[entry["values"]] += entry["counts"]
+        reasons = table.column("reason")
+        private += _count(pc.equal(reasons, RejectReason.ADDRESS_REFUSED))
+        is_url = pc.match_substring_regex(table.column("image_id"), r"^(?i)https?://")
+        urls += _count(pc.and_(is_url, pc.equal(reasons, RejectReason.BAD_PATH)))
         names = _absolute_names(table)
         absolute += len(names)
         ends += [end for end in pc.min_max(names).as_py().values() if end is not None]
@@ -50,7 +54,20 @@ def path_doubts(catalog: CatalogConfig, rejected: UPath) -> list[str]:
         f"{_remedy(remark, catalog)}"
         for remark, count in remarks.most_common()
     ]
-    return [*([_of_absolute(absolute, ends, catalog)] if absolute else []), *doubts]
+    if absolute:
+        doubts.insert(0, _of_absolute(absolute, ends, catalog))
+    if urls:
+        doubts.append(f"{urls:,} paths are URLs: set {catalog.SECTION}.http to {{}} to fetch them")
+    if private:
+        doubts.append(
+            f"{private:,} pictures are at private addresses: name their networks in "
+            f"{catalog.SECTION}.http.allowed_networks, such as 127.0.0.0/8 for this machine"
+        )
+    return doubts
+
+
+def _count(mask: pa.ChunkedArray) -> int:
+    return pc.sum(mask).as_py() or 0
 
 
 def _remedy(remark: str, catalog: CatalogConfig) -> str:

@@ -10,7 +10,7 @@ from manylabel.preprocessing.errors import PreprocessingError
 MAX_ITEM_CHARACTERS = 64 << 20
 """Past it, what should be one item is a file of another kind. A large mask has a million."""
 
-_LINES = "several of them are read one a line, as .jsonl"
+_LINES = "several of them are read one a line, as .jsonl: jq -c '.[]' makes that of a list"
 
 _BLANKS = " \t\r\n"
 

@@ -51,7 +51,7 @@ class Source(Protocol):
 
 def root_of(side: SplitName, roots: Mapping[SplitName, _T]) -> _T:
     """Where the pictures of a side are, of one root for each catalog: one may list both sides."""
-    return roots.get(side, roots[SplitName.TRAIN])
+    return roots[side] if side in roots else roots[SplitName.TRAIN]
 
 
 def fetch(root: UPath | Source, image_id: str, max_bytes: int) -> bytes:

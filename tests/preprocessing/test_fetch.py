@@ -15,8 +15,9 @@ from upath import UPath
 
 from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import image_root
-from manylabel.preprocessing.pictures.fetch import fetch, file_digest
+from manylabel.preprocessing.pictures.fetch import fetch, file_digest, root_of
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.schema import SplitName
 
 LOOK_LIKE_SOMETHING_ELSE = [
     *("season:/a.jpg", "s3:/bucket/a.jpg", "http:/a.jpg", "memory:/a.jpg", "file:/a.jpg"),
@@ -131,6 +132,12 @@ def test_a_missing_file_that_is_there_in_another_way(root, image_id, there, rema
         RejectReason.MISSING_FILE,
         f"{before}; there is one {remark}",
     )
+
+
+def test_a_side_alone_has_its_root():
+    """As of held-out shards that are written again."""
+    assert root_of(SplitName.HELDOUT, {SplitName.HELDOUT: 1}) == 1
+    assert root_of(SplitName.HELDOUT, {SplitName.TRAIN: 2}) == 2
 
 
 def test_a_missing_file_that_is_there_from_the_folder_above(root):

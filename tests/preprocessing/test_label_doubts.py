@@ -6,7 +6,7 @@ import pytest
 
 from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.label_doubts import label_doubts
+from manylabel.preprocessing.label_doubts import label_doubts, split_doubts
 
 SATELLITE = ["haze primary", "farm clear primary water", "clear primary", "farm clear road"]
 LEAVES = ["healthy", "scab spot complex", "scab", "complex"]
@@ -56,6 +56,18 @@ def test_lists_of_which_no_two_are_equal(doubts):
 
 def test_numbers_of_classes_that_are_joined(doubts):
     assert "label_separator to ','" in doubts(["3,17", "17", "4,3", "17,4"])[0]
+
+
+def test_splits_in_a_tree(tmp_path):
+    for folder in ("train/cat", "Test/cat"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.jpg").touch()
+    tree = CatalogConfig(path=str(tmp_path))
+    (doubt,) = split_doubts(tree, ["Test", "cat", "train"])
+    assert doubt.startswith("labels called 'Test', 'train' look like splits")
+    assert split_doubts(tree, ["cat", "train"]) == []
+    (tmp_path / "c.csv").write_text("image_path,label\n")
+    assert split_doubts(CatalogConfig(path=str(tmp_path / "c.csv")), ["test", "train"]) == []
 
 
 @pytest.mark.parametrize("sign", [",", " ", "|"])
@@ -141,14 +153,19 @@ def test_names_of_nothing(doubts):
     assert doubts(["cat", "nan", "NA"], null_values=["nan", "NA"]) == []
 
 
-@pytest.mark.parametrize(("cells", "shown"), [(["87", "13", "1"], "87"), (["0,5", ".2"], "0,5")])
-def test_confidences_of_another_scale(tmp_path, cells, shown):
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["87", "13", "1"], "'87' are no numbers in [0, 1] and reject their labels: divide them"),
+        (["0,5", ".2"], "'0,5' reject their labels: write a point for the comma"),
+    ],
+)
+def test_confidences_of_another_scale(tmp_path, cells, told):
     path = tmp_path / "c.csv"
     rows = [f'{number}.jpg,cat,"{cell}"\n' for number, cell in enumerate(cells)]
     path.write_text("image_path,label,confidence\n" + "".join(rows))
     (doubt,) = label_doubts(CatalogConfig(path=str(path)))
-    assert doubt.startswith(f"confidences such as {shown!r} are no numbers in [0, 1]")
-    assert "set preprocessing.catalog.confidence_column to another column, or to null" in doubt
+    assert doubt.startswith(f"confidences such as {told}")
 
 
 WIDE = "image_path,Sex,Age,Edema,cat"

@@ -38,6 +38,16 @@ def absolute(*paths):
     return [(path, RejectReason.BAD_PATH, "expected a path below the image root") for path in paths]
 
 
+def test_urls_and_private_addresses_name_their_settings(doubts):
+    url = "https://example.org/a.jpg"
+    assert doubts((url, RejectReason.BAD_PATH, "a URL"), ("a.jpg", RejectReason.BAD_PATH, "")) == [
+        "1 paths are URLs: set preprocessing.catalog.http to {} to fetch them"
+    ]
+    (doubt,) = doubts((url, RejectReason.ADDRESS_REFUSED, ""), (url, RejectReason.NO_LABEL, ""))
+    assert doubt.startswith("1 pictures are at private addresses")
+    assert "preprocessing.catalog.http.allowed_networks" in doubt
+
+
 def test_absolute_paths_name_the_setting_and_the_folder(doubts, tmp_path):
     below = [f"{tmp_path}/pictures/{name}.jpg" for name in ("a/1", "a/2", "b/3")]
     (tmp_path / "pictures").mkdir()

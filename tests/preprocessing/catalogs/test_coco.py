@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_said_in_a_line(read, change, message):
         ("", r"expected a JSON object .*, received the end"),
         (
             '[{"image_id": 1, "category_id": 2, "score": 0.5}]',
-            r"expected a JSON object \(several .* as .jsonl\), received",
+            r"expected a JSON object \(several .* as .jsonl.*\), received",
         ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}', r"expected a comma or the end of images"),
         (
@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_said_in_a_line(read, change, message):
             '{"x": [{"id": 1} {"id": 2}]}',
             r"expected a comma or the end of x after item 0",
         ),
-        ('{"images": []} {}', r"expected one JSON object .*jsonl\), received more after it"),
+        ('{"images": []} {}', r"expected one JSON object .*jsonl.*\), received more after it"),
         ("{images: []}", r"the name of a section"),
         ('{"images": ' + "[" * 100_000, r"in a few levels"),
     ],
