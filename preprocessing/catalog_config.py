@@ -215,9 +215,7 @@ class CatalogConfig(BaseModel):
 
     @model_validator(mode="after")
     def _only_tables_have_columns(self) -> Self:
-        of_files = ("image_root",) if self.format is CatalogFormat.FOLDER else ()
-        names = (*of_files, *WITHOUT_USE.get(self.format, ()))
-        given = [name for name in names if self.is_set(name)]
+        given = [name for name in WITHOUT_USE.get(self.format, ()) if self.is_set(name)]
         if given:
             raise ValueError(
                 f"{self._section}.format is {self.format}, which has no {', '.join(given)}: "
@@ -277,7 +275,7 @@ _OF_TABLES = ("image_suffix", "group_column", "split_column", "label_columns")
 _OF_CELLS = ("label_separator", "null_values")
 
 WITHOUT_USE: Mapping[CatalogFormat, tuple[str, ...]] = {
-    CatalogFormat.FOLDER: (*_OF_TABLES, *_OF_CELLS, "http"),
+    CatalogFormat.FOLDER: ("image_root", *_OF_TABLES, *_OF_CELLS, "http"),
     CatalogFormat.WEBDATASET: (*_OF_TABLES, "http"),
     CatalogFormat.COCO: (*_OF_TABLES, *_OF_CELLS),
     CatalogFormat.OPEN_IMAGES: (*_OF_TABLES, *_OF_CELLS),

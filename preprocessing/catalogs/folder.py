@@ -11,38 +11,11 @@ from upath import UPath
 
 from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs.location import catalog_path
+from manylabel.preprocessing.catalogs.machine_names import MACHINE_NAMES
 from manylabel.preprocessing.catalogs.remote import list_remote
 from manylabel.preprocessing.catalogs.rows import BATCH_ROWS, raw_table
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
-
-MACHINE_NAMES = frozenset(
-    {
-        # Synology, QNAP
-        "@eadir",
-        "@recycle",
-        "@recently-snapshot",
-        "@tmp",
-        "#recycle",
-        "#snapshot",
-        # Windows
-        "$recycle.bin",
-        "system volume information",
-        "thumbs.db",
-        "ehthumbs.db",
-        "ehthumbs_vista.db",
-        "desktop.ini",
-        # macOS
-        "__macosx",
-        "icon\r",
-        "network trash folder",
-        "temporary items",
-        # Linux, Python
-        "lost+found",
-        "__pycache__",
-    }
-)
-"""Names, in lower case, that nobody chose as a label; what they hold is often thumbnails."""
 
 HIDDEN = ".*"
 """Under what hidden files and folders are counted; macOS may leave one for each image."""

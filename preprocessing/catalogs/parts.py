@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from upath import UPath
 
+from manylabel.preprocessing.catalogs.machine_names import MACHINE_NAMES
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 
@@ -44,8 +45,8 @@ def list_parts(folder: UPath) -> list[str]:
     """Paths below the folder of all its files, sorted by name folder by folder.
 
     Left out is what such writers leave beside the parts (`_SUCCESS`, `_metadata`, `_temporary`,
-    `.part-0.parquet.crc`): names that begin with `_` or a dot, and checksums. A link to a folder is
-    given like a file, and not entered.
+    `.part-0.parquet.crc`): names that begin with `_` or a dot, checksums, and what machines
+    leave (`Thumbs.db`). A link to a folder is given like a file, and not entered.
 
     Raises:
         PreprocessingError: it is a table of Delta Lake or Iceberg.
@@ -89,7 +90,8 @@ def _entries(folder: UPath, below: str) -> Iterator[tuple[str, bool]]:
 
 
 def _counts(name: str) -> bool:
-    return not (name.startswith(("_", ".")) or name.endswith(".crc"))
+    is_left = name.lower() in MACHINE_NAMES
+    return not (is_left or name.startswith(("_", ".")) or name.endswith(".crc"))
 
 
 def _check_not_versioned(folder: UPath) -> None:

@@ -272,6 +272,10 @@ def test_errors_name_the_held_out_catalogs_settings(folder, tmp_path):
             "a catalog of format folder has no use for preprocessing.heldout.catalog.split_column",
         ),
         (
+            {"path": str(folder / HELDOUT), "image_root": str(folder)},
+            "a catalog of format folder has no use for preprocessing.heldout.catalog.image_root",
+        ),
+        (
             both | {"split_column": "subset", "split": "validation"},
             "no row has 'validation' in the column 'subset'; expected at least one image",
         ),

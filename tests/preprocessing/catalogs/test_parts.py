@@ -47,7 +47,15 @@ def test_parts_are_one_table_in_the_order_of_their_names(write, rows_of):
 def test_what_writers_leave_beside_the_parts_is_no_part(write, rows_of):
     write("_temporary/0/part-9.parquet", ["9.jpg"])
     table = write("part-0.parquet", ["1.jpg"])
-    for name in ("_SUCCESS", "_metadata", ".part-0.parquet.crc", "part-0.crc", ".DS_Store"):
+    for name in (
+        "_SUCCESS",
+        "_metadata",
+        ".part-0.parquet.crc",
+        "part-0.crc",
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+    ):
         (table / name).write_bytes(b"x")
     assert detect_format(CatalogConfig(path=str(table))) is CatalogFormat.PARQUET
     assert images_of(rows_of, table) == [("1.jpg", "1")]
