@@ -66,17 +66,20 @@ def catalog_files(config: CatalogConfig) -> list[str]:
 
 def _check_one_split(names: list[str], config: CatalogConfig) -> None:
     """Else what was kept apart to test on would be trained on."""
-    splits = {
-        split.group(1).lower(): name
-        for name in names
-        for part in name.split("/")
-        if (split := _SPLIT.match(f"{part}/"))
-    }
+    splits, column = {}, ""
+    for name in names:
+        for part in name.split("/"):
+            key, equals, value = part.partition("=")
+            if equals and key in (config.split_column, config.label_column, config.group_column):
+                continue
+            if split := _SPLIT.match(f"{value if equals else part}/"):
+                splits[split.group(1).lower()] = name
+                column = f", or {config.SECTION}.split_column to {key}" if equals else column
     if len(splits) > 1:
         raise PreprocessingError(
             f"{config.path}: expected the parts of one table, received those of several splits: "
             f"{', '.join(sorted(splits.values()))}; set {config.SECTION}.path to a file, or to a "
-            "folder (of tars also a pattern) that holds one split alone"
+            f"folder (of tars also a pattern) that holds one split alone{column}"
         )
 
 

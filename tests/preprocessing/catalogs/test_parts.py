@@ -137,6 +137,7 @@ def test_parts_of_text(tmp_path, rows_of):
         ("train.parquet", "validation.parquet"),
         ("train/0.parquet", "val/0.parquet"),
         ("data_2/Train_1.parquet", "data_2/Dev_1.parquet"),
+        ("split=train/0.parquet", "split=test/0.parquet"),
     ],
 )
 def test_parts_of_several_splits_are_not_mixed(write, names):
@@ -144,6 +145,15 @@ def test_parts_of_several_splits_are_not_mixed(write, names):
         table = write(name, ["1.jpg"])
     with pytest.raises(PreprocessingError, match=r"received those of several splits: .*; set"):
         catalog_files(CatalogConfig(path=str(table)))
+
+
+def test_a_column_of_folders_says_which_split_is_read(write):
+    for name in ("split=train/0.parquet", "split=test/0.parquet"):
+        table = write(name, ["1.jpg"])
+    with pytest.raises(PreprocessingError, match=r"alone, or preprocessing.catalog.split_column"):
+        catalog_files(CatalogConfig(path=str(table)))
+    config = CatalogConfig(path=str(table), split_column="split", split="train")
+    assert len(catalog_files(config)) == 2
 
 
 def test_names_that_begin_like_those_of_splits(write):
