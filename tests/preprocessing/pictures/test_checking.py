@@ -12,6 +12,6 @@ def test_a_link_to_a_name_that_is_not_utf8(tmp_path):
     """What is said of it can be kept in a table."""
     os.symlink(b"/nowhere/\xff.jpg", os.fsencode(tmp_path / "a.jpg"))
     facts = check_image("a.jpg", UPath(tmp_path), ImageConfig())
-    assert facts.reason is not None
+    assert facts.detail is not None
     assert "\\udcff" in facts.detail
     facts.detail.encode()
