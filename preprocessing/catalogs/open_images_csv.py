@@ -34,7 +34,8 @@ def read_columns(
     expected = [name for name in (IMAGE, group, label, confidence) if name is not None]
     with open_text(file, "CSV of Open Images") as opened:
         first = opened.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace")
-    header = [cell.strip() for cell in next(csv.reader([first]), [])]
+    lines = first.splitlines(keepends=True)  # Old Macs end them by \r alone.
+    header = [cell.strip() for cell in next(csv.reader(lines), [])]
     if not set(expected) <= set(header):
         raise PreprocessingError(
             f"{path}: expected a header with {','.join(expected)}, as Open Images' file has it, "

@@ -43,7 +43,7 @@ _URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
 """Matches what `image_id_of` changes or refuses, and nothing else (RE2; an URL has a `//`)."""
 
-_HIDDEN = rf"^[A-Za-z][A-Za-z0-9+.-]*://{re.escape(HIDDEN_USER)}"
+_HIDDEN = rf"^([A-Za-z][A-Za-z0-9+.-]*:)?//{re.escape(HIDDEN_USER)}"
 """Matches keys whose spelling nobody shall read."""
 
 _PLAIN_NUMBER = r"^[01](\.[0-9]{1,20})?$"

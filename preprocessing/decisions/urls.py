@@ -8,7 +8,7 @@ import re
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 
 PLAIN_URL = (
-    r"^https?://[^/?#@\\\x00-\x20\x7fA-Z]+"
+    r"^https?://([^/?#@:\[\\\x00-\x20\x7fA-Z]+|\[[0-9a-f:.]+\])(:[0-9]{0,5})?"
     r"([/?]([^#\x00-\x1f\x7f]*[^#\x00-\x20\x7f])?)?$"
 )
 """Matches what `url_id_of` leaves as it is, and nothing else (RE2)."""
@@ -16,8 +16,17 @@ PLAIN_URL = (
 HIDDEN_USER = "***@"
 """In place of a user's name and password."""
 
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
-_ORIGIN = re.compile(r"^(https?://[^/?#\\]+)([/?].*)?$", re.IGNORECASE | re.DOTALL)
+_USER = re.compile(
+    r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)"
+    r"(?:[^/?#]*|(?!\[)[^@/?#:]*:(?!\d{1,5}(?:[/?#]|$))[^@]*)@"
+)
+"""Also where a password was not quoted: it has a sign that ends the name of a server, and what goes
+before that is no server with a port."""
+
+_ORIGIN = re.compile(
+    r"^(https?://(?:[^/?#:\[\\]+|\[[0-9a-f:.]+\])(?::\d{0,5})?)([/?].*)?$",
+    re.IGNORECASE | re.DOTALL,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK = "".join(map(chr, range(0x21)))
 

@@ -101,6 +101,15 @@ def labels_of(config):
     }
 
 
+def test_lines_of_old_macs(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"ImageID,Source,LabelName,Confidence\r0,verification,/m/0,1\r")
+    config = CatalogConfig(path=str(path), format="open_images")
+    (piece,) = catalog_pieces(config)
+    (table,) = read_piece(piece, config)
+    assert table.column("label").to_pylist() == ["/m/0"]
+
+
 def test_rows_as_they_are(files):
     text = (
         "000002b66c9c498e,machine,/m/05_4_,0.7\n"

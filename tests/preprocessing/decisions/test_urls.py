@@ -21,6 +21,9 @@ USABLE = {
     "http://a/b@c.jpg": "http://a/b@c.jpg",
     "http://Ä.example/é.jpg": "http://Ä.example/é.jpg",
     "http://[::1]:80/a.jpg": "http://[::1]:80/a.jpg",
+    "http://[::1]/a@b.jpg": "http://[::1]/a@b.jpg",
+    "http://a:80/b:c@d.jpg": "http://a:80/b:c@d.jpg",
+    "http://a/b:c@d.jpg": "http://a/b:c@d.jpg",
     "http://a/b.jpg?c=http://d/#e": "http://a/b.jpg?c=http://d/",
 }
 
@@ -44,6 +47,10 @@ REFUSED = {
     " http://me:secret@a/b.jpg#c": "http://***@a/b.jpg#c",
     "HTTP://me:se@cret@a/b.jpg": "HTTP://***@a/b.jpg",
     "ftp://me:secret@a/b.jpg": "ftp://***@a/b.jpg",
+    "//me:secret@a/b.jpg": "//***@a/b.jpg",
+    "http://me:sec/secret@a/b.jpg": "http://***@a/b.jpg",
+    "http://me:secret#@a/b.jpg": "http://***@a/b.jpg",
+    "http://a:port/b.jpg": "http://a:port/b.jpg",
     "data:image/png;base64," + "A/+" * 99: "data:image/png;base64," + "A/+" * 99,
 }
 

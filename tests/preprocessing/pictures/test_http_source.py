@@ -29,7 +29,7 @@ from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import SplitName
 
-HTTP = {"allowed_networks": ["127.0.0.1/32"], "deadline": 0.5, "backoff": 0, "attempts": 2}
+HTTP = {"allowed_networks": ["127.0.0.1/32"], "deadline": 1, "backoff": 0, "attempts": 2}
 PICTURES = 10
 
 
@@ -66,7 +66,7 @@ def busy(handler):
 
 BAD = {
     "absent": (None, "missing file", "404 Not Found"),
-    "never": (never, "server too slow", "not all arrived within 0.5 seconds"),
+    "never": (never, "server too slow", "not all arrived within 1 seconds"),
     "endless": (endless, "unusable answer of the server", "no end came within images.max_bytes"),
     "cut": (cut_short, "unusable answer of the server", "received 4 of 5 bytes"),
     "private": (private, "private address", "127.0.0.2 is no public address"),
