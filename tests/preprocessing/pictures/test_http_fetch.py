@@ -390,7 +390,7 @@ def test_attempts_are_bounded(server, answer, asked):
         (f"Mon, 01 Jan {'9' * 22} 00:00:00 GMT", 3, "Too Many Requests"),
         ("-1", 3, "Too Many Requests"),
         ("soon", 3, "Too Many Requests"),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1, "after 3"),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1, "after"),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 3, "after 0 seconds"),
         ("Thu, 01 Jan 1970 00:00:00", 3, "after 0 seconds"),
     ],
