@@ -121,23 +121,29 @@ def preprocess(
                     running(executor, meter),
                 ):
                     result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
-            names = read_table(root / LABELS_NAME).column("name").to_pylist()
-            doubts += split_doubts(catalogs[SplitName.TRAIN], names)
-            left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
             asked = Asked(
                 config.heldout,
                 retried,
                 verified=verify,
-                left_out=left_out,
-                label_doubts=tuple(doubts),
+                left_out=sum((Counter(digest.left_out) for digest in digests), Counter()),
+                label_doubts=(*doubts, *_split_doubts(config, root)),
                 remarks=meter.remarks(),
-                path_doubts=tuple(
-                    doubt
-                    for side, catalog in catalogs.items()
-                    for doubt in path_doubts(catalog, root / NOT_WRITTEN[side][0])
-                ),
+                path_doubts=_path_doubts(config, root),
             )
             return report_on(root, result, asked, time.monotonic() - started)
+
+
+def _split_doubts(config: PreprocessingConfig, root: UPath) -> list[str]:
+    names = read_table(root / LABELS_NAME).column("name").to_pylist()
+    return split_doubts(config.catalog, names)
+
+
+def _path_doubts(config: PreprocessingConfig, root: UPath) -> tuple[str, ...]:
+    return tuple(
+        doubt
+        for side, catalog in catalogs_of(config).items()
+        for doubt in path_doubts(catalog, root / NOT_WRITTEN[side][0])
+    )
 
 
 def _work(

@@ -4,6 +4,8 @@ import io
 import json
 import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from manylabel.preprocessing.catalog_config import CatalogConfig
@@ -25,6 +27,30 @@ def rows_of():
         return rows
 
     return read
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(text): a CSV catalog of it."""
+
+    def write(text):
+        path = tmp_path / "c.csv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_parquet(tmp_path):
+    """write_parquet(name=values, ...): a Parquet catalog of these columns."""
+
+    def write(**columns):
+        path = tmp_path / "c.parquet"
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from manylabel.preprocessing.catalog_config import CatalogConfig, HeldoutCatalogConfig
@@ -12,26 +11,6 @@ from manylabel.preprocessing.catalogs import catalog_pieces, count_rows, read_pi
 from manylabel.preprocessing.catalogs.joined_labels import pairs_of_cells
 from manylabel.preprocessing.catalogs.rows import BATCH_BYTES
 from manylabel.preprocessing.errors import PreprocessingError
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text):
-        path = tmp_path / "c.csv"
-        path.write_text(text)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def write_parquet(tmp_path):
-    def write(**columns):
-        path = tmp_path / "c.parquet"
-        pq.write_table(pa.table(columns), path)
-        return path
-
-    return write
 
 
 def labels_of(rows):

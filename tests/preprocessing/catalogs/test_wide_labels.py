@@ -14,26 +14,6 @@ from manylabel.preprocessing.errors import PreprocessingError
 ALL = {"label_columns": ["*"]}
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text):
-        path = tmp_path / "c.csv"
-        path.write_text(text)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def write_parquet(tmp_path):
-    def write(**columns):
-        path = tmp_path / "c.parquet"
-        pq.write_table(pa.table(columns), path)
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("cell", "confidence"),
     [
