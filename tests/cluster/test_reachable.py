@@ -16,6 +16,8 @@ from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.reachable import check_reachable
 from manylabel.storage.errors import Transient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def outside_a_job(monkeypatch):

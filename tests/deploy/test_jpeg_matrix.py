@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 48, 36  # pixels; the network of these tests sees them unscaled
 JFIF, EXIF, ICC, ADOBE, COMMENT = b"\xff\xe0", b"\xff\xe1", b"\xff\xe2", b"\xff\xee", b"\xff\xfe"
 TABLES, FRAME, HUFFMAN, SCAN = b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda"

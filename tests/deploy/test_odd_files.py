@@ -4,6 +4,8 @@ import pytest
 
 from tests.preprocessing._odd_files import TURNED, UPRIGHT
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     name: data
     for name, data in (UPRIGHT | TURNED).items()

@@ -4,6 +4,9 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
 
 WIDTH, HEIGHT = 48, 36  # pixels; the network of these tests sees them unscaled
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6

@@ -13,6 +13,8 @@ from manylabel.deploy.stored import stored_jpeg
 from manylabel.preprocessing.pictures.images import store
 from manylabel.storage.image_policy import Resampling
 
+pytestmark = pytest.mark.slow
+
 LARGE = ["large.jpg", "large.png", "large on its side.jpg", "large translucent.png"]
 RECODED = [
     "on its side.jpg",

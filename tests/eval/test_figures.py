@@ -29,6 +29,8 @@ from manylabel.eval.store.summary import (
     Scores,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def evaluation(provenance):

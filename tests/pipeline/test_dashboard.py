@@ -16,6 +16,8 @@ from manylabel.pipeline.cli import run
 from manylabel.pipeline.dashboard import serve_dashboard
 from manylabel.pipeline.errors import CommandError
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from manylabel.pipeline.cli import main; main()", "dashboard"]
 
 

@@ -41,6 +41,8 @@ from manylabel.trainer.runs.checkpoint import (
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+pytestmark = pytest.mark.slow
+
 IMAGES, CLASSES = 150, 20
 COUNTS = (3500 / np.arange(1, CLASSES + 1) ** 1.3).astype(int).tolist()
 LABELS = [

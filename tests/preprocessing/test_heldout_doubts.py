@@ -24,6 +24,8 @@ from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.planning.dataset_plan import PlanTotals
 from manylabel.storage.schema import SplitName
 
+pytestmark = pytest.mark.slow
+
 HALF = HASH_RANGE // 2
 
 

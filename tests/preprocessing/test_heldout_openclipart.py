@@ -20,6 +20,8 @@ from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 TRAIN, HELDOUT = SplitName.TRAIN, SplitName.HELDOUT
 FOLDERS = ("animals", "food", "geography")
 PICTURES = 240

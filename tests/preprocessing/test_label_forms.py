@@ -2,12 +2,15 @@
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
+
+pytestmark = pytest.mark.slow
 
 WIDE = """,file,author,haze,clear,water,night,part
 0,0.png,ann,1,0,0.5,,train

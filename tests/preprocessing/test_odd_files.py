@@ -18,6 +18,8 @@ from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
 from manylabel.storage.image_policy import ImageConfig
 from tests.preprocessing._odd_files import JPEG, PNG, TURNED, UPRIGHT, WEBP, encoded, photo, png
 
+pytestmark = pytest.mark.slow
+
 POLICY = ImageConfig(short_side_limit=32)
 
 

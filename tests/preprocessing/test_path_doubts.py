@@ -14,6 +14,8 @@ from manylabel.storage.manifest import REJECTED_NAME
 from manylabel.storage.schema import REJECTED_SCHEMA
 from manylabel.storage.tables import part_path, write_table
 
+pytestmark = pytest.mark.slow
+
 SETTING = "preprocessing.catalog.image_root"
 CATALOG = CatalogConfig(path="labels.csv")
 

@@ -10,6 +10,8 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
 
+pytestmark = pytest.mark.slow
+
 COCO = {
     "images": [{"id": 7 * at, "file_name": f"{at}.png"} for at in range(4)],
     "annotations": [

@@ -12,6 +12,8 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import RejectReason
 
+pytestmark = pytest.mark.slow
+
 LABELS: dict[str, dict[str, float]] = {
     "a.tar/0.png": {"sea": 1, "sky": 0.5},
     "a.tar/1.png": {"sky": 1, "fog": 0},

@@ -17,6 +17,8 @@ from manylabel.preprocessing.writing import shards as writing
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 10
 
 

@@ -22,6 +22,8 @@ from tests.preprocessing.pictures._answers import (
     whole,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_failure_may_pass(server):
     answers = iter([whole(503), raw(b""), raw(OK + b"Content-Length: 9\r\n\r\n"), whole()])

@@ -29,6 +29,8 @@ from manylabel.storage.image_policy import ImageConfig
 from manylabel.storage.manifest import RecordShard
 from manylabel.storage.schema import SplitName
 
+pytestmark = pytest.mark.slow
+
 HTTP = {"allowed_networks": ["127.0.0.1/32"], "deadline": 1, "backoff": 0, "attempts": 2}
 PICTURES = 10
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from manylabel.trainer.networks.handover import to_tensor, to_vector
 
+pytestmark = pytest.mark.slow
+
 
 def vector_at(offset, size=100):
     """float32[size], read-only, `offset` bytes after a 64-byte boundary."""

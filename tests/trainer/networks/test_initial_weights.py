@@ -11,6 +11,8 @@ from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.initial_weights import take_weights
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 
 

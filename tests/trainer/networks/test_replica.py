@@ -10,6 +10,8 @@ from manylabel.trainer.networks.replica import ModelReplica
 from manylabel.trainer.plane.layout import ParameterLayout, cut
 from manylabel.trainer.records.batches import SparseLabels
 
+pytestmark = pytest.mark.slow
+
 SHARDS = range(1, 6)
 MOMENTUM = 0.7
 

@@ -9,6 +9,8 @@ from manylabel.trainer.networks.build import build_model, decayed_variables, dep
 from manylabel.trainer.networks.config import XceptionConfig
 from manylabel.trainer.networks.segments import SegmentedConv2D
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"input_size": 32, "width": 0.125, "middle_repeats": 1}
 
 

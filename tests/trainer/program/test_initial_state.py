@@ -18,6 +18,8 @@ from manylabel.trainer.program.plan import record_order
 from manylabel.trainer.records.batches import training_batches
 from manylabel.trainer.runs.checkpoint import describe_checkpoint, load_weights
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 24
 # Class c is on the images 0 to COUNTS[c] - 1: the classes' ids say nothing about their frequency.
 COUNTS = [2, 20, 5, 0, 12, 9, 1, 15, 3, 7]

@@ -8,6 +8,8 @@ import pytest
 
 from manylabel.trainer.program.memory import malloc_environment
 
+pytestmark = pytest.mark.slow
+
 # By default glibc takes blocks of 100 MB from the kernel anew each time.
 FAULTS = """
 import resource, threading

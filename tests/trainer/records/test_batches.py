@@ -17,6 +17,8 @@ from manylabel.trainer.records.config import InputConfig
 from manylabel.trainer.records.order import RecordOrder
 from manylabel.trainer.records.reader import BadRecordReport
 
+pytestmark = pytest.mark.slow
+
 PLAIN = {
     "view": {"name": "central"},
     "flip": False,

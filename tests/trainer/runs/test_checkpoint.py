@@ -34,6 +34,8 @@ from manylabel.trainer.runs.checkpoint import (
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+pytestmark = pytest.mark.slow
+
 STREAM = StreamIdentity(dataset_digest="f" * 16, seed=3, shuffle_block=32, shuffle_mix=8)
 LEDGER = LedgerState(next_position=90, undone=((3, 5), (80, 90)), settled={Settlement.APPLIED: 78})
 

@@ -12,6 +12,8 @@ import pytest
 from manylabel.trainer.errors import InitialWeightsError
 from manylabel.trainer.runs.weight_files import weight_file
 
+pytestmark = pytest.mark.slow
+
 KERNEL = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
