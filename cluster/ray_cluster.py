@@ -171,8 +171,10 @@ def _ray_constants_set(**values: Any) -> Iterator[None]:
 def _deaf_to_the_job_s_signals() -> Iterator[None]:
     """Processes that are started meanwhile outlive a signal to the whole job, and are there for
     what is still to be saved. (Ray itself sees to SIGINT. What comes meanwhile comes at the end.)
+    Those of ours that show their stacks on SIGUSR2 let it through.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
+    deaf_to = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
     try:
         yield
     finally:

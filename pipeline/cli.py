@@ -26,6 +26,7 @@ from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 from manylabel.storage.errors import Transient, reason_of
 from manylabel.storage.jobs import logs_of_this_job
+from manylabel.storage.stacks import show_stacks_on_signal
 
 DEBUG = "--debug"
 TRY_AGAIN = os.EX_TEMPFAIL
@@ -156,6 +157,7 @@ def _writable(folder: Path | None) -> Path | None:
 
 def main() -> None:
     """Entry point of the console script."""
+    show_stacks_on_signal(of_helpers=True)
     outlive_displays()
     code = run(sys.argv[1:])
     if _CLEAN_UP.isdisjoint(sys.modules):

@@ -13,6 +13,7 @@ import ray
 from manylabel.preprocessing.executors.outcomes import attempt_each
 from manylabel.preprocessing.executors.sight import Sight
 from manylabel.storage.jobs import log_to
+from manylabel.storage.stacks import show_stacks_on_signal
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,18 @@ def run(
     function: Callable[[Any], Any], items: list[Any], sight: Sight | None, logs: Path | None
 ) -> Answer:
     """The task."""
+    _show_stacks_once()
     node = ray.util.get_node_ip_address()
     if sight is not None and (problem := _missing_once(sight)):
         return Answer(node, Unseen(problem))
     if logs is not None:  # only now: where the dataset is not seen, they would be on the local disk
         _log_once(logs, node)
     return Answer(node, list(attempt_each(function, items)))
+
+
+@cache
+def _show_stacks_once() -> None:
+    show_stacks_on_signal()
 
 
 @cache

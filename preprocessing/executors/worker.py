@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from manylabel.preprocessing.executors.outcomes import attempt_each, portable
+from manylabel.storage.stacks import show_stacks_on_signal
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def main(connection: int, lifeline: int) -> NoReturn:
         connection: file descriptor of a socket to the parent.
         lifeline: reading end of a pipe whose other end the parent has; nothing is ever written.
     """
+    show_stacks_on_signal()
     _end_with(lifeline)
     parent = Connection(connection)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -85,7 +85,8 @@ def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-c", f"{main}; main({connection}, {lifeline})"]
     # The worker inherits it and never hears of what a terminal or scheduler tells the whole group:
     # when to stop is for the parent to decide.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    # SIGUSR2 would end it until it is there to show its stacks.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGUSR2})
     try:
         return subprocess.Popen(
             command,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.schema import SplitName
+from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.head_bias import initial_biases
@@ -83,6 +84,7 @@ def _be_quiet_on_the_cpu(downloads: Path | None) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if downloads is not None:
         os.environ["KERAS_HOME"] = str(downloads)
+    show_stacks_on_signal(descriptor=os.dup(2))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

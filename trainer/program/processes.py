@@ -15,6 +15,7 @@ from ray.actor import ActorHandle
 
 from manylabel.storage.errors import reason_of
 from manylabel.storage.jobs import log_to
+from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.trainer.errors import UnseenPathError
 from manylabel.trainer.plane.optimizers import FloatVector
 from manylabel.trainer.plane.protocols import Answer, Answers, GradientReport, Snapshot, Wait
@@ -134,6 +135,9 @@ class RayCoordinator:
 
 
 class _Process:
+    def __init__(self) -> None:
+        show_stacks_on_signal()
+
     def where(self) -> str:
         """Ray's id of the node that it runs on."""
         node: str = ray.get_runtime_context().get_node_id()

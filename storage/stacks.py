@@ -1,0 +1,126 @@
+"""SIGUSR2 shows where every thread of a process is: what to ask of one that does not go on."""
+
+import faulthandler
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+_STDERR = 2
+_SECONDS_TO_SHOW = 0.2  # what a helper takes at most to write its own, before the next is named
+_PROCESSES = Path("/proc")
+
+
+def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR) -> None:
+    """From now on SIGUSR2, whose own meaning is to end the process, writes all stacks instead.
+
+    They are written by the signal's handler in C, so also while a library holds the interpreter.
+    Where there is no such signal, this does nothing. To be called by our commands and the processes
+    that they start, never on import: the process of who uses the library is not ours.
+
+    Args:
+        of_helpers: hand the signal on to the processes that this one started; main thread only.
+        descriptor: of an open file; standard error follows where it is led later.
+    """
+    if not hasattr(faulthandler, "register") or not hasattr(signal, "SIGUSR2"):
+        return
+    if of_helpers:
+        signal.signal(signal.SIGUSR2, _hand_on)
+    faulthandler.register(signal.SIGUSR2, descriptor, all_threads=True, chain=of_helpers)
+    # Who started us has blocked it until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+def _hand_on(number: int, frame: FrameType | None) -> None:
+    # Others write meanwhile, and what the main thread is at should not wait for them.
+    with suppress(RuntimeError):  # no thread any more: the interpreter is ending
+        threading.Thread(target=_show_those_of_helpers, daemon=True).start()
+
+
+def _show_those_of_helpers() -> None:
+    found = list(helpers())
+    which = "; those of its helpers follow" if found else ""
+    _tell(f"stacks of process {os.getpid()} above{which}")
+    for process in found:
+        with suppress(OSError):  # it ended meanwhile
+            _show_of_helper(process)
+
+
+def _show_of_helper(process: int) -> None:
+    handle = os.pidfd_open(process)
+    try:
+        # Asked once more, now that no other process can take its place.
+        if process_shows_stacks(process):
+            _tell(f"stacks of {_name(process)}, process {process}: {_where_it_writes(process)}")
+            signal.pidfd_send_signal(handle, signal.SIGUSR2)
+            time.sleep(_SECONDS_TO_SHOW)
+    finally:
+        os.close(handle)
+
+
+def helpers() -> Iterator[int]:
+    """Processes below this one that show their stacks, Ray's below its own included.
+
+    Not what is below those: of helpers that have helpers, they hand it on themselves.
+    """
+    children = _children()
+    waiting = [os.getpid()]
+    while waiting:
+        for process in children.get(waiting.pop(), ()):
+            if process_shows_stacks(process):
+                yield process
+            else:
+                waiting.append(process)
+
+
+def process_shows_stacks(process: int) -> bool:
+    """Whether it is of our Python and handles SIGUSR2: it would end any other that does not."""
+    try:
+        if (_PROCESSES / str(process) / "exe").readlink() != Path("/proc/self/exe").readlink():
+            return False
+    except OSError:
+        return False
+    for line in _read(process, "status").splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+    return False
+
+
+def _children() -> Mapping[int, list[int]]:
+    """Of each process of this machine those that it started; empty where no /proc tells."""
+    children: dict[int, list[int]] = {}
+    for folder in sorted(_PROCESSES.glob("[0-9]*")):
+        fields = _read(int(folder.name), "stat").rpartition(")")[2].split()
+        if len(fields) > 1:
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    return children
+
+
+def _name(process: int) -> str:
+    return " ".join(_read(process, "cmdline").replace("\0", " ").split())[:100]
+
+
+def _where_it_writes(process: int) -> str:
+    """A file of its own, or else the same terminal or pipe as this process."""
+    stderr = _PROCESSES / str(process) / "fd" / str(_STDERR)
+    theirs, ours = stderr.stat(), os.fstat(_STDERR)
+    is_same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    return f"in {stderr.readlink()}" if stat.S_ISREG(theirs.st_mode) and not is_same else "below"
+
+
+def _read(process: int, name: str) -> str:
+    """Empty for a process that has ended, or is another user's."""
+    try:
+        return (_PROCESSES / str(process) / name).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):
+        os.write(_STDERR, f"{line}\n".encode(errors="replace"))
