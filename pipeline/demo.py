@@ -52,10 +52,14 @@ def run_demo(output: Path, overrides: Sequence[str], on_event: OnEvent) -> DemoR
     Raises:
         CommandError: the pictures are not there.
     """
-    if not CATALOG.is_file():
-        raise CommandError(f"{CATALOG}: not found; run the demo in a clone of the repository")
     catalog = override("preprocessing.catalog.path", str(CATALOG))
     settings = load_settings("demo", [catalog, *overrides])
+    if settings.preprocessing.catalog.path == str(CATALOG) and not CATALOG.is_file():
+        raise CommandError(
+            f"{CATALOG}: not found: an installation has no pictures; run `make demo` in a clone or "
+            "in the source distribution, or name the pictures of one by "
+            "--set preprocessing.catalog.path=.../examples/openclipart/labels.csv"
+        )
     dataset_root, run = str(output / "dataset"), output / "run"
 
     on_event(PartBegan(1, "preprocess"))

@@ -1,9 +1,14 @@
-"""What an installation has: all of ours, under one name that is nobody else's."""
+"""What a source distribution has: the repository. What an installation has: all of ours, under one
+name that is nobody else's."""
 
+import email
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +17,10 @@ import pytest
 from manylabel.pipeline.submission.package import code_files
 
 ROOT = Path(__file__).resolve().parent.parent
+# What a checkout gathers beside the project.
+LEFT_OUT = (".git", ".venv", "build", "dist", "demo-output", "runs")
+CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache", "*.nb[ci]")
+PICTURES = "openclipart/images"  # 20 MB
 PACKAGES = ("cluster", "deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
 SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg")
 # What other distributions install at the top level; a published one has a `trainer`.
@@ -19,19 +28,80 @@ FOREIGN = ("cluster", "trainer", "eval", "preprocessing", "pipeline", "deploy", 
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy, so that nothing is left in the checkout; without the network."""
-    copy = tmp_path_factory.mktemp("copy")
-    for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
-    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in (*PACKAGES, "src"):
-        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=left_out)
+def copy(tmp_path_factory):
+    """So that nothing is left in the checkout."""
+
+    def left_out(folder, names):
+        beside = {name for name in names if folder == str(ROOT) and name in LEFT_OUT}
+        pictures = {name for name in names if f"{folder}/{name}".endswith(PICTURES)}
+        return CACHES(folder, names) | beside | pictures
+
+    folder = tmp_path_factory.mktemp("copy") / "manylabel"
+    return shutil.copytree(ROOT, folder, symlinks=True, ignore=left_out)
+
+
+@pytest.fixture(scope="module")
+def unpacked(copy, tmp_path_factory):
+    """A source distribution's folder."""
+    folder = tmp_path_factory.mktemp("sdist")
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=tar", "-d", str(folder)]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
+    (path,) = folder.glob("*.tar")
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / path.stem
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked, tmp_path_factory):
+    """Built from the source distribution, without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "--wheel-dir", str(copy / "dist"), str(copy)]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(unpacked)]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    (path,) = (copy / "dist").glob("*.whl")
+    (path,) = folder.glob("*.whl")
     return path
+
+
+def paths_below(folder):
+    """Of files, and of links with what they lead to."""
+    return {
+        (str(path.relative_to(folder)), os.readlink(path) if path.is_symlink() else None)
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_a_source_distribution_is_the_repository(copy, unpacked):
+    added = paths_below(unpacked) - paths_below(copy)
+    assert {path.split("/")[-1] for path, _ in added} <= {"PKG-INFO", "setup.cfg"}
+    made = {path for path in paths_below(copy) if ".egg-info/" in path[0]}
+    assert paths_below(copy) - made - paths_below(unpacked) == set()
+    assert os.access(unpacked / ".ci" / "run", os.X_OK)
+
+
+def test_a_wheel_says_what_it_is_and_leads_nowhere(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+        assert any(name.endswith("/licenses/LICENSE") for name in archive.namelist())
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = str(metadata.get_payload())
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert links != []
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "Getting started (docs/getting-started.md) goes through them" in text
+
+
+def test_links_lead_to_the_source_where_that_is_known():
+    standing_alone = runpy.run_path(str(ROOT / "setup.py"))["standing_alone"]
+    text = "[A](docs/a.md#b) ![P](p.png) [W](https://w.example) [H](#here)"
+    assert standing_alone(text, "https://h.example/m/") == (
+        "[A](https://h.example/m/blob/HEAD/docs/a.md#b) ![P](https://h.example/m/raw/HEAD/p.png) "
+        "[W](https://w.example) [H](#here)"
+    )
+    assert standing_alone(text, None) == ("A (docs/a.md#b) *P* [W](https://w.example) [H](#here)")
 
 
 def test_a_wheel_has_every_module_below_one_name(wheel):
