@@ -14,7 +14,7 @@ IMAGE_LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 \
 .PHONY: help setup demo test test-fast test-system test-units test-making test-using check proofs bench screenshots lock clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install the locked environment into .venv (PYTHON=... picks the interpreter).
 
@@ -29,10 +29,16 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 demo: setup ## Preprocess, train, evaluate and plot on the pictures in examples/ (results: demo-output/).
 	$(BIN)/manylabel demo
 
-# Whole jobs wait for their own processes half the time. sed keeps the lines of both apart.
-test: setup ## Run every test, those of whole jobs beside the others.
-	$(MAKE) --no-print-directory --jobs=2 test-system test-units
+# The lines that each half has run, and the percentage of them below which the run fails.
+LINES := build/lines
+COVERED := 90
 
+# Whole jobs wait for their own processes half the time. sed keeps the lines of both apart.
+test: setup ## Run every test, those of whole jobs beside the others; say how many lines they run.
+	$(MAKE) --no-print-directory --jobs=2 test-system test-units
+	$(BIN)/python -m tests._line_coverage --floor $(COVERED) $(LINES)/test-system.json $(LINES)/test-units.json
+
+test-system test-units: COUNTED = -p tests._line_coverage --lines-to $(LINES)/$@.json
 test-system: TESTS := tests/integration tests/browser
 test-units: TESTS := tests --ignore=tests/integration --ignore=tests/browser
 
@@ -44,15 +50,15 @@ test-making: TESTS := $(QUICK) tests/preprocessing tests/trainer
 test-using: TESTS := $(QUICK) tests --ignore=tests/preprocessing --ignore=tests/trainer \
   --ignore=tests/integration --ignore=tests/browser
 test-system test-units test-making test-using: setup
-	bash -o pipefail -c '$(BIN)/python -m pytest $(TESTS) | sed -u ""'
+	bash -o pipefail -c '$(BIN)/python -m pytest $(COUNTED) $(TESTS) | sed -u ""'
 
 check: setup ## Check format, lint and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-proofs: setup ## Build the image and run it (as root on Debian; needs buildah and debootstrap).
-	$(BIN)/python tests/deploy/docker/_image_proof.py
+proofs: setup ## Run what takes a browser, root, other programs or hours (ONLY="NAME ..." some of it).
+	$(BIN)/python -m tests._proofs $(ONLY)
 
 bench: setup ## Run every benchmark in benchmarks/.
 	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
