@@ -7,6 +7,12 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forgotten() -> None:
+    """Lets go of earlier models: among thousands of their functions, XLA takes a minute for one."""
+    keras.backend.clear_session()
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """The kernels are random: how far rounding grows in fifty layers hangs on them."""
