@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from manylabel.preprocessing.decisions.columns import column, encode, map_distinct
 from manylabel.preprocessing.decisions.urls import (
     HIDDEN_USER,
+    MISSPELLED_URL,
     PLAIN_URL,
+    has_user,
     url_key,
     without_user,
 )
@@ -40,10 +42,10 @@ person gave the label; else a machine did."""
 
 _URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
-_ODD_PATH = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"
+_ODD_PATH = rf"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00|{MISSPELLED_URL}"
 """Matches what `image_id_of` changes or refuses, and nothing else (RE2; an URL has a `//`)."""
 
-_HIDDEN = rf"^([A-Za-z][A-Za-z0-9+.-]*:)?//{re.escape(HIDDEN_USER)}"
+_HIDDEN = rf"^[^A-Za-z0-9_/\\]*([A-Za-z][A-Za-z0-9+.-]*:?)?[/\\]+{re.escape(HIDDEN_USER)}"
 """Matches keys whose spelling nobody shall read."""
 
 _PLAIN_NUMBER = r"^[01](\.[0-9]{1,20})?$"
@@ -79,7 +81,7 @@ def image_id_of(raw: str) -> str:
     Raises:
         ImageRejectedError: the path is empty, absolute, an URL, or climbs out of the root.
     """
-    if _URL.match(raw):
+    if _URL.match(raw) or has_user(raw):
         detail = (
             f"expected a path below the image root, received the URL {without_user(raw)!r}: "
             "pictures are read from files; set catalog.http to {} where all are to be fetched"

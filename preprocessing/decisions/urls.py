@@ -16,9 +16,18 @@ PLAIN_URL = (
 HIDDEN_USER = "***@"
 """In place of a user's name and password."""
 
-_USER = re.compile(
-    r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)"
-    r"(?:[^/?#]*|(?!\[)[^@/?#:]*:(?!\d{1,5}(?:[/?#]|$))[^@]*)@"
+MISSPELLED_URL = (
+    r"^([^A-Za-z0-9_/\\]*[A-Za-z][A-Za-z0-9+.-]+:(?:/|\\|[/\\]\\|\\/|[/\\]{3,}))"
+    r"(?:[^/?#@:\\]*:[^@]*|\*\*\*)@"
+)
+"""Matches what is a URL with a password but for its slashes (RE2)."""
+
+_USERS = (
+    re.compile(
+        r"^([^A-Za-z0-9_/\\]*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?|https?)//)"
+        r"(?:[^/?#]*|(?!\[)[^@/?#:]*:(?!\d{1,5}(?:[/?#]|$))[^@]*)@"
+    ),
+    re.compile(MISSPELLED_URL),
 )
 """Also where a password was not quoted: it has a sign that ends the name of a server, and what goes
 before that is no server with a port."""
@@ -57,10 +66,18 @@ def url_id_of(raw: str) -> str:
     return lower + (origin[2] or "")
 
 
+def has_user(text: str) -> bool:
+    """Whether it looks like a URL with a user's name, or with what stands in place of one."""
+    return any(user.match(text.lstrip(_BLANK)) for user in _USERS)
+
+
 def without_user(text: str) -> str:
     """A URL in which no password can be read; any other text as it is."""
     url = text.lstrip(_BLANK)
-    return _USER.sub(rf"\1{HIDDEN_USER}", url) if _USER.match(url) else text
+    for user in _USERS:
+        if user.match(url):
+            return user.sub(rf"\1{HIDDEN_USER}", url)
+    return text
 
 
 def url_key(raw: str) -> str:

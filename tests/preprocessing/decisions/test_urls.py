@@ -50,6 +50,15 @@ REFUSED = {
     "//me:secret@a/b.jpg": "//***@a/b.jpg",
     "http://me:sec/secret@a/b.jpg": "http://***@a/b.jpg",
     "http://me:secret#@a/b.jpg": "http://***@a/b.jpg",
+    "htp://me:secret@a/b.jpg": "htp://***@a/b.jpg",
+    "s3a:/me:secret@a/b.jpg": "s3a:/***@a/b.jpg",
+    "http:/me:sec/secret@a/b.jpg": "http:/***@a/b.jpg",
+    "http:///me:secret@a/b.jpg": "http:///***@a/b.jpg",
+    "https//me:secret@a/b.jpg": "https//***@a/b.jpg",
+    "http:\\\\me:secret@a\\b.jpg": "http:\\\\***@a\\b.jpg",
+    "redis:/:secret@a/b.jpg": "redis:/***@a/b.jpg",
+    "'http://me:secret@a/b.jpg": "'http://***@a/b.jpg",
+    "\ufeffhttp:/me:secret@a/b.jpg": "\ufeffhttp:/***@a/b.jpg",
     "http://a:port/b.jpg": "http://a:port/b.jpg",
     "data:image/png;base64," + "A/+" * 99: "data:image/png;base64," + "A/+" * 99,
 }
@@ -95,5 +104,7 @@ def test_no_table_holds_a_password(urls):
     merged = merge_rows(rows, urls=urls)
     tables = (rows, labels, merged.images, merged.rejected, merged.duplicates)
     assert not any("secret" in str(table.to_pylist()) for table in tables)
+    hidden = [raw for raw in spellings if "***" in REFUSED.get(raw, "")]
+    assert are_refused(pa.array([REFUSED[raw] for raw in hidden]), urls=urls).all()
     counted = merged.images.num_rows + merged.rejected.num_rows + merged.duplicates.num_rows
     assert merged.listed == counted
