@@ -283,6 +283,10 @@ WITHOUT_USE: Mapping[CatalogFormat, tuple[str, ...]] = {
 }
 """Settings of tables that catalogs of a format have no use for."""
 
+COLUMNS = ("image_column", "label_column", "confidence_column")
+"""Settings that only tables have a use for. A file of settings that says them for other formats may
+be of an earlier run: it is read, and preprocessing refuses them."""
+
 
 class HeldoutCatalogConfig(CatalogConfig):
     """Where the images of a held-out set of its own are listed, as in a catalog to train on."""

@@ -21,6 +21,7 @@ from manylabel.preprocessing.catalogs.read import (
     label_parents,
     read_piece,
 )
+from manylabel.preprocessing.catalogs.settings_of_format import check_settings_of_format
 
 __all__ = [
     "CatalogDigest",
@@ -30,6 +31,7 @@ __all__ = [
     "catalog_path",
     "catalog_pieces",
     "catalogs_of",
+    "check_settings_of_format",
     "count_rows",
     "detect_format",
     "first_rows",

@@ -23,10 +23,12 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
 
-_TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
+TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
+"""Formats of rows with columns."""
+
 _LABEL_SETS = frozenset({CatalogFormat.COCO, CatalogFormat.OPEN_IMAGES, CatalogFormat.ML_IMAGES})
-_OF_FILES = _TABLES | {CatalogFormat.WEBDATASET} | _LABEL_SETS
-_OF_FOLDERS = _TABLES | {CatalogFormat.WEBDATASET, CatalogFormat.FOLDER}
+_OF_FILES = TABLES | {CatalogFormat.WEBDATASET} | _LABEL_SETS
+_OF_FOLDERS = TABLES | {CatalogFormat.WEBDATASET, CatalogFormat.FOLDER}
 """A folder may hold the parts of a table."""
 
 _PACKED = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL}) | _LABEL_SETS
@@ -165,7 +167,7 @@ def image_root(config: CatalogConfig) -> UPath:
         if stands_for_tars(config):
             path = _open_location(folder_of_pattern(config.path), f"{config.SECTION}.path")
         # The parts of a table are the table, wherever it lies: its pictures are beside it.
-        is_root = path.is_dir() and detect_format(config) not in _TABLES
+        is_root = path.is_dir() and detect_format(config) not in TABLES
         root = path if is_root else path.parent
     if not root.is_dir():
         if config.image_root is None:
