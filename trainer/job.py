@@ -65,14 +65,14 @@ def train(
 
     Raises:
         TrainingError: training cannot begin or go on; the message says why.
-        DatasetError: there is no complete dataset, or a training shard is not the file that its
-            manifest lists.
+        DatasetError: there is no complete dataset, or a shard of either side is not the file that
+            its manifest lists.
     """
     dataset, run = Dataset.open(dataset_root), Path(run).absolute()
     check_there_is_work(dataset, config)
     if (finished := finished_before(run, dataset, config)) is not None:
         return finished
-    check_shards(dataset, SplitName.TRAIN)
+    check_shards(dataset, *SplitName)  # Held-out ones too: the run is made to be evaluated.
     with (
         joined_cluster(address, config.topology) as joined,
         sole_training_job(run),

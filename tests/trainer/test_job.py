@@ -101,12 +101,15 @@ def test_nothing_is_written_before_the_cluster_was_reached(write_dataset, tmp_pa
     assert not run.exists()
 
 
+@pytest.mark.parametrize("split", SplitName)
 def test_a_shard_that_is_not_the_manifests_is_named_before_anything_begins(
-    write_dataset, lfs_pointer, tmp_path
+    write_dataset, lfs_pointer, tmp_path, split
 ):
-    """Not record by record: a clone without its large files has as many as the dataset."""
-    dataset = write_dataset(train=[[b"never read"] * 20, [b"never read"] * 10])
-    shard = dataset.root / dataset.split(SplitName.TRAIN).shards[1].path
+    """Not record by record: a clone without its large files has as many as the dataset. And not
+    when the first checkpoint is to be evaluated, hours later."""
+    first, second, third, fourth = ([b"never read"] * records for records in (20, 10, 5, 4))
+    dataset = write_dataset(train=[first, second], heldout=[third, fourth])
+    shard = dataset.root / dataset.split(split).shards[1].path
     shard.write_bytes(lfs_pointer)
     with pytest.raises(
         DamagedShardError, match=rf"{shard}: .* Git LFS pointer; run `git lfs pull`"
