@@ -13,13 +13,13 @@ from pathlib import Path
 
 from upath import UPath
 
-from manylabel.preprocessing.catalog_config import WITHOUT_USE, CatalogConfig, CatalogFormat
+from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
     catalog_digest,
     catalog_path,
     catalogs_of,
+    check_settings_of_format,
     count_rows,
-    detect_format,
     image_root,
 )
 from manylabel.preprocessing.config import ExecutorKind, PreprocessingConfig
@@ -34,6 +34,7 @@ from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
 from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
 from manylabel.preprocessing.pictures.http_source import HttpSource
 from manylabel.preprocessing.planning.dataset_plan import NOT_WRITTEN, PLAN_DIRECTORY, DatasetPlan
+from manylabel.preprocessing.planning.found_now import paths_below_now, refuse_paths_below_now
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
 from manylabel.preprocessing.progress import Meter, ProgressListener, Stage, reporting
 from manylabel.preprocessing.report import (
@@ -109,7 +110,7 @@ def preprocess(
         )
         job = CheckJob(images, config.images, root, retry=retry_rejected)
         with claim(root, owner, overwrite=overwrite):
-            retried = count_retryable(root) if retry_rejected else 0
+            retried = _retried(config, root, retry=retry_rejected)
             finished = find_finished(root, owner.fingerprint, images)
             if finished is not None and not verify and not retried:
                 kept = sum(len(split.shards) for split in finished.splits.values())
@@ -131,6 +132,24 @@ def preprocess(
                 path_doubts=_path_doubts(config, root),
             )
             return report_on(root, result, asked, time.monotonic() - started)
+
+
+def _retried(config: PreprocessingConfig, root: UPath, *, retry: bool) -> int:
+    """How many rejected images are to be looked at again.
+
+    Raises:
+        PreprocessingError: some would be found now, and nobody asked for it.
+    """
+    if DatasetPlan.read_at(root) is None:
+        return count_retryable(root) if retry else 0
+    below_now = 0
+    for side, catalog in catalogs_of(config).items():
+        if catalog.http is None:
+            rejected = root / NOT_WRITTEN[side][0]
+            if not retry:
+                refuse_paths_below_now(catalog, rejected)
+            below_now += len(paths_below_now(catalog, rejected))
+    return count_retryable(root) + below_now if retry else 0
 
 
 def _split_doubts(config: PreprocessingConfig, root: UPath) -> list[str]:
@@ -184,7 +203,7 @@ def _pictures(config: PreprocessingConfig, root: UPath) -> dict[SplitName, Pictu
     catalogs = catalogs_of(config)
     images = {side: _pictures_of(catalog, root) for side, catalog in catalogs.items()}
     for catalog in catalogs.values():
-        _check_settings_of_format(catalog)
+        check_settings_of_format(catalog)
         _check_output_outside(catalog, root)
     _check_workers_reach(config, root, *_folders(images))
     return images
@@ -198,23 +217,6 @@ def _pictures_of(catalog: CatalogConfig, root: UPath) -> Pictures:
     if catalog.http is not None:
         return HttpSource(catalog.http, root / FETCHED_DIRECTORY)
     return image_root(catalog)
-
-
-def _check_settings_of_format(catalog: CatalogConfig) -> None:
-    """That each is of use for the format that was found."""
-    found = detect_format(catalog)
-    for setting in WITHOUT_USE.get(found, ()):
-        if catalog.is_set(setting):
-            raise PreprocessingError(
-                f"{catalog.path}: a catalog of format {found} has no use for "
-                f"{catalog.SECTION}.{setting}; remove that setting, or list the images in a CSV "
-                "or Parquet file"
-            )
-    if found is not CatalogFormat.WEBDATASET and catalog.is_set("webdataset"):
-        raise PreprocessingError(
-            f"{catalog.path}: expected tars, received a catalog of format {found} and settings of "
-            f"{catalog.SECTION}.webdataset; remove those settings"
-        )
 
 
 def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:

@@ -31,6 +31,7 @@ from manylabel.preprocessing.planning.dataset_plan import (
     write_missing_work_items,
 )
 from manylabel.preprocessing.planning.for_readers import heldout_images_table, labels_table
+from manylabel.preprocessing.planning.found_now import refuse_files_found_now
 from manylabel.preprocessing.planning.phase_one import bucket_count, plan_dataset
 from manylabel.preprocessing.progress import Stage
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
@@ -141,7 +142,8 @@ def moved_plan(plan: DatasetPlan, job: CheckJob) -> DatasetPlan:
     """The plan for pictures that lie elsewhere now; those of a side that moved are compared.
 
     Raises:
-        PreprocessingError: they are not those that the dataset was made from; nothing is changed.
+        PreprocessingError: they are not those that the dataset was made from, or there are more
+            of them; nothing is changed.
     """
     running = here()
     names_of = {
@@ -168,6 +170,9 @@ def moved_plan(plan: DatasetPlan, job: CheckJob) -> DatasetPlan:
                 f"{root_of(split, plan.image_roots)}: name that folder, choose another output "
                 "directory, or --overwrite that dataset"
             )
+    for side, images in job.image_roots.items():
+        if str(images) != plan.image_roots[side]:
+            refuse_files_found_now(side, job)
     moved = plan.model_copy(
         update={
             "image_root": str(job.image_roots[SplitName.TRAIN]),

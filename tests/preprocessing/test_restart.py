@@ -172,6 +172,52 @@ def test_rejected_images_are_tried_again_when_asked_for(
     assert again.nothing_to_do
 
 
+@pytest.fixture
+def linked(tmp_path, picture, write_csv):
+    """A catalog of relative paths and of one below a link, and the folder of pictures."""
+    pictures, link = tmp_path / "pictures", tmp_path / "link"
+    pictures.mkdir()
+    link.symlink_to(pictures)
+    for number in range(8):
+        (pictures / f"{number}.png").write_bytes(picture(number))
+    rows = [*((f"{number}.png", "sea", 1) for number in range(7)), (f"{link}/7.png", "sea", 1)]
+    return write_csv(tmp_path / "labels.csv", rows), pictures
+
+
+def from_root(catalog, image_root):
+    paths = {"path": str(catalog), "image_root": str(image_root)}
+    return PreprocessingConfig.model_validate(config_of(catalog).model_dump() | {"catalog": paths})
+
+
+def test_a_root_whose_spelling_takes_in_more_paths_is_noticed(tmp_path, linked):
+    """It is the same folder, so neither the plan nor the fingerprint shows it."""
+    catalog, pictures = linked
+    root, link = tmp_path / "dataset", tmp_path / "link"
+    first = preprocess(from_root(catalog, pictures), str(root))
+    assert first.rejected == {RejectReason.BAD_PATH: 1}
+    manifest = (root / "manifest.json").read_bytes()
+    message = f"1 rejected paths, such as '{link}/7.png', are below .*image_root .*--retry-rejected"
+    with pytest.raises(PreprocessingError, match=message):
+        preprocess(from_root(catalog, link), str(root))
+    assert (root / "manifest.json").read_bytes() == manifest
+    for same in (f"{pictures}/", pictures / "." / ".." / "pictures"):
+        assert preprocess(from_root(catalog, same), str(root)).nothing_to_do
+    again = preprocess(from_root(catalog, f"{link}/"), str(root), retry_rejected=True)
+    assert (again.retried, again.rejected, again.counts.written) == (1, {}, 8)
+    assert preprocess(from_root(catalog, link), str(root)).nothing_to_do
+
+
+def test_a_root_that_has_files_that_were_missing_is_noticed(root, catalog, tmp_path, picture):
+    moved, manifest = tmp_path / "moved", (root / "manifest.json").read_bytes()
+    shutil.copytree(catalog.parent, moved)
+    (moved / "17.png").write_bytes(picture(17))
+    with pytest.raises(PreprocessingError, match=r"such as '17\.png'; add --retry-rejected"):
+        preprocess(from_root(catalog, moved), str(root))
+    assert (root / "manifest.json").read_bytes() == manifest
+    (moved / "17.png").unlink()
+    assert preprocess(from_root(catalog, moved), str(root)).nothing_to_do
+
+
 def test_trying_in_vain_changes_nothing(root, catalog, dataset_bytes, looked_at):
     before, manifest = dataset_bytes(root), (root / "manifest.json").read_bytes()
     report = preprocess(config_of(catalog), str(root), retry_rejected=True)
