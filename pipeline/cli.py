@@ -26,6 +26,7 @@ from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 from manylabel.storage.errors import Transient, reason_of
 from manylabel.storage.jobs import logs_of_this_job
+from manylabel.storage.provenance import code_version
 from manylabel.storage.stacks import show_stacks_on_signal
 
 DEBUG = "--debug"
@@ -82,10 +83,20 @@ app.add_typer(submit, name="submit")
 app.command(hidden=True)(asking.supervise)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"manylabel {code_version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def manylabel(
     debug: Annotated[  # run() looks for it: errors leave no context behind.
         bool, typer.Option(DEBUG, help="Show the traceback of an internal error.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and end."),
     ] = False,
 ) -> None:
     """Train image classifiers with many labels per image, and show whether they got better."""

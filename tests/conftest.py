@@ -80,11 +80,12 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Demo:
-    """Arguments of the command, what it printed, and its output directory."""
+    """Arguments of the command, what it printed, its output directory, and its TMPDIR."""
 
     arguments: list[str]
     printed: str
     output: Path
+    temporary: Path
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +143,10 @@ def small_demo(
     arguments += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(hostile_folder)
-        return Demo(arguments, manylabel(*arguments), output)
+        temporary = directory / "temporary"
+        temporary.mkdir()
+        patch.setenv("TMPDIR", str(temporary))
+        return Demo(arguments, manylabel(*arguments), output, temporary)
 
 
 @pytest.fixture

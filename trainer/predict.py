@@ -63,7 +63,7 @@ class Predictor:
         self._averaged = averaged
         self._model = model = new_model(description)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def best(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return top_classes(model(images, training=False), config.loss.kind, k)
 

@@ -33,6 +33,10 @@ def test_every_checkpoint_is_evaluated(small_demo):
     assert evaluated == checkpoints
 
 
+def test_no_process_leaves_a_file_in_tmpdir(small_demo):
+    assert list(small_demo.temporary.iterdir()) == []
+
+
 def test_the_same_command_again_does_no_work_twice(small_demo, manylabel):
     printed, again = small_demo.printed, manylabel(*small_demo.arguments)
     assert "nothing to do" in again

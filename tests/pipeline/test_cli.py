@@ -10,6 +10,7 @@ from manylabel.pipeline import cli
 from manylabel.pipeline.config import preset_names
 from manylabel.pipeline.errors import Interrupted, SettingsError
 from manylabel.storage.errors import DatasetError
+from manylabel.storage.provenance import code_version
 
 SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
 
@@ -26,6 +27,12 @@ def failing(error):
         raise error
 
     return command
+
+
+def test_the_version_is_shown_without_a_command(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"manylabel {code_version()}\n"
+    assert cli.run(["--version", "train", "no.yaml"]) == 0  # As of other commands: it comes first.
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,14 @@ class ModelReplica:
         ]
         forward = partial(model, training=True)
         # One graph for every batch, the smaller last one included, and one for those of that size.
-        self._plain = tf.function(partial(self._gradient, forward), input_signature=signature)
-        self._compiled = tf.function(
-            partial(self._gradient, tf.function(forward, jit_compile=True)),
+        # Without AutoGraph, which leaves files in TMPDIR where a worker is killed.
+        function = partial(tf.function, autograph=False)
+        self._plain = function(partial(self._gradient, forward), input_signature=signature)
+        self._compiled = function(
+            partial(self._gradient, function(forward, jit_compile=True)),
             input_signature=signature,
         )
-        self._load = tf.function(self._assign)
+        self._load = function(self._assign)
 
     def load(self, weights: Sequence[tuple[FloatVector, FloatVector]]) -> None:
         """Copies (parameters, statistics) of every shard, in shard order, into the model."""

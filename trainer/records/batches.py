@@ -22,6 +22,9 @@ from manylabel.trainer.records.config import InputConfig
 from manylabel.trainer.records.order import RecordOrder
 from manylabel.trainer.records.reader import BadRecordReport, RecordReader
 
+# Without AutoGraph, which leaves a file in TMPDIR for each function where a process is killed.
+as_written = tf.autograph.experimental.do_not_convert
+
 
 class SparseLabels(NamedTuple):
     """What is known of a batch's images as N triples, in any order.
@@ -79,6 +82,7 @@ def training_batches(
     in_flight = config.batch_size * (config.prefetch + 2) + config.decode_threads + 2 * _CHUNK
     feed = _RecordFeed(ranges, order, dataset, in_flight + _MOST_MISSING)
 
+    @as_written
     def decode(serialized: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded, class_ids, confidences = _parse(serialized, dataset.num_classes)
         key = tf.stack([tf.constant(config.seed, tf.int64), position])
@@ -95,7 +99,7 @@ def training_batches(
         .padded_batch(
             config.batch_size, padding_values=(None, tf.constant(-1, tf.int64), None, None)
         )
-        .map(_sparse)
+        .map(as_written(_sparse))
         .prefetch(config.prefetch)
         .with_options(_options(config))
     )
@@ -126,6 +130,7 @@ def evaluation_batches(
         except Exception as error:
             failures.append(error)
 
+    @as_written
     def decode(encoded: tf.Tensor, image_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return evaluation_image(encoded, image_size, config.framing), image_id
 
