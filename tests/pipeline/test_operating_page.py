@@ -1,0 +1,71 @@
+"""docs/operating.md says the times and sizes that the code has."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from manylabel.cluster import head, slow_start
+from manylabel.eval.schedule.config import ScheduleConfig
+from manylabel.pipeline import schedule_fire
+from manylabel.pipeline.submission import attempts, following, stopping, submit
+from manylabel.preprocessing.executors import ray_map
+from manylabel.preprocessing.http_config import HttpConfig
+from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.plane.failures import FailureConfig
+from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot
+from manylabel.trainer.program import topology
+from manylabel.trainer.program.shard_memory import PROCESS_BYTES, shard_bytes
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text("utf-8")
+PARAMETERS = 55_600_000
+
+
+def row(beginning):
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| {beginning}")]
+    return line
+
+
+def minutes(seconds):
+    return f"{seconds / 60:g} min"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "told"),
+    [
+        ("a worker says nothing", minutes(FailureConfig().worker_silence_seconds)),
+        ("the coordinator or a parameter shard", minutes(topology._SILENCE_SECONDS)),
+        ("a server of pictures", f"`deadline`, {HttpConfig().deadline:g} s"),
+        ("a server of pictures", f"`attempts`, {HttpConfig().attempts}"),
+        ("the head of a cluster", f"{head.PATIENCE_SECONDS:g} s"),
+        ("no node has room", f"{ray_map._SECONDS_WITHOUT_ROOM:g} s"),
+        ("`submit --follow`", minutes(following._GIVE_UP_SECONDS)),
+        ("`stop`", minutes(submit.STOP_SECONDS + stopping._SECONDS_TO_KILL)),
+        ("`stop`", f"after {submit.STOP_SECONDS / 60:g} Ray"),
+        ("`submit --retry", f"{attempts._FIRST_WAIT_SECONDS:g} s"),
+        ("`submit --retry", minutes(attempts.LONGEST_WAIT_SECONDS)),
+        ("a schedule's `on_failure`", minutes(schedule_fire.COMMAND_SECONDS)),
+        ("Ray's own processes", minutes(slow_start._SECONDS)),
+    ],
+)
+def test_times_are_those_of_the_code(beginning, told):
+    assert told in row(beginning)
+
+
+def test_a_fire_is_missed_when_the_page_says_so():
+    assert ScheduleConfig.model_fields["deadline"].default == timedelta(hours=6)
+    assert "`deadline`, 6 h" in row("a cron line of a schedule")
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_shard_asks_for_the_bytes_that_the_page_says(workers):
+    settings = {"topology": {"workers": workers, "parameter_shards": 1}}
+    kernel = VariableSlot(path="kernel", shape=(PARAMETERS,), offset=0)
+    layout = ParameterLayout(parameters=(kernel,), statistics=())
+    needed = shard_bytes(TrainerConfig.model_validate(settings), layout)
+    assert needed == PROCESS_BYTES + PARAMETERS * (20 + 8 * workers)
+    asked = row("the same, as asked of Ray")
+    assert "20 bytes, and 8 a worker" in asked
+    assert f"{PROCESS_BYTES // 2**20} MiB a shard" in asked
+    if workers == 4:
+        assert f"{(needed - PROCESS_BYTES) / 1e9:.1f} GB with 4 workers" in asked
