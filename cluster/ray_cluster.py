@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,12 +14,15 @@ from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
+from manylabel.cluster.leaving import abandoned, within
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.cluster.shared_memory import tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
 from manylabel.storage.stop_signals import STOP_SIGNALS
+
+_SECONDS_TO_LEAVE = 20.0  # it takes one or two
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def ray_cluster(
                 stack.enter_context(started)
             else:
                 check_reachable(address)
-                stack.callback(ray.shutdown)
+                stack.callback(_leave)
                 _init(address, address=address)
         yield
 
@@ -64,7 +68,7 @@ def _started_here(
     tell_if_store_is_on_disk(object_store_bytes)
     with private_ray_files() as files, ExitStack() as stack:
         # Also of what is half started, when a signal's handler raises.
-        stack.callback(ray.shutdown)
+        stack.callback(_leave)
         with (
             _ray_constants_set(
                 # Listen on the loopback interface alone. Ray does so on macOS and Windows, where it
@@ -90,6 +94,16 @@ def _started_here(
         yield
 
 
+def _leave() -> None:
+    """Ends what was started here. Of a head that hangs, without its help."""
+    try:
+        within(_SECONDS_TO_LEAVE, ray.shutdown)
+    finally:
+        node = worker._global_node
+        if abandoned.is_set() and node is not None:
+            node.kill_all_processes(check_alive=False)  # none, where the cluster was joined
+
+
 def _init(where: str | None, **options: Any) -> None:
     job_config = _InstalledCode()
     with _stop_signals_kept(starts_here=where is None):
@@ -104,6 +118,12 @@ def _init(where: str | None, **options: Any) -> None:
             # It answered just now.
             kind = ClusterError if own_cluster() is None else UnreachableClusterError
             raise kind(_cannot_join(where, error)) from error
+
+
+def ray_logs() -> Path | None:
+    """Where Ray keeps what its processes print on this machine; None outside of a cluster."""
+    node = worker._global_node
+    return None if node is None else Path(node.get_logs_dir_path())
 
 
 @contextmanager

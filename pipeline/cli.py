@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from manylabel.cluster.leaving import abandoned
 from manylabel.pipeline.commands import (
     asking,
     clusters,
@@ -171,7 +172,7 @@ def main() -> None:
     show_stacks_on_signal(of_helpers=True)
     outlive_displays()
     code = run(sys.argv[1:])
-    if _CLEAN_UP.isdisjoint(sys.modules):
+    if _CLEAN_UP.isdisjoint(sys.modules) or abandoned.is_set():
         # Threads of Arrow and TensorFlow that are still starting abort a process that ends in the
         # ordinary way, now and then, whatever its exit code was to be.
         logging.shutdown()

@@ -39,6 +39,13 @@ class TrainingProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class LineTold:
+    """Something to tell between what is progress: who does not answer, that it is saving."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class PredictionProgressed:
     """Held-out images that are predicted, of all.
 
@@ -126,6 +133,7 @@ Event = (
     | WorkEnded
     | PreprocessingProgressed
     | TrainingProgressed
+    | LineTold
     | PredictionProgressed
     | EvaluatedBefore
     | CheckpointDamaged

@@ -251,6 +251,8 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
             for note in training.notes:
                 display.line(note)
             display.update(training.settled, training.total, _speed_and_loss(training))
+        case events.LineTold(line):
+            display.line(line)
         case events.PredictionProgressed(done, total):
             display.update(done, total)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import Interrupted
-from manylabel.pipeline.events import OnEvent, TrainingProgressed, long_work
+from manylabel.pipeline.events import LineTold, OnEvent, TrainingProgressed, long_work
 from manylabel.pipeline.job_status import StatusWriter
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import JobStage
@@ -30,6 +30,7 @@ def train_with(
             address=address,
             settings=settings.model_dump(mode="json"),
             on_progress=lambda progress: status.on_event(TrainingProgressed(progress)),
+            on_line=lambda line: on_event(LineTold(line)),
         )
         if report.interrupted:
             raise Interrupted(

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from manylabel.storage.schema import SplitName
 from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError
 from manylabel.trainer.finished import check_there_is_work, finished_before
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.plane.status import CoordinatorStatus
@@ -24,6 +24,7 @@ from manylabel.trainer.program.cluster import (
 )
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
+from manylabel.trainer.program.silences import Silences, telling
 from manylabel.trainer.program.topology import Topology
 from manylabel.trainer.recipe_warnings import recipe_warnings
 from manylabel.trainer.reports import TrainingProgress, TrainingReport
@@ -54,6 +55,7 @@ def train(
     address: str | None = None,
     settings: Mapping[str, Any] | None = None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    on_line: Callable[[str], None] = lambda line: None,
 ) -> TrainingReport:
     """Trains a run to its end, from its newest intact checkpoint if it has one.
 
@@ -62,6 +64,8 @@ def train(
         run: the run's directory; on a cluster, a location that every node shares.
         address: of a Ray cluster; None runs everything on this machine.
         settings: what to store as the run's resolved settings; by default `config`.
+        on_line: what to tell while there is no progress: who does not answer, that it is saving;
+            called by another thread.
 
     Raises:
         TrainingError: training cannot begin or go on; the message says why.
@@ -78,27 +82,28 @@ def train(
         sole_training_job(run),
         ExitStack() as stack,
     ):
+        silences, stop = Silences(), threading.Event()
+        stack.enter_context(telling(silences, stop, on_line))
         stored = settings or {"trainer": config.model_dump(mode="json")}
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
-        checkpoint = checkpoint_to_resume(run)
-        notes = []
-        if checkpoint is None or _never_began(run, checkpoint):
-            checkpoint = make_initial_checkpoint(run, dataset, config)
-            if weights := read_initial_weights(run):
-                notes.append(weights.told())
+        checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences)
         manifest = read_manifest(checkpoint)
         check_stream(checkpoint, manifest.stream, dataset, config.input)
         plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint, manifest)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
-        share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
-        stop = stack.enter_context(_stop_signals())
+        with silences.waiting("Ray"):
+            share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
+        # An event that each signal to stop sets, so that a checkpoint is made.
+        stack.enter_context(on_stop_signal(stop.set))
         placement = placement_on_cluster(config, manifest.layout, share, started_here=not joined)
         describe_run(run, dataset, config, stored)
         metrics = stack.enter_context(MetricsLog(run, manifest.step))
-        topology = Topology(plan, share, placement, logs=_folder_of_logs())
+        topology = Topology(plan, share, placement, silences, logs=_folder_of_logs())
         stack.callback(topology.close)
-        monitor = _Monitor(topology, plan, dataset, metrics, on_progress, notes, manifest.step)
+        monitor = _Monitor(
+            topology, plan, dataset, metrics, on_progress, silences, notes, manifest.step
+        )
         return monitor.watch(stop)
 
 
@@ -118,6 +123,19 @@ def _folder_of_logs() -> Path | None:
     return logs
 
 
+def _checkpoint_to_begin_with(
+    run: Path, dataset: Dataset, config: TrainerConfig, silences: Silences
+) -> tuple[Path, list[str]]:
+    """The newest intact one, or else one that is made, and what to tell of that."""
+    checkpoint = checkpoint_to_resume(run)
+    if checkpoint is not None and not _never_began(run, checkpoint):
+        return checkpoint, []
+    with silences.waiting("the process that makes the first weights"):
+        checkpoint = make_initial_checkpoint(run, dataset, config)
+    weights = read_initial_weights(run)
+    return checkpoint, [weights.told()] if weights else []
+
+
 def _never_began(run: Path, checkpoint: Path) -> bool:
     """Whether this is the initial checkpoint of a job that found no cluster: it may be of other
     settings, since none were written down."""
@@ -134,6 +152,7 @@ class _Monitor:
         dataset: Dataset,
         metrics: MetricsLog,
         on_progress: Callable[[TrainingProgress], None],
+        silences: Silences,
         notes: Sequence[str] = (),
         resumed_at: int = 0,
     ) -> None:
@@ -143,6 +162,7 @@ class _Monitor:
         self._total = total_records(dataset, plan.config)
         self._metrics = metrics
         self._on_progress = on_progress
+        self._silences = silences
         self._row: MetricsRow | None = None
         self._began_at = resumed_at
         self._last_note = ""
@@ -154,7 +174,14 @@ class _Monitor:
 
         Raises:
             TrainingError: training failed, what was sound is saved; or no record was of any use.
+            LostPartError: a part of the program was lost, or does not answer.
         """
+        try:
+            return self._watch(stop)
+        except LostPartError as error:
+            raise LostPartError(f"{error}; logs: {self._topology.logs}") from error
+
+    def _watch(self, stop: threading.Event) -> TrainingReport:
         status = first = self._report()
         began = time.monotonic()
         while not (status.finished or status.failure or stop.is_set()):
@@ -215,7 +242,9 @@ class _Monitor:
         return notes
 
     def _report(self) -> CoordinatorStatus:
+        self._topology.ping()
         status = self._topology.status()
+        self._silences.note(status)
         self._last_note = status.notes[-1] if status.notes else self._last_note
         self._metrics.append(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
@@ -234,11 +263,3 @@ class _Monitor:
             )
         )
         return status
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that each signal to stop sets, so that a checkpoint is made."""
-    stop = threading.Event()
-    with on_stop_signal(stop.set):
-        yield stop

@@ -10,11 +10,12 @@ from manylabel.storage.jobs import ProcessPlace
 from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError
 from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import WorkerEnd
 from manylabel.trainer.program.plan import TrainingPlan
+from manylabel.trainer.program.silences import Silences
 from manylabel.trainer.runs.metrics_log import MetricsLog
 
 GOING = CoordinatorStatus(
@@ -31,6 +32,7 @@ GOING = CoordinatorStatus(
     has_work=True,
     finished=False,
     applied={},
+    heard={},
 )
 DONE = replace(GOING, step=5, samples=20, settled=20, done=20, has_work=False, finished=True)
 
@@ -49,6 +51,11 @@ class ScriptedProgram:
 
     def status(self):
         return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+
+    logs = "where it prints"
+
+    def ping(self):
+        pass
 
     def start_worker(self):
         self._started += 1
@@ -82,12 +89,14 @@ def watch(write_dataset, tmp_path):
     plan = TrainingPlan(config, str(dataset.root), tmp_path, tmp_path / "checkpoint")
     assert dataset.records(SplitName.TRAIN) == 20
 
-    def watch(program, stop=False, on_progress=lambda progress: None, notes=()):
+    def watch(program, stop=False, on_progress=lambda progress: None, notes=(), silences=None):
         asked_to_stop = threading.Event()
         if stop:
             asked_to_stop.set()
         with MetricsLog(tmp_path, 0) as metrics:
-            monitor = job._Monitor(program, plan, dataset, metrics, on_progress, notes)
+            monitor = job._Monitor(
+                program, plan, dataset, metrics, on_progress, silences or Silences(), notes
+            )
             return monitor.watch(asked_to_stop)
 
     return watch
@@ -143,6 +152,22 @@ def test_what_a_run_began_with_is_told_once(watch):
     first, *others = [progress.notes for progress in seen]
     assert (first[0], first[-1]) == ("began with a.keras", "worker-0 ended")
     assert not any(others)
+
+
+def test_the_error_of_a_lost_part_names_the_logs(watch):
+    class Lost(ScriptedProgram):
+        def ping(self):
+            raise LostPartError("shard-1 was lost")
+
+    with pytest.raises(LostPartError, match=r"^shard-1 was lost; logs: where it prints$"):
+        watch(Lost([GOING]))
+
+
+def test_a_worker_that_is_not_heard_is_told(watch):
+    silences = Silences()
+    hung = replace(DONE, heard={"worker-1": 130.0})
+    watch(ScriptedProgram([hung]), silences=silences)
+    assert silences.lines() == ["no answer from worker-1 for 130 s"]
 
 
 def test_dead_workers_are_replaced_while_there_is_work(watch):

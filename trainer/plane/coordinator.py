@@ -192,6 +192,7 @@ class Coordinator:
             not self._halted and self._ledger.has_work,
             self._ledger.finished,
             dict(self._updates.applied),
+            self._heard(),
         )
 
     def _reject(self, report: GradientReport) -> None:
@@ -223,6 +224,14 @@ class Coordinator:
             for worker, heard in self._last_heard.items()
             if heard < latest and worker not in waiting
         ]
+
+    def _heard(self) -> dict[str, float]:
+        now, waiting = self._clock(), self._updates.waiting
+        return {
+            worker: now - heard
+            for worker, heard in self._last_heard.items()
+            if worker not in waiting
+        }
 
     def _cut_checkpoint_if_due(self) -> None:
         if self._samples >= self._next_checkpoint and self._failure is None:

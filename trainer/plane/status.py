@@ -22,6 +22,7 @@ class CoordinatorStatus:
         has_work: whether a worker that asks now would get records.
         finished: whether `done` are all records of the run.
         applied: records of each worker's applied gradients, of this start alone.
+        heard: how many seconds ago of each worker; not of those that are made to wait.
     """
 
     step: int
@@ -37,3 +38,4 @@ class CoordinatorStatus:
     has_work: bool
     finished: bool
     applied: dict[str, int]
+    heard: dict[str, float]

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import (
+    ActorUnavailableError,
     ActorUnschedulableError,
     GetTimeoutError,
     NodeDiedError,
@@ -43,6 +45,13 @@ def lost_head(what: str) -> LostPartError:
     return LostPartError(f"{what}; {AGAIN} once it, or another cluster, is there")
 
 
+def unanswered(part: str, seconds: float) -> LostPartError:
+    """The error of a part that has not answered for long."""
+    return LostPartError(
+        f"{part} has not answered for {seconds:g} s: it hangs, or has had no room to start; {AGAIN}"
+    )
+
+
 def _unknown(actor: str) -> None:
     return None
 
@@ -67,8 +76,13 @@ def plain_answer(answers: Any, name_of: NameOf = _unknown, timeout: float | None
         raise what_became(error, name_of) from error
 
 
-def how_it_ended(worker: str, run: Any, name_of: NameOf = _unknown) -> WorkerEnd:
+def how_it_ended(
+    worker: str, run: Any, name_of: NameOf = _unknown, logs: Path | None = None
+) -> WorkerEnd:
     """What ended a worker's run, which is over.
+
+    Args:
+        logs: where to look for what a process said that was lost.
 
     Raises:
         LostPartError: the worker met the loss of a shard or of the coordinator.
@@ -85,7 +99,8 @@ def how_it_ended(worker: str, run: Any, name_of: NameOf = _unknown) -> WorkerEnd
         if _never_was(error):
             never_was = what_became(error, name_of)
             return WorkerEnd(worker, str(never_was), never_was)
-        return WorkerEnd(worker, _how(error))  # its process or its node is gone
+        # Its process or its node is gone.
+        return WorkerEnd(worker, _how(error) + (f"; logs: {logs}" if logs else ""))
     return WorkerEnd(worker, None)
 
 
@@ -112,6 +127,8 @@ def _how(error: RayError) -> str:
         or "node was terminated" in text
     ):
         return "its node is gone"
+    if isinstance(error, ActorUnavailableError):
+        return "it does not answer"
     if isinstance(error, RayActorError):
         return "its process ended"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ Handles implement `trainer.plane.protocols`, so that the classes behind them can
 plain objects.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,10 +139,9 @@ class _Process:
     def __init__(self) -> None:
         show_stacks_on_signal()
 
-    def where(self) -> str:
-        """Ray's id of the node that it runs on."""
-        node: str = ray.get_runtime_context().get_node_id()
-        return node
+    def where(self) -> tuple[str, int]:
+        """Ray's id of the node that it runs on, and its process id there."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
 
 class ParameterShardProcess(_Process):
@@ -243,3 +243,4 @@ def begin(plan: TrainingPlan, name: str, logs: Path | None) -> None:
             raise UnseenPathError(
                 f"the node {node} cannot write logs to {logs}: {reason_of(error)}; {SHARED}"
             ) from error
+        print(f"process {os.getpid()} on node {node} is at work", flush=True)

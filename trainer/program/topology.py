@@ -9,7 +9,7 @@ Of the trainer, only this package knows Ray.
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,20 @@ from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manylabel.cluster.head import Head
+from manylabel.cluster.leaving import within
+from manylabel.cluster.ray_cluster import ray_logs
 from manylabel.storage.jobs import ProcessPlace
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import LostPartError
 from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import (
-    AGAIN,
     WorkerEnd,
     how_it_ended,
     lost_head,
     plain_answer,
+    unanswered,
 )
 from manylabel.trainer.program.memory import malloc_environment
+from manylabel.trainer.program.pings import Pings
 from manylabel.trainer.program.placement import Placement
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.program.processes import (
@@ -42,13 +44,14 @@ from manylabel.trainer.program.processes import (
     RayShards,
 )
 from manylabel.trainer.program.room import Resources, living_nodes
+from manylabel.trainer.program.silences import Silences
 
-# Between two looks whether the cluster is still there, while an answer is waited for.
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 5.0  # between two, while an answer is waited for: is the cluster still there?
 # The coordinator may wait for shards that write a checkpoint to slow storage, and a shard for
 # memory that others hold. That a process or a node is gone, Ray tells long before: its health
 # checks give a node about a minute.
 _SILENCE_SECONDS = 600.0
+_SECONDS_TO_KILL = 10.0  # that Ray takes to ask its head for it; at once, unless that hangs
 
 
 @dataclass
@@ -59,6 +62,7 @@ class _Part:
     actor: ActorHandle
     node: str
     gpus: float = 0.0
+    process: int | None = None  # its id there, once it has said so
     where: Any = None  # its answer, until it has said where it runs
     ended: bool = False
 
@@ -68,6 +72,7 @@ class Topology:
 
     Args:
         share: what a worker takes of its node and computes with.
+        silences: who is waited for.
         logs: the folder that each process prints to a file of; None: nowhere of ours.
 
     Raises:
@@ -79,10 +84,13 @@ class Topology:
         plan: TrainingPlan,
         share: Resources,
         placement: Placement,
+        silences: Silences,
         *,
         logs: Path | None = None,
     ) -> None:
         self._plan, self._share, self._placement, self._logs = plan, share, placement, logs
+        self._silences = silences
+        silences.describe = self.describe
         self._addresses = {node.node_id: node.address for node in living_nodes()}
         # No other job has it: not of a run of the same name elsewhere, nor the attempt before this
         # one, whose actors may be dying still.
@@ -97,6 +105,7 @@ class Topology:
                 for i, node in enumerate(placement.shards)
             ]
             self._shards = RayShards([part.actor for part in shards])
+            self._pings = Pings({part.name: part.actor for part in shards}, silences)
             coordinator = self._start(
                 CoordinatorProcess,
                 "coordinator",
@@ -117,6 +126,11 @@ class Topology:
         """Names of the workers that run."""
         return [part.name for part in self._runs.values()]
 
+    @property
+    def logs(self) -> Path | None:
+        """Where the processes print, or those of this machine."""
+        return self._logs or ray_logs()
+
     def start_worker(self) -> str:
         """Starts one more worker; its name. The first ones go where they were planned to, one that
         replaces another to any node with room."""
@@ -136,7 +150,7 @@ class Topology:
 
     def kill_worker(self, worker: str) -> None:
         """Kills a worker that hangs; it is then among the ended ones."""
-        ray.kill(self._parts[worker].actor)
+        within(_SECONDS_TO_KILL, lambda: ray.kill(self._parts[worker].actor))
 
     def ended_workers(self, timeout: float) -> list[WorkerEnd]:
         """Waits up to `timeout` seconds for a worker to end.
@@ -151,7 +165,7 @@ class Topology:
         for run in done:
             part = self._runs.pop(run)
             part.ended = True
-            ends.append(how_it_ended(part.name, run, self._name_of))
+            ends.append(how_it_ended(part.name, run, self._name_of, self.logs))
         return ends
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -189,9 +203,18 @@ class Topology:
 
     def close(self) -> None:
         """Ends every process of the program."""
-        for part in self._parts.values():
-            if not part.ended:
-                ray.kill(part.actor)
+        alive = [part.actor for part in self._parts.values() if not part.ended]
+        within(_SECONDS_TO_KILL, lambda: [ray.kill(actor) for actor in alive])
+
+    def ping(self) -> None:
+        """Asks the shards now and then whether they are there; of the coordinator its status tells.
+
+        Raises:
+            LostPartError: one has not answered for long.
+        """
+        silent = self._pings.look()
+        if silent is not None and self._silences.seconds(silent) > _SILENCE_SECONDS:
+            raise unanswered(self.describe(silent), _SILENCE_SECONDS)
 
     def _start(
         self, kind: type, name: str, node: str | None, *, gpus: float = 0.0, **options: Any
@@ -211,7 +234,7 @@ class Topology:
             )
             .remote()
         )
-        part = _Part(name, actor, node or "", gpus, actor.where.remote())
+        part = _Part(name, actor, node or "", gpus, where=actor.where.remote())
         self._parts[name] = part
         return part
 
@@ -224,7 +247,7 @@ class Topology:
             part = asked[where]
             part.where = None
             try:
-                part.node = ray.get(where)
+                part.node, part.process = ray.get(where)
             except ray.exceptions.RayError:
                 continue  # it is lost, as will be told of its run
             if part.node not in self._addresses:  # it joined meanwhile
@@ -233,13 +256,16 @@ class Topology:
     def _get(self, asked: Mapping[Any, _Part]) -> list[Any]:
         """The answers of parts, each to its question, for as long as the cluster is there."""
         began = time.monotonic()
-        while True:
-            self._head.answers()
-            try:
-                return list(plain_answer(list(asked), self._name_of, timeout=_LOOK_SECONDS))
-            except GetTimeoutError:
-                if time.monotonic() - began > _SILENCE_SECONDS:
-                    raise silent(asked, self._describe) from None
+        with self._silences.waiting(*(part.name for part in asked.values())):
+            while True:
+                self._head.answers()
+                try:
+                    return list(plain_answer(list(asked), self._name_of, timeout=_LOOK_SECONDS))
+                except GetTimeoutError:
+                    if time.monotonic() - began > _SILENCE_SECONDS:
+                        _, waited_for = ray.wait(list(asked), num_returns=len(asked), timeout=0)
+                        part = asked[(waited_for or list(asked))[0]]
+                        raise unanswered(self._describe(part), _SILENCE_SECONDS) from None
 
     def _name_of(self, actor: str) -> str | None:
         for part in self._parts.values():
@@ -247,19 +273,14 @@ class Topology:
                 return self._describe(part)
         return None
 
+    def describe(self, name: str) -> str:
+        """What a part is told as; another name as it is."""
+        return self._describe(self._parts[name]) if name in self._parts else name
+
     def _describe(self, part: _Part) -> str:
         address = self._addresses.get(part.node)
-        return f"{part.name} on {address}" if address else part.name
-
-
-def silent(asked: Mapping[Any, _Part], describe: Callable[[_Part], str]) -> LostPartError:
-    """The error of parts that have not answered for long, named after the first of them."""
-    _, waited_for = ray.wait(list(asked), num_returns=len(asked), timeout=0)
-    part = asked[waited_for[0] if waited_for else next(iter(asked))]
-    return LostPartError(
-        f"{describe(part)} has not answered for {_SILENCE_SECONDS:g} s: it hangs, or has had no "
-        f"room to start; {AGAIN}"
-    )
+        where = f"{part.name} on {address}" if address else part.name
+        return where if part.process is None else f"{where} (process {part.process})"
 
 
 def coordinator_threads(config: TrainerConfig) -> int:

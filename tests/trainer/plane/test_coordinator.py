@@ -419,9 +419,12 @@ def test_workers_that_say_nothing_are_named(tmp_path):
     assert plane.coordinator.status().silent_workers == []
     plane.coordinator.snapshot("busy")
     plane.coordinator.snapshot("busy")
-    assert plane.coordinator.status().silent_workers == ["hung"]
+    status = plane.coordinator.status()
+    assert status.silent_workers == ["hung"]
+    assert status.heard["hung"] > 12 > status.heard["busy"]
     plane.coordinator.worker_ended("hung", "killed")
     assert plane.coordinator.status().silent_workers == []
+    assert list(plane.coordinator.status().heard) == ["busy"]
 
 
 def _assert_same_state(mine, its):

@@ -151,6 +151,7 @@ def test_workers_that_wait_are_not_taken_for_dead(tmp_path):
     for _ in range(20):
         plane.coordinator.status()
     assert plane.coordinator.status().silent_workers == ["hung"]
+    assert list(plane.coordinator.status().heard) == ["hung"]
     plane.coordinator.worker_ended("hung", "killed")
     assert plane.coordinator.answers_waiting
     assert plane.ask("waiting").version == 0

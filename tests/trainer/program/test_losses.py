@@ -5,6 +5,7 @@ import pickle
 import pytest
 from ray.exceptions import (
     ActorDiedError,
+    ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
     RayActorError,
@@ -31,6 +32,10 @@ def lost_actor(text):
         (
             lost_actor("The actor died because its node has died. Node Id: 7"),
             "shard-1 on 10.0.0.7 was lost (its node is gone)",
+        ),
+        (
+            ActorUnavailableError("no answer", bytes.fromhex("ab12" + 28 * "0")),
+            "a parameter shard or the coordinator was lost (it does not answer)",
         ),
         (ActorDiedError(), "a parameter shard or the coordinator was lost (its process ended)"),
         (

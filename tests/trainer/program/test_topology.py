@@ -7,6 +7,7 @@ from ray.exceptions import GetTimeoutError
 
 from manylabel.trainer.errors import LostPartError
 from manylabel.trainer.program import topology
+from manylabel.trainer.program.silences import Silences
 from manylabel.trainer.program.topology import Topology
 
 
@@ -39,6 +40,7 @@ def parts(monkeypatch, silent):
     monkeypatch.setattr(topology, "time", cluster)
     program = Topology.__new__(Topology)
     program._head = SimpleNamespace(answers=lambda: True)  # type: ignore[assignment]
+    program._silences = Silences()
     program._addresses = {"a": "10.0.0.7"}
     names = ("shard-0", "shard-1", "coordinator")
     program._parts = {name: topology._Part(name, None, "a") for name in names}
@@ -66,3 +68,15 @@ def test_answers_come_in_the_order_of_the_questions(monkeypatch):
         "answer to shard-1",
         "answer to coordinator",
     ]
+
+
+def test_a_shard_that_says_nothing_is_named_though_nobody_waits_for_it(monkeypatch):
+    program, cluster = parts(monkeypatch, set())
+    program._silences = Silences(cluster.monotonic)
+    program._silences.ask("shard-1")
+    program._pings = SimpleNamespace(look=lambda: "shard-1")
+    cluster.now = 600.0
+    program.ping()
+    cluster.now = 600.1
+    with pytest.raises(LostPartError, match=r"^shard-1 on 10.0.0.7 has not answered for 600 s: .*"):
+        program.ping()

@@ -1,0 +1,43 @@
+"""Asks whether they are there those parts of a training job that its monitor asks nothing else."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from manylabel.trainer.program.silences import Silences
+
+_SECONDS_BETWEEN = 5.0
+
+
+class Pings:
+    """One question at a time to each, which it answers between two calls of others.
+
+    Args:
+        actors: by the parts' names.
+    """
+
+    def __init__(self, actors: Mapping[str, ActorHandle], silences: Silences) -> None:
+        self._actors, self._silences = actors, silences
+        self._open: dict[Any, str] = {}
+        self._asked = dict.fromkeys(actors, -_SECONDS_BETWEEN)
+
+    def look(self) -> str | None:
+        """Takes in answers, asks again where it is time; who has been silent for longest."""
+        for ping in self._answered():  # that a part is lost is told by who needed it
+            self._silences.answer(self._open.pop(ping))
+        now, waited_for = time.monotonic(), set(self._open.values())
+        for name, actor in self._actors.items():
+            if name not in waited_for and now - self._asked[name] >= _SECONDS_BETWEEN:
+                self._asked[name] = now
+                self._silences.ask(name)
+                self._open[actor.where.remote()] = name
+        return max(waited_for, key=self._silences.seconds, default=None)
+
+    def _answered(self) -> list[Any]:
+        if not self._open:
+            return []
+        said, _ = ray.wait(list(self._open), num_returns=len(self._open), timeout=0)
+        return said
