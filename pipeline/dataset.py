@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
+from manylabel.pipeline.standstill import telling_standstill
 from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.preprocessing.progress import Meter, reporting
 from manylabel.preprocessing.repair import Repair, check_image_roots, repair
@@ -67,7 +68,8 @@ def verify_dataset(
     with (
         told_to_stop_with(_STOPPED),
         long_work("verify", on_event),
-        reporting(meter, lambda progress: on_event(PreprocessingProgressed(progress))),
+        telling_standstill(on_event) as moved,
+        reporting(meter, lambda progress: moved(PreprocessingProgressed(progress))),
     ):
         damages = tuple(verify(dataset, meter))
         done = repair(dataset, damages, meter, image_roots) if repairing and damages else None

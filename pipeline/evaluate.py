@@ -41,6 +41,7 @@ from manylabel.pipeline.events import (
 )
 from manylabel.pipeline.job_status import StatusWriter
 from manylabel.pipeline.quiet import quiet_imports
+from manylabel.pipeline.standstill import telling_standstill
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError, TableError
 from manylabel.storage.jobs import JobStage
@@ -258,18 +259,21 @@ class _Evaluation:
     def _predict(self, checkpoint: CheckpointInfo) -> None:
         step, total = checkpoint.step, self._dataset.records(SplitName.HELDOUT)
 
-        def batches() -> Iterator[PredictionBatch]:
+        def batches(on_event: OnEvent) -> Iterator[PredictionBatch]:
             done, predictor = 0, self._predictor
             predicted = predictor.predict(checkpoint, self._config.batch_size)
             for image_ids, class_ids, scores in predicted:
                 yield PredictionBatch(image_ids, class_ids, scores)
                 done += len(image_ids)
-                self._on_event(PredictionProgressed(done, total, predictor.gpus))
+                on_event(PredictionProgressed(done, total, predictor.gpus))
 
         forget_others(self._run, step, checkpoint.digest)
-        with long_work(f"evaluate step {step:,}", self._on_event):
+        with (
+            long_work(f"evaluate step {step:,}", self._on_event),
+            telling_standstill(self._on_event) as on_event,
+        ):
             write_predictions(
-                predictions_path(self._run, step), batches(), self._origin(checkpoint)
+                predictions_path(self._run, step), batches(on_event), self._origin(checkpoint)
             )
 
     @cached_property

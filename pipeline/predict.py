@@ -31,6 +31,7 @@ from manylabel.pipeline.champion import meant_checkpoint
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import OnEvent, PredictionProgressed, long_work
 from manylabel.pipeline.quiet import quiet_imports
+from manylabel.pipeline.standstill import telling_standstill
 from manylabel.preprocessing.pictures.fetch import fetch
 from manylabel.preprocessing.pictures.images import store
 from manylabel.preprocessing.pictures.opening import FORMATS
@@ -143,11 +144,11 @@ def predict_labels(
     tally = Tally()
     with labels_file(output, found_model.origin) as write:
         predictor = _load(found_model, top_k)
-        with long_work("predict", on_event):
+        with long_work("predict", on_event), telling_standstill(on_event) as moved:
             policy = _of_new_images(found_model.origin.images)
             for batch, files in _read_ahead(found, names, policy, batch_size):
                 _predict(predictor, batch, files, tally, write)
-                on_event(PredictionProgressed(tally.seen + tally.faults, len(names)))
+                moved(PredictionProgressed(tally.seen + tally.faults, len(names)))
     if not tally.seen:
         raise CommandError(
             f"{output}: none of the {tally.faults:,} images could be seen, and it says why; the "

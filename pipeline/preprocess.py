@@ -5,6 +5,7 @@ from pathlib import Path
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import OnEvent, PreprocessingProgressed, long_work
 from manylabel.pipeline.job_status import BEFORE_ANYTHING_CHANGES, StatusWriter
+from manylabel.pipeline.standstill import telling_standstill
 from manylabel.pipeline.stopping import told_to_stop
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.job import preprocess
@@ -38,7 +39,8 @@ def preprocess_with(
     try:
         with (
             told_to_stop(),
-            StatusWriter(place, JobStage.PREPROCESS, on_event) as status,
+            telling_standstill(on_event) as moved,
+            StatusWriter(place, JobStage.PREPROCESS, moved) as status,
             long_work("preprocess", on_event),
         ):
             return preprocess(

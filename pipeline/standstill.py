@@ -1,0 +1,89 @@
+"""Says when work that tells how far it is gets no further, and how to find out where it is."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from manylabel.pipeline.events import (
+    Event,
+    LineTold,
+    OnEvent,
+    PredictionProgressed,
+    PreprocessingProgressed,
+)
+
+FIRST_SECONDS = 60.0
+"""Without progress, after which it is told; then at twice that, at four times, and so on."""
+_POLL_SECONDS = 1.0
+
+
+class Standstill:
+    """How far work is, and since when."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._at = "start"
+        self._since = clock()
+        self._tell_after = FIRST_SECONDS
+
+    def note(self, event: Event) -> None:
+        """Takes in what an event says of it."""
+        at = _how_far(event)
+        with self._lock:
+            if at is not None and at != self._at:
+                self._at, self._since, self._tell_after = at, self._clock(), FIRST_SECONDS
+
+    def line(self) -> str | None:
+        """What to tell now, if anything."""
+        with self._lock:
+            seconds = self._clock() - self._since
+            if seconds < self._tell_after:
+                return None
+            self._tell_after *= 2
+            return (
+                f"no progress for {seconds:.0f} s ({self._at}); `kill -USR2 {os.getpid()}` shows "
+                "where it is"
+            )
+
+
+@contextmanager
+def telling_standstill(on_event: OnEvent) -> Iterator[OnEvent]:
+    """Tells as an event, while the block runs, that the work's own say the same or do not come.
+
+    Yields:
+        What to tell the work's events, in place of `on_event`; it passes them on.
+    """
+    standstill, over = Standstill(), threading.Event()
+
+    def note(event: Event) -> None:
+        standstill.note(event)
+        on_event(event)
+
+    def watch() -> None:
+        while not over.wait(_POLL_SECONDS):
+            if (line := standstill.line()) is not None:
+                on_event(LineTold(line))
+
+    thread = threading.Thread(target=watch, name="standstill", daemon=True)
+    thread.start()
+    try:
+        yield note
+    finally:
+        over.set()
+        thread.join()
+
+
+def _how_far(event: Event) -> str | None:
+    match event:
+        case PreprocessingProgressed(progress):
+            return f"{progress.stage}: {_count(progress.done, progress.total)}"
+        case PredictionProgressed(done, total):
+            return f"predicting: {_count(done, total)}"
+    return None
+
+
+def _count(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,} of {total:,}"

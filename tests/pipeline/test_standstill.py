@@ -1,0 +1,74 @@
+"""What is told of work that gets no further."""
+
+import os
+import time
+
+import pytest
+
+from manylabel.pipeline import standstill as module
+from manylabel.pipeline.events import Event, LineTold, PredictionProgressed, PreprocessingProgressed
+from manylabel.pipeline.standstill import Standstill, telling_standstill
+from manylabel.preprocessing.progress import Progress, Stage
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def standstill(clock):
+    return Standstill(clock)
+
+
+def told(standstill, clock, event, seconds):
+    """The lines, by their seconds, while it goes on saying the same."""
+    lines = {}
+    for second in range(1, seconds + 1):
+        clock.now += 1
+        standstill.note(event)
+        if (line := standstill.line()) is not None:
+            lines[second] = line
+    return lines
+
+
+def test_what_hangs_is_told_sparingly(standstill, clock):
+    progress = PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 1200, 4000, rate=7.0))
+    standstill.note(progress)
+    lines = told(standstill, clock, progress, 250)
+    assert list(lines) == [60, 120, 240]
+    assert lines[120] == (
+        f"no progress for 120 s (writing shards: 1,200 of 4,000); `kill -USR2 {os.getpid()}` shows "
+        "where it is"
+    )
+
+
+def test_what_goes_on_is_not_told(standstill, clock):
+    for done in range(3):
+        assert not told(standstill, clock, PredictionProgressed(done, 9), 59)
+    standstill.note(PreprocessingProgressed(Progress(Stage.CHECK_IMAGES)))
+    assert not told(standstill, clock, PreprocessingProgressed(Progress(Stage.PLAN_SHARDS)), 59)
+
+
+def test_after_a_step_it_is_counted_anew(standstill, clock):
+    assert list(told(standstill, clock, PredictionProgressed(1, 9), 130)) == [61, 121]
+    assert list(told(standstill, clock, PredictionProgressed(2, 9), 130)) == [61, 121]
+
+
+def test_work_that_says_nothing_is_told_of_and_its_events_are_passed_on(monkeypatch):
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.05)
+    came: list[Event] = []
+    with telling_standstill(came.append) as on_event:
+        on_event(PredictionProgressed(1, 9))
+        time.sleep(0.1)
+    assert came[0] == PredictionProgressed(1, 9)
+    assert isinstance(came[1], LineTold)
+    assert "(predicting: 1 of 9)" in came[1].line
