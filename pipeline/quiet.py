@@ -13,8 +13,9 @@ from pathlib import Path
 # Without a GPU driver, what TensorFlow's C++ calls an error at start-up is that there is none.
 # What goes wrong later reaches Python as an exception, whatever the level.
 _HAS_GPU_DRIVER = Path("/dev/nvidiactl").exists()
+_TENSORFLOW_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _VARIABLES = {
-    "TF_CPP_MIN_LOG_LEVEL": "2" if _HAS_GPU_DRIVER else "3",
+    _TENSORFLOW_LEVEL: "2" if _HAS_GPU_DRIVER else "3",
     "GRPC_VERBOSITY": "ERROR",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's notice of a change to come.
 }
@@ -52,12 +53,25 @@ def quiet_libraries() -> None:
     logging.getLogger().addFilter(_is_error)
 
 
+def let_libraries_speak() -> None:
+    """Undoes it, for `--verbose`, as far as the libraries are not imported yet."""
+    if os.environ.get(_TENSORFLOW_LEVEL) == _VARIABLES[_TENSORFLOW_LEVEL]:
+        os.environ[_TENSORFLOW_LEVEL] = "0"
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger().removeFilter(_is_error)
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
 @contextmanager
 def quiet_imports() -> Iterator[None]:
     """For importing TensorFlow: while it loads, its C++ logs whatever the level is set to.
 
     Standard error is held back while the block runs; then all of it but the chatter is shown.
     """
+    if os.environ.get(_TENSORFLOW_LEVEL) == "0":  # as of `let_libraries_speak`
+        yield
+        return
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as held_back:

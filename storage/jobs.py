@@ -3,6 +3,7 @@
 jobs/STAGE/status.json       how it is, written every few seconds while it lives
 jobs/STAGE/0001.json         its first attempt on a cluster
 jobs/STAGE/0001/*.log        what each process of that attempt printed
+jobs/STAGE/logs/*.log        the same of commands that were not submitted, with --verbose
 """
 
 import datetime
@@ -194,6 +195,12 @@ def attempt_path(place: Path, stage: JobStage, number: int) -> Path:
 def logs_path(place: Path, stage: JobStage, number: int) -> Path:
     """The folder of an attempt's logs."""
     return place / DIRECTORY / stage / f"{number:04d}"
+
+
+def local_logs_path(place: Path, stage: JobStage) -> Path:
+    """The folder of what the processes print of commands that were not submitted, if it is asked
+    for."""
+    return place / DIRECTORY / stage / "logs"
 
 
 def stop_now_path(place: Path, stage: JobStage) -> Path:

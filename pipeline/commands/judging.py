@@ -11,6 +11,7 @@ from manylabel.pipeline.commands.options import (
     Margin,
     Run,
     SettingsName,
+    Verbose,
     local_path,
     location,
     new_terminal,
@@ -19,6 +20,8 @@ from manylabel.pipeline.commands.options import (
 )
 from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.pipeline.streams import check_written
+from manylabel.pipeline.verbose import verbose_output
+from manylabel.storage.jobs import JobStage
 
 
 def evaluate(
@@ -38,11 +41,15 @@ def evaluate(
             help="Where the run's dataset is now, if it was moved.",
         ),
     ] = None,
+    verbose: Verbose = False,
     overrides: EvalOverrides = None,
 ) -> None:
     """Score checkpoints on the held-out images by weighted MAP@100."""
     terminal = new_terminal()
-    with told_to_stop_with("stopped; the same command goes on with what is not evaluated yet"):
+    with (
+        told_to_stop_with("stopped; the same command goes on with what is not evaluated yet"),
+        verbose_output(verbose, run, JobStage.EVALUATE),
+    ):
         from manylabel.pipeline.evaluate import evaluate_run
 
         summaries = evaluate_run(run, step, dataset, overrides or [], terminal.on_event)

@@ -8,10 +8,13 @@ import typer
 from manylabel.pipeline.commands.options import (
     Config,
     Overrides,
+    Verbose,
     local_path,
     location,
     new_terminal,
 )
+from manylabel.pipeline.verbose import verbose_output
+from manylabel.storage.jobs import JobStage
 
 
 def preprocess(
@@ -34,6 +37,7 @@ def preprocess(
         bool,
         typer.Option("--retry-rejected", help="Look again at images whose files were rejected."),
     ] = False,
+    verbose: Verbose = False,
     overrides: Overrides = None,
 ) -> None:
     """Turn a catalog of labelled images into checked TFRecord shards."""
@@ -45,14 +49,16 @@ def preprocess(
     from manylabel.pipeline.preprocess import preprocess_with
 
     terminal = new_terminal()
-    report = preprocess_with(
-        settings.preprocessing,
-        output,
-        terminal.on_event,
-        overwrite=overwrite,
-        verify=verify,
-        retry_rejected=retry_rejected,
-    )
+    place = None if "://" in output else Path(output)
+    with verbose_output(verbose, place, JobStage.PREPROCESS):
+        report = preprocess_with(
+            settings.preprocessing,
+            output,
+            terminal.on_event,
+            overwrite=overwrite,
+            verify=verify,
+            retry_rejected=retry_rejected,
+        )
     terminal.show_dataset(report)
 
 
@@ -69,6 +75,7 @@ def train(
         str | None,
         typer.Option(help="Ray cluster, host:port or auto; without it, this machine."),
     ] = None,
+    verbose: Verbose = False,
     overrides: Overrides = None,
 ) -> None:
     """Train a model; the same command resumes from the newest intact checkpoint."""
@@ -79,7 +86,9 @@ def train(
     from manylabel.pipeline.train import train_with
 
     terminal = new_terminal()
-    terminal.show_training(train_with(settings, dataset, run, address, terminal.on_event))
+    with verbose_output(verbose, run, JobStage.TRAIN):
+        report = train_with(settings, dataset, run, address, terminal.on_event)
+    terminal.show_training(report)
 
 
 def export(

@@ -26,6 +26,14 @@ EvalOverrides = Annotated[
 ]
 
 
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Show what libraries and helper processes print, each line with its name."
+    ),
+]
+
+
 LARGEST = 2**63 - 1
 """Of numbers that are stored: steps, samples."""
 

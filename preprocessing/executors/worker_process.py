@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Pipe
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from manylabel.preprocessing.executors.batch import Batch
 from manylabel.storage.stop_signals import STOP_SIGNALS
@@ -40,16 +41,21 @@ class WorkerProcess:
         batches: given to it and not done; it works on the first.
         started: it listens.
         loaded: number of the map whose function it has, 0 before the first.
+
+    Args:
+        log: the file that it prints to; None: where this process does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Path | None = None) -> None:
         self.batches: deque[Batch] = deque()
         self.started = False
         self.loaded = 0
         self.connection, theirs = Pipe()
         their_lifeline, self._lifeline = Pipe(duplex=False)
-        with theirs, their_lifeline:
-            self._process = _start(theirs.fileno(), their_lifeline.fileno())
+        with theirs, their_lifeline, _appended(log) as output:
+            self._process = _start(theirs.fileno(), their_lifeline.fileno(), output)
+            if output is not None:
+                output.write(f"process {self._process.pid} is at work\n".encode())
 
     def send(self, message: Any) -> None:
         """Never raises because the process has ended: the end of its answers says so."""
@@ -74,7 +80,17 @@ class WorkerProcess:
         return self._process.returncode
 
 
-def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def _appended(log: Path | None) -> Iterator[IO[bytes] | None]:
+    if log is None:
+        yield None
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab", buffering=0) as file:
+        yield file
+
+
+def _start(connection: int, lifeline: int, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
     """Starts the interpreter anew; neither the user's script nor the current folder is run.
 
     multiprocessing's spawn would import the script again, and whatever bears the name of one of
@@ -92,6 +108,8 @@ def _start(connection: int, lifeline: int) -> subprocess.Popen[bytes]:
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             pass_fds=(connection, lifeline),
         )
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors.worker_process import WorkerProcess
+from manylabel.storage.jobs import logs_of_this_job
 
 
 class Workers:
@@ -17,6 +18,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._workers: list[WorkerProcess] = []
+        self._started = 0
         self._selector = selectors.DefaultSelector()
         # Also of a signal's handler, which may come while its own thread is in here.
         self._lock = threading.RLock()
@@ -33,7 +35,9 @@ class Workers:
         with self._lock:
             self.check_open()
             try:
-                worker = WorkerProcess()
+                logs = logs_of_this_job()
+                worker = WorkerProcess(logs and logs / f"worker-{self._started}.log")
+                self._started += 1
             except OSError as error:
                 raise PreprocessingError(
                     f"no worker process can be started: {error.strerror or error}; lower "
