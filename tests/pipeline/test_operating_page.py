@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from manylabel.cluster import head, slow_start
+from manylabel.cluster import head, ray_cluster, slow_start
 from manylabel.eval.schedule.config import ScheduleConfig
-from manylabel.pipeline import schedule_fire
+from manylabel.pipeline import schedule_fire, standstill
 from manylabel.pipeline.submission import attempts, following, stopping, submit
 from manylabel.preprocessing.executors import ray_map
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.failures import FailureConfig
 from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot
-from manylabel.trainer.program import topology
+from manylabel.trainer.program import silences, topology
 from manylabel.trainer.program.shard_memory import PROCESS_BYTES, shard_bytes
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text("utf-8")
@@ -35,6 +35,10 @@ def minutes(seconds):
     [
         ("a worker says nothing", minutes(FailureConfig().worker_silence_seconds)),
         ("the coordinator or a parameter shard", minutes(topology._SILENCE_SECONDS)),
+        ("the coordinator or a parameter shard", f"{silences.FIRST_SECONDS:g} s"),
+        ("a worker of a training", f"{silences.WORKER_SECONDS:g} s"),
+        ("preprocessing, `evaluate`", f"{standstill.FIRST_SECONDS:g} s"),
+        ("Ray does not end", f"{ray_cluster._SECONDS_TO_LEAVE:g} s"),
         ("a server of pictures", f"`deadline`, {HttpConfig().deadline:g} s"),
         ("a server of pictures", f"`attempts`, {HttpConfig().attempts}"),
         ("the head of a cluster", f"{head.PATIENCE_SECONDS:g} s"),
