@@ -29,6 +29,7 @@ def network_inputs(
     batch = tf.shape(images, out_type=tf.int64)[0]
     nothing = tf.zeros([size, size, 3])
 
+    @tf.autograph.experimental.do_not_convert  # It would leave files in TMPDIR.
     def prepared(place: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         stored, fault = stored_jpeg(encoded, policy)
         pixels = tf.cond(

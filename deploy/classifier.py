@@ -37,14 +37,15 @@ class ImageClassifier(tf.Module):
         self._policy = model.origin.images
         self._top_k = model.origin.top_k
         shape = [None, self._size, self._size, 3]
-        self.logits = tf.function(self._logits, [tf.TensorSpec(shape, tf.float32, name="pixels")])
+        pixels = tf.TensorSpec(shape, tf.float32, name="pixels")
+        self.logits = tf.function(self._logits, [pixels], autograph=False)
 
     def _logits(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Pixels float32 [B, size, size, 3] in [-1, 1] to logits float32 [B, C]: the network alone,
         without operations that other runtimes lack."""
         return {"logits": tf.cast(self.network(pixels, training=False), tf.float32)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")], autograph=False)
     def classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best labels of encoded images; a bad image has a fault instead and fails no other.
 
