@@ -31,7 +31,7 @@ demo: setup ## Preprocess, train, evaluate and plot on the pictures in examples/
 
 # The lines that each half has run, and the percentage of them below which the run fails.
 LINES := build/lines
-COVERED := 90
+COVERED := 93
 
 # Whole jobs wait for their own processes half the time. sed keeps the lines of both apart.
 test: setup ## Run every test, those of whole jobs beside the others; say how many lines they run.
