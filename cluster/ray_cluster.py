@@ -1,6 +1,7 @@
 """A Ray cluster: joined, or started on this machine."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.cluster.shared_memory import tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
+from manylabel.storage.own_process import python_path
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
 _SECONDS_TO_LEAVE = 20.0  # it takes one or two
@@ -49,6 +51,7 @@ def ray_cluster(
     address = address or own_cluster()
     with ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_nothing_left())
             stack.enter_context(_quiet())
             if address is None:
                 started = _started_here(cpus, object_store_bytes, system_config or {})
@@ -77,6 +80,7 @@ def _started_here(
                 # Under `uv run`, workers would be started by uv, in copies of the current folder.
                 RAY_ENABLE_UV_RUN_RUNTIME_ENV=False,
             ),
+            _our_code_found(),
             _deaf_to_the_job_s_signals(),
             time_to_start(),
         ):
@@ -199,6 +203,42 @@ def _deaf_to_the_job_s_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _our_code_found() -> Iterator[None]:
+    """For processes that are started meanwhile and that import us."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ.update(python_path(os.environ))
+    try:
+        yield
+    finally:
+        _set_variable("PYTHONPATH", before)
+
+
+@contextmanager
+def _nothing_left() -> Iterator[None]:
+    """After the block, what Ray sets in this process is as before: its variables, which would hold
+    for a cluster that the caller joins later, what breakpoint() does, and the handler of SIGTERM.
+    """
+    before = dict(os.environ)
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        for name in before.keys() | os.environ.keys():
+            if name.startswith("RAY_") or name == "PYTHONBREAKPOINT":
+                _set_variable(name, before.get(name))
+        if is_main and handler is not None:  # else it is not Python's
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 @contextmanager

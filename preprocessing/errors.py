@@ -1,9 +1,9 @@
 """Errors of this package that a user is meant to read."""
 
-from manylabel.storage.errors import Transient
+from manylabel.storage.errors import ManylabelError, Transient
 
 
-class PreprocessingError(Exception):
+class PreprocessingError(ManylabelError):
     """A wrong setting, catalog or dataset; shown to the user as one line."""
 
 

@@ -1,12 +1,12 @@
 """What became of an item in another process, and how it travels back."""
 
 import pickle
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.own_process import portable
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def attempt_each(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterat
     try:
         expect(function, items)
     except Exception as error:
-        yield pickle.dumps(Raised(portable(error)))
+        yield pickle.dumps(Raised(portable(error, PreprocessingError)))
         return
     for item in items:
         yield attempt(function, item)
@@ -50,15 +50,4 @@ def attempt(function: Callable[[Any], Any], item: Any) -> bytes:
     try:
         return pickle.dumps(Done(function(item)), pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        return pickle.dumps(Raised(portable(error)))
-
-
-def portable(error: Exception) -> Exception:
-    """The exception if it survives the journey, with its traceback as a note; else its text."""
-    error.add_note("".join(traceback.format_exception(error)).rstrip())
-    try:
-        # Many can be pickled and then not be made again, because they want other arguments.
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return PreprocessingError(f"{type(error).__name__}: {error}")
-    return error
+        return pickle.dumps(Raised(portable(error, PreprocessingError)))

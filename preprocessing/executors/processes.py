@@ -12,8 +12,9 @@ from manylabel.preprocessing.executors.batch import Batch
 from manylabel.preprocessing.executors.executor import ATTEMPTS, Losses, Lost, Task, batches
 from manylabel.preprocessing.executors.outcomes import Done, Raised
 from manylabel.preprocessing.executors.worker import Load, Loaded, Started, Work
-from manylabel.preprocessing.executors.worker_process import WorkerProcess, describe_end
+from manylabel.preprocessing.executors.worker_process import WorkerProcess
 from manylabel.preprocessing.executors.workers import Workers
+from manylabel.storage.own_process import describe_end
 
 _AHEAD = 4
 """Batches per worker that are under way: one at work, one at hand, and the results of two that are

@@ -3,19 +3,17 @@
 It imports neither Beam nor TensorFlow nor Ray, so it starts in a moment.
 """
 
-import fcntl
 import os
 import pickle
 import queue
-import select
-import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from manylabel.preprocessing.executors.outcomes import attempt_each, portable
-from manylabel.storage.stacks import show_stacks_on_signal
+from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.preprocessing.executors.outcomes import attempt_each
+from manylabel.storage.own_process import portable
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,8 @@ class Loaded:
     error: Exception | None
 
 
-def main(connection: int, lifeline: int) -> NoReturn:
-    """Works until the parent hangs up.
-
-    Args:
-        connection: file descriptor of a socket to the parent.
-        lifeline: reading end of a pipe whose other end the parent has; nothing is ever written.
-    """
-    show_stacks_on_signal()
-    _end_with(lifeline)
-    parent = Connection(connection)
+def main(parent: Connection) -> NoReturn:
+    """Works until the parent hangs up."""
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     # Messages are taken off the socket while an item is worked on: were both sides to send what
     # the socket cannot hold, they would wait for each other for ever.
@@ -63,19 +53,6 @@ def main(connection: int, lifeline: int) -> NoReturn:
     try:
         _work(parent, inbox)
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)
-
-
-def _end_with(lifeline: int) -> None:
-    """Has the kernel end this process when the parent ends, whatever either is doing.
-
-    A thread that waits for it would not come to its turn while a library holds the interpreter,
-    and PR_SET_PDEATHSIG goes by the thread that started us, which may end before the parent.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which is to end
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # it ended before
         os._exit(0)
 
 
@@ -97,7 +74,7 @@ def _work(parent: Connection, inbox: queue.SimpleQueue[bytes]) -> NoReturn:
             try:
                 function = pickle.loads(message.pickled)
             except Exception as cause:
-                error = portable(cause)
+                error = portable(cause, PreprocessingError)
             parent.send(Loaded(message.number, error))
             continue
         for outcome in attempt_each(function, message.items):

@@ -4,18 +4,15 @@ Made in a process of its own: the job that starts and watches a run needs neithe
 memory nor a place on the GPUs that it would take.
 """
 
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.own_process import OwnProcess, describe_end, portable
 from manylabel.storage.schema import SplitName
 from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.trainer.config import TrainerConfig
@@ -37,38 +34,22 @@ from manylabel.trainer.runs.writer import CheckpointWriter
 def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """As `write_initial_checkpoint`, in a new process that sees no GPU."""
     weights = config.model.initial_weights or ""
-    with (
-        _current_folder_off_path(),
-        ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_be_quiet_on_the_cpu,
-            initargs=(_downloads() if is_application_name(weights) else None,),
-        ) as process,
-    ):
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    if is_application_name(weights):
+        environment["KERAS_HOME"] = str(_downloads())
+    with OwnProcess(__name__, environment) as process:
+        process.send((run, dataset, config))
         try:
-            return process.submit(write_initial_checkpoint, run, dataset, config).result()
-        except BrokenProcessPool as error:
+            answer: Path | Exception = process.connection.recv()
+        except (EOFError, OSError) as error:
             raise TrainingError(
-                "the process that makes the first weights was ended: it had too little memory"
+                f"the process that makes the first weights was ended {describe_end(process.wait())}"
+                ": it had too little memory"
                 + (f", or cannot read {weights}, which is damaged then" if weights else "")
             ) from error
-
-
-@contextmanager
-def _current_folder_off_path() -> Iterator[None]:
-    """For processes that are started meanwhile. multiprocessing starts them with `python -c`, which
-    would import a `random.py` of the user's current folder as Python's own."""
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _downloads() -> Path:
@@ -78,14 +59,17 @@ def _downloads() -> Path:
     return Path(os.path.expanduser(caches)) / "manylabel" / "keras"
 
 
-def _be_quiet_on_the_cpu(downloads: Path | None) -> None:
-    """Before TensorFlow loads. What goes wrong comes back as an exception; all else that it writes
-    to standard error is about GPUs that are not wanted here."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if downloads is not None:
-        os.environ["KERAS_HOME"] = str(downloads)
+def main(parent: Connection) -> None:
+    """What that process does: answers with the path, or with what was raised instead."""
+    # What goes wrong comes back as an exception; all else that TensorFlow writes to standard error
+    # is about GPUs that are not wanted here.
     show_stacks_on_signal(descriptor=os.dup(2))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        answer: Path | Exception = write_initial_checkpoint(*parent.recv())
+    except Exception as error:
+        answer = portable(error)
+    parent.send(answer)
 
 
 def write_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
