@@ -1,9 +1,9 @@
 """Errors of this package that a user is meant to read."""
 
-from manylabel.storage.errors import Transient
+from manylabel.storage.errors import ManylabelError, Transient
 
 
-class ClusterError(Exception):
+class ClusterError(ManylabelError):
     """A cluster cannot be joined, or started on this machine; the message is one line."""
 
 

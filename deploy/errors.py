@@ -1,5 +1,7 @@
 """What deployment can tell its user."""
 
+from manylabel.storage.errors import ManylabelError
 
-class DeploymentError(Exception):
+
+class DeploymentError(ManylabelError):
     """A model cannot be exported, or a job not be described; shown to the user as one line."""

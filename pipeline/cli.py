@@ -22,10 +22,10 @@ from manylabel.pipeline.commands import (
     submitting,
 )
 from manylabel.pipeline.commands.options import report
-from manylabel.pipeline.errors import USER_ERRORS, Interrupted
+from manylabel.pipeline.errors import Interrupted, told
 from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
-from manylabel.storage.errors import Transient, reason_of
+from manylabel.storage.errors import ManylabelError, Transient, reason_of
 from manylabel.storage.jobs import logs_of_this_job
 from manylabel.storage.provenance import code_version
 from manylabel.storage.stacks import show_stacks_on_signal
@@ -118,28 +118,17 @@ def run(arguments: list[str]) -> int:
     except Interrupted as error:
         typer.echo(error, err=True)
         return 130
-    except USER_ERRORS as error:
+    except ManylabelError as error:
         report(*(str(error).strip().splitlines() or [reason_of(error)]))
         if isinstance(error, Transient):
             return TRY_AGAIN
     except OSError as error:
-        if not _current_folder_is_there():
-            report("the current folder was removed; run the command in another one")
-        elif error.filename is None:
+        if (problem := told(error)) is None:
             return _internal_error(error, arguments)
-        else:
-            report(f"{error.filename}: {error.strerror or reason_of(error)}")
+        report(str(problem))
     except Exception as error:
         return _internal_error(error, arguments)
     return 2
-
-
-def _current_folder_is_there() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _internal_error(error: Exception, arguments: list[str]) -> int:

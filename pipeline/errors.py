@@ -1,18 +1,15 @@
 """What the command line can tell its user."""
 
-from manylabel.cluster.errors import ClusterError
-from manylabel.deploy.errors import DeploymentError
-from manylabel.eval.errors import EvaluationError
-from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.storage.errors import StorageError
-from manylabel.trainer.errors import TrainingError
+import os
+
+from manylabel.storage.errors import ManylabelError, reason_of
 
 
-class SettingsError(Exception):
+class SettingsError(ManylabelError):
     """A settings file, preset or `--set` is wrong; each line of the text is one problem."""
 
 
-class CommandError(Exception):
+class CommandError(ManylabelError):
     """A command cannot do what it was asked; shown to the user as one line."""
 
 
@@ -24,14 +21,12 @@ class Interrupted(Exception):
     """The user stopped a command; the text says how it goes on. Exit code 130."""
 
 
-USER_ERRORS = (
-    SettingsError,
-    CommandError,
-    ClusterError,
-    StorageError,
-    PreprocessingError,
-    TrainingError,
-    EvaluationError,
-    DeploymentError,
-)
-"""What is the user's to mend: shown without a traceback, exit code 2."""
+def told(error: OSError) -> CommandError | None:
+    """An error of the system's as a line; None where it is nothing that a user can mend."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return CommandError("the current folder was removed; run the command in another one")
+    if error.filename is None:
+        return None
+    return CommandError(f"{error.filename}: {error.strerror or reason_of(error)}")

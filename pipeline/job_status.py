@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from manylabel.pipeline.errors import USER_ERRORS, Interrupted
+from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import (
     Event,
     OnEvent,
@@ -19,7 +19,7 @@ from manylabel.pipeline.events import (
     TrainingProgressed,
 )
 from manylabel.preprocessing.progress import Stage
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import ManylabelError, reason_of
 from manylabel.storage.jobs import JobStage, JobState, JobStatus, ProcessPlace, status_path
 
 BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
@@ -46,6 +46,7 @@ class StatusWriter:
         self._place, self._stage, self._on_event = place, stage, on_event
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._beating: threading.Thread | None = None
         self._status: JobStatus | None = None
         self._written = 0.0
         self._counted = time.monotonic()
@@ -78,6 +79,8 @@ class StatusWriter:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        if self._beating is not None:
+            self._beating.join()
         if self._status is not None:
             state, reason = _ending(error)
             self._note({"state": state, "reason": reason, "gpus": 0.0})
@@ -99,7 +102,8 @@ class StatusWriter:
             self._counted = now
             self._status = status.model_copy(update={**values, "gpu_seconds": held})
         if begins and self._stage is not JobStage.TRAIN:
-            threading.Thread(target=self._beat, daemon=True).start()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
         if begins or now - self._written > _WRITE_SECONDS:
             self._write(_now())
 
@@ -155,7 +159,7 @@ def _ending(error: BaseException | None) -> tuple[JobState, str | None]:
         return JobState.STOPPED, "stopped"
     if isinstance(error, Interrupted):
         return JobState.STOPPED, reason
-    if not isinstance(error, USER_ERRORS):
+    if not isinstance(error, ManylabelError):
         reason = f"{type(error).__name__}: {reason}"
     return JobState.FAILED, reason
 

@@ -20,7 +20,7 @@ from manylabel.eval.schedule.records import FireAction, FireRecord, Outcome
 from manylabel.eval.schedule.rules import ScheduleFacts, decide
 from manylabel.eval.schedule.status import ScheduleStatus, schedule_statuses
 from manylabel.eval.schedule.store import FireStore
-from manylabel.pipeline.errors import USER_ERRORS, CommandError, Interrupted
+from manylabel.pipeline.errors import CommandError, Interrupted
 from manylabel.pipeline.events import FireBegan, FireSettled, OnEvent, ScheduleProblem
 from manylabel.pipeline.schedule_fire import Fire, Surroundings
 from manylabel.pipeline.schedule_review import review_against_champion
@@ -33,7 +33,7 @@ from manylabel.pipeline.schedule_runs import (
     run_facts,
 )
 from manylabel.pipeline.stopping import told_to_stop
-from manylabel.storage.errors import StorageError, reason_of
+from manylabel.storage.errors import ManylabelError, StorageError, reason_of
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ class _Work:
 
 
 def _told(error: Exception) -> str:
-    kind = "" if isinstance(error, (*USER_ERRORS, OSError)) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, (ManylabelError, OSError)) else f"{type(error).__name__}: "
     return kind + as_text(str(error) or type(error).__name__)
 
 

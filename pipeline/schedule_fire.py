@@ -24,11 +24,11 @@ from manylabel.eval.schedule.store import FireStore
 from manylabel.eval.statistics.differences import Verdict
 from manylabel.eval.store.names import EvaluationName
 from manylabel.eval.store.summary import EvaluationSummary
-from manylabel.pipeline.errors import USER_ERRORS, EvaluationBusyError, Interrupted
+from manylabel.pipeline.errors import EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 from manylabel.pipeline.stopping import raise_if_told
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import ManylabelError, reason_of
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -182,7 +182,7 @@ class Fire:
         name = EvaluationName(made.run, made.step)
         try:
             verdict = self._surroundings.review(self._root, name, made.settings)
-        except USER_ERRORS as error:  # The evaluation is sound; the page says why there is none.
+        except ManylabelError as error:  # The evaluation is sound; the page says why there is none.
             self._log(f"no review: {reason_of(error)}")
             return made.model_copy(update={"note": reason_of(error)})
         if verdict is not None:
@@ -241,7 +241,7 @@ class Fire:
 
     def _told(self, error: Exception) -> str:
         text = as_text(str(error))
-        if not isinstance(error, USER_ERRORS):
+        if not isinstance(error, ManylabelError):
             text = f"{type(error).__name__}: {text}"
             self._log("".join(traceback.format_exception(error)))
         problem = " ".join(text.split())

@@ -14,11 +14,11 @@ from manylabel.eval.schedule.rules import ScheduleFacts
 from manylabel.eval.settings import settings_key
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
-from manylabel.pipeline.config import load_settings
-from manylabel.pipeline.errors import USER_ERRORS, CommandError
+from manylabel.pipeline.config import eval_settings
+from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import EvaluatedBefore, Event, OnEvent
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import StorageError, reason_of
+from manylabel.storage.errors import ManylabelError, StorageError, reason_of
 from manylabel.storage.pins import hold_after, holding_schedules, release
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
@@ -63,7 +63,7 @@ def run_facts(
     """
     try:
         found = list_checkpoints(run)
-    except USER_ERRORS as error:
+    except ManylabelError as error:
         on_problem(str(error))
         return None
     keys = {info.step: checkpoint_key(run.name, info.step, info.digest) for info in found}
@@ -92,7 +92,7 @@ def _evaluated(
         return {info.step for info in checkpoints if evaluated.find(info) is not None}
     except StorageError:
         raise
-    except USER_ERRORS:  # Told when it is evaluated, which it is then not.
+    except ManylabelError:  # Told when it is evaluated, which it is then not.
         return set()
 
 
@@ -181,7 +181,7 @@ def evaluations_of(run: Path, overrides: Sequence[str]) -> tuple[Evaluated, Metr
         SettingsError, StorageError, TrainingError, EvaluationError: the run, its settings or its
             dataset cannot be read.
     """
-    config = load_settings(str(run / SETTINGS), overrides).eval
+    config = eval_settings(overrides, run / SETTINGS)
     dataset = Dataset.open(open_run(run).dataset)
     key = settings_key(config, raw_weights(config.weights, dataset.labels()))
     return Evaluated(run, dataset, key), config.form

@@ -1,7 +1,12 @@
-"""Errors of files on disk that a user is meant to read."""
+"""What a user is meant to read, and of that the errors of files on disk."""
 
 
-class StorageError(Exception):
+class ManylabelError(Exception):
+    """Settings, data, arguments or the machine are wrong; not our mistake. Its text is what the
+    command line shows: a line, or one for each problem."""
+
+
+class StorageError(ManylabelError):
     """A file or directory is not what it should be; shown to the user as one line."""
 
 

@@ -1,9 +1,9 @@
 """What training can tell its user."""
 
-from manylabel.storage.errors import Transient
+from manylabel.storage.errors import ManylabelError, Transient
 
 
-class TrainingError(Exception):
+class TrainingError(ManylabelError):
     """Training cannot go on; shown to the user as one line."""
 
 
