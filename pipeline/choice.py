@@ -8,7 +8,7 @@ from manylabel.eval.ranking.weights import raw_weights
 from manylabel.eval.settings import settings_key
 from manylabel.eval.store.evaluations import has_evaluation, read_evaluation
 from manylabel.eval.store.summary import EvaluationSummary
-from manylabel.pipeline.config import load_settings
+from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError
@@ -26,7 +26,7 @@ def own_settings(run: Path) -> str | None:
     """
     if not (is_described(run) and (run / SETTINGS).is_file()):
         return None
-    config = load_settings(str(run / SETTINGS)).eval
+    config = eval_settings(run_settings=run / SETTINGS)
     return settings_key(config, raw_weights(config.weights, read_labels(run, open_run(run))))
 
 

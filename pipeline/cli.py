@@ -123,9 +123,9 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, Transient):
             return TRY_AGAIN
     except OSError as error:
-        if (problem := told(error)) is None:
+        if (mendable := told(error)) is None:
             return _internal_error(error, arguments)
-        report(str(problem))
+        report(str(mendable))
     except Exception as error:
         return _internal_error(error, arguments)
     return 2

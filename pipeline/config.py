@@ -66,22 +66,31 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError("\n".join(lines)) from error
 
 
-def eval_settings(overrides: Sequence[str] = ()) -> EvalConfig:
-    """The defaults of the section `eval`, for what no settings file belongs to.
+def eval_settings(overrides: Sequence[str] = (), run_settings: Path | None = None) -> EvalConfig:
+    """The section `eval`: of a run's stored settings; without them, its defaults.
+
+    The other sections are not looked at: `train` may have been called from a script, with settings
+    of training alone, and what a dataset was once made with need not be what is valid now.
 
     Args:
         overrides: As in `load_settings`, of this section alone.
+        run_settings: The file that the run keeps.
 
     Raises:
         SettingsError: as `load_settings`.
     """
     tree: dict[str, Any] = {}
+    if run_settings is not None:
+        tree = {key: value for key, value in _read(run_settings).items() if key == "eval"}
     for text in overrides:
         _apply(tree, text)
     try:
         return _EvalSettings.model_validate(tree).eval
     except ValidationError as error:
-        lines = [f"--set: {problem}" for problem in problems(error, tree, _EvalSettings)]
+        place = "--set" if run_settings is None else str(run_settings)
+        if run_settings is not None and overrides:
+            place += " with --set"
+        lines = [f"{place}: {problem}" for problem in problems(error, tree, _EvalSettings)]
         raise SettingsError("\n".join(lines)) from error
 
 

@@ -29,7 +29,7 @@ from manylabel.eval.store.predictions import (
 from manylabel.eval.store.summary import EvaluationSummary, Provenance
 from manylabel.pipeline.after_evaluation import drop_old_predictions, write_events, write_history
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
-from manylabel.pipeline.config import load_settings
+from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError
 from manylabel.pipeline.events import (
     CheckpointDamaged,
@@ -84,16 +84,24 @@ def evaluate_run(
                 f"--set {override}: expected eval.key=value, the only settings that an evaluation "
                 "does not take from its run"
             )
-    description = open_run(run)
+    open_run(run)  # Its error comes first.
     if not (run / SETTINGS).is_file():
         raise CommandError(f"{run}: expected its settings in {SETTINGS}, found none; put them back")
-    settings = load_settings(str(run / SETTINGS), overrides)
-    dataset = _open_dataset(run, description, dataset_root)
+    return evaluate_with(
+        eval_settings(overrides, run / SETTINGS), run, step, dataset_root, on_event
+    )
+
+
+def evaluate_with(
+    config: EvalConfig, run: Path, step: str, dataset_root: str | None, on_event: OnEvent
+) -> list[EvaluationSummary]:
+    """As `evaluate_run`, with settings that need not be the run's."""
+    dataset = _open_dataset(run, open_run(run), dataset_root)
     found = list_checkpoints(run, lambda error: on_event(CheckpointDamaged(str(error))))
-    evaluated = Evaluated(run, dataset, _settings_key(dataset, settings.eval))
-    checkpoints = choose_checkpoints(found, step, evaluated, settings.eval.form)
+    evaluated = Evaluated(run, dataset, _settings_key(dataset, config))
+    checkpoints = choose_checkpoints(found, step, evaluated, config.form)
     with StatusWriter(run, JobStage.EVALUATE, on_event) as status:
-        return evaluate_checkpoints(run, checkpoints, dataset, settings.eval, status.on_event)
+        return evaluate_checkpoints(run, checkpoints, dataset, config, status.on_event)
 
 
 def _settings_key(dataset: Dataset, config: EvalConfig) -> str:

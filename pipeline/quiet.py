@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import re
 import sys
 import tempfile
@@ -29,7 +30,13 @@ _HIDDEN_WARNINGS = (
     ImportWarning,
     ResourceWarning,
 )
-_LOGGERS = ("apache_beam", "ray", "tensorflow", "absl", "matplotlib")
+_LEVELS = {
+    **dict.fromkeys(("apache_beam", "ray", "tensorflow", "absl", "matplotlib"), logging.ERROR),
+    # Its errors are tracebacks of steps; what a step raised reaches the job, which says it.
+    "apache_beam.runners.common": logging.CRITICAL,
+    # At its import in a notebook, which sets the level of its own logger anew: that widgets lack.
+    "ray.widgets.util": logging.ERROR,
+}
 _CHATTER = re.compile(r"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:")
 
 
@@ -39,15 +46,11 @@ def quiet_libraries() -> None:
     Worker processes inherit them. A value that the user has set wins, except those of Keras and
     of PYTHONWARNINGS.
     """
-    for name, value in _VARIABLES.items():
-        os.environ.setdefault(name, value)
-    os.environ.update(_OURS)
+    _quiet()
     if os.environ.pop("PYTHONWARNINGS", None):  # `error` there makes errors of the libraries' own
         warnings.resetwarnings()
         for kind in _HIDDEN_WARNINGS:
             warnings.simplefilter("ignore", kind)
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
     # What is logged on the root itself, not on a logger below it, is of no module of ours: Beam
     # warns so about cloud clients that are not installed and not needed.
     logging.getLogger().addFilter(_is_error)
@@ -61,6 +64,45 @@ def let_libraries_speak() -> None:
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.getLogger().removeFilter(_is_error)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
+@contextmanager
+def quiet_for_a_while() -> Iterator[None]:
+    """The same within someone else's process, where all is as before after the block.
+
+    What the libraries read of it when they are first imported, and processes that are started when
+    they are, stays with these. Filters of warnings that PYTHONWARNINGS made are the caller's own.
+    """
+    names = (*_VARIABLES, *_OURS, "PYTHONWARNINGS")
+    variables = {name: os.environ.get(name) for name in names}
+    levels = {name: logging.getLogger(name).level for name in _LEVELS}
+    handlers, random_state = logging.root.handlers[:], random.getstate()
+    try:
+        with warnings.catch_warnings():
+            _quiet()
+            os.environ.pop("PYTHONWARNINGS", None)
+            for kind in _HIDDEN_WARNINGS:
+                warnings.simplefilter("ignore", kind)
+            yield
+    finally:
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        # A library that warns on the root logger sets one up, where there is none.
+        logging.root.handlers[:] = handlers
+        random.setstate(random_state)
+
+
+def _quiet() -> None:
+    for name, value in _VARIABLES.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(_OURS)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

@@ -9,14 +9,22 @@ from manylabel.pipeline.events import LineTold, OnEvent, TrainingProgressed, lon
 from manylabel.pipeline.job_status import StatusWriter
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import JobStage
+from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.job import train
 from manylabel.trainer.reports import TrainingReport
 
 
 def train_with(
-    settings: Settings, dataset: str, run: Path, address: str | None, on_event: OnEvent
+    settings: Settings | TrainerConfig,
+    dataset: str,
+    run: Path,
+    address: str | None,
+    on_event: OnEvent,
 ) -> TrainingReport:
     """Trains a run to its end, from its newest checkpoint if it has one.
+
+    Args:
+        settings: all of them, to be stored with the run; or those of training alone.
 
     Raises:
         Interrupted: it was told to stop; its state is saved.
@@ -24,11 +32,11 @@ def train_with(
     Dataset.open(dataset)  # Its errors come before a display is opened.
     with StatusWriter(run, JobStage.TRAIN, on_event) as status, long_work("train", on_event):
         report = train(
-            settings.trainer,
+            settings.trainer if isinstance(settings, Settings) else settings,
             dataset,
             run,
             address=address,
-            settings=settings.model_dump(mode="json"),
+            settings=settings.model_dump(mode="json") if isinstance(settings, Settings) else None,
             on_progress=lambda progress: status.on_event(TrainingProgressed(progress)),
             on_line=lambda line: on_event(LineTold(line)),
         )

@@ -72,6 +72,8 @@ MAY_IMPORT = {
     # Reads the stores alone; of `deploy`, whose errors it shares, it may load no model.
     "deploy.dashboard": ("storage", "deploy", "trainer", "trainer.plane", "trainer.runs", *_EVAL),
     "pipeline": _WHOLE,
+    # The way in from Python, as the command line is from the shell.
+    "library": ("storage", "preprocessing", "trainer", "eval", "eval.store", "pipeline"),
 }
 
 # Library -> what may import it, at module level or inside a function.
@@ -98,7 +100,8 @@ def modules() -> dict[str, str]:
     """Dotted name without "manylabel." -> source, of every module of ours."""
     packages = {part.partition(".")[0] for part in MAY_IMPORT}
     files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
-    return {_dotted(file.relative_to(ROOT)): file.read_text("utf-8") for file in files}
+    sources = {_dotted(file.relative_to(ROOT)): file.read_text("utf-8") for file in files}
+    return sources | {"library": (ROOT / "src" / "manylabel" / "library.py").read_text("utf-8")}
 
 
 def _dotted(path: Path) -> str:

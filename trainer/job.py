@@ -63,7 +63,8 @@ def train(
         dataset_root: a finished dataset; on a cluster, a location that every node can read.
         run: the run's directory; on a cluster, a location that every node shares.
         address: of a Ray cluster; None runs everything on this machine.
-        settings: what to store as the run's resolved settings; by default `config`.
+        settings: what to store as the run's resolved settings; by default `config`, beside what
+            the dataset's manifest says of its making.
         on_line: what to tell while there is no progress: who does not answer, that it is saving;
             called by another thread.
 
@@ -84,7 +85,8 @@ def train(
     ):
         silences, stop = Silences(), threading.Event()
         stack.enter_context(telling(silences, stop, on_line))
-        stored = settings or {"trainer": config.model_dump(mode="json")}
+        made = {"preprocessing": dataset.manifest.settings} if dataset.manifest.settings else {}
+        stored = settings or {**made, "trainer": config.model_dump(mode="json")}
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
         checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences)

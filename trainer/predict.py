@@ -93,8 +93,12 @@ class Predictor:
 def new_model(description: RunDescription) -> keras.Model:
     """The run's model, images to logits, with random weights."""
     share_gpus()
+    before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(description.trainer.precision.value)
-    return build_model(description.trainer.model, description.num_classes)
+    try:
+        return build_model(description.trainer.model, description.num_classes)
+    finally:  # Layers keep theirs; other models of this process are not ours.
+        keras.config.set_dtype_policy(before)
 
 
 def load_checkpoint(model: keras.Model, checkpoint: CheckpointInfo, *, averaged: bool) -> None:

@@ -10,7 +10,12 @@ from upath import UPath
 
 from manylabel.preprocessing.config import RunnerConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.transport.beam import FnApiRunner, PipelineOptions, beam
+from manylabel.preprocessing.transport.beam import (
+    FnApiRunner,
+    PipelineOptions,
+    beam,
+    outside_notebooks,
+)
 from manylabel.preprocessing.transport.scratch import spilling_to
 from manylabel.storage.locations import is_local
 
@@ -37,6 +42,7 @@ def run_pipeline(
         PreprocessingError: a step failed on another machine.
     """
     with ExitStack() as stack:
+        stack.enter_context(outside_notebooks())
         if not config.options:
             stack.enter_context(spilling_to(_scratch_directory(config, beside)))
         runner = None if config.options else FnApiRunner()

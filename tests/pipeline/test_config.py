@@ -8,6 +8,7 @@ import yaml
 from manylabel.pipeline.config import (
     Settings,
     dump_settings,
+    eval_settings,
     load_settings,
     preset_names,
     preset_path,
@@ -240,3 +241,25 @@ def test_a_file_wins_over_a_preset_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "demo").write_text(MINIMAL)
     monkeypatch.chdir(tmp_path)
     assert load_settings("demo").preprocessing.catalog.path == "images.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "k"),
+    [
+        ("trainer: {epochs: 2}", 100),  # Of a script that gave the settings of training alone.
+        ("preprocessing: {no: longer}\ntrainer: {}\neval: {k: 50}", 50),
+    ],
+)
+def test_an_evaluation_reads_its_own_section_of_what_a_run_keeps(tmp_path, text, k):
+    stored = tmp_path / "config.yaml"
+    stored.write_text(text)
+    assert eval_settings(run_settings=stored).k == k
+    assert eval_settings(["eval.k=20"], stored).k == 20
+
+
+@pytest.mark.parametrize(("overrides", "place"), [([], ""), (["eval.k=5"], " with --set")])
+def test_what_is_wrong_in_what_a_run_keeps_is_told_with_its_file(tmp_path, overrides, place):
+    stored = tmp_path / "config.yaml"
+    stored.write_text("eval: {kk: 50}")
+    with pytest.raises(SettingsError, match=rf"^{stored}{place}: eval\.kk"):
+        eval_settings(overrides, stored)

@@ -1,5 +1,7 @@
 """How a process uses its cores and GPUs. To be called before TensorFlow's first operation."""
 
+from contextlib import suppress
+
 import keras
 import tensorflow as tf
 
@@ -27,9 +29,11 @@ def share_gpus() -> int:
     """Lets this process take a GPU's memory as it needs it; how many GPUs there are.
 
     By default the first process takes all that is free of a GPU that it shares with others, such as
-    an evaluation beside the training that it looks at.
+    an evaluation beside the training that it looks at. A process that computes with TensorFlow
+    already has taken what it takes.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with suppress(RuntimeError, ValueError):  # in use already; divided into virtual ones
+            tf.config.experimental.set_memory_growth(gpu, True)
     return len(gpus)

@@ -3,8 +3,10 @@
 import errno
 import gc
 import os
+import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -267,3 +269,19 @@ def test_tables_that_wait_need_no_memory(tmp_path):
     held = [int(line) for line in (tmp_path / "held").read_text().split()]
     assert len(held) == 16
     assert max(held) < 4 * (1 << 20)
+
+
+def test_a_graph_that_is_run_in_a_notebook_is_like_any_other(tmp_path, monkeypatch):
+    """Beam's interactive ones want pandas, which is not installed. IPython is here what Beam asks
+    of it."""
+    kernel = SimpleNamespace(config={"IPKernelApp": {}}, execution_count=1)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
+    done = tmp_path / "done"
+    assert beam.utils.interactive_utils.is_in_notebook()
+    run_pipeline(
+        lambda graph: graph | beam.Create(["once"]) | beam.Map(done.write_text),
+        RunnerConfig(),
+        UPath(tmp_path),
+    )
+    assert beam.utils.interactive_utils.is_in_notebook()
+    assert done.read_text() == "once"

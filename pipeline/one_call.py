@@ -1,0 +1,57 @@
+"""A stage within someone else's process: one at a time, and nothing of it stays."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manylabel.pipeline.errors import CommandError, Interrupted, told
+from manylabel.pipeline.quiet import quiet_for_a_while
+
+# Of the thread that is in a call: what it is told of may call us again.
+_under_way = threading.RLock()
+
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    """The block has the process to itself, as far as we are concerned.
+
+    Raises:
+        CommandError: another thread is in a call; the system's errors that a user can mend; or
+            Keras computes with something else here.
+        KeyboardInterrupt: in place of Interrupted, with its text.
+    """
+    if not _under_way.acquire(blocking=False):
+        raise CommandError(
+            "expected one call of manylabel at a time in a process, received a second one from "
+            "another thread; wait for the first, or call from another process"
+        )
+    try:
+        _check_keras()
+        with quiet_for_a_while():
+            yield
+    except Interrupted as stop:
+        raise KeyboardInterrupt(str(stop)) from stop
+    except OSError as error:
+        if (ours := told(error)) is None:
+            raise
+        raise ours from error
+    finally:
+        _under_way.release()
+
+
+def _check_keras() -> None:
+    """Only where it is loaded already: else it will be as we need it."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return
+    for setting, ours, theirs in (
+        ("backend", "tensorflow", keras.config.backend()),
+        ("image_data_format", "channels_last", keras.config.image_data_format()),
+        ("floatx", "float32", keras.config.floatx()),
+    ):
+        if theirs != ours:
+            raise CommandError(
+                f"expected Keras with {setting} {ours} in this process, received {theirs}; set it "
+                "before, or call from another process"
+            )

@@ -1,0 +1,93 @@
+"""What a call from a script raises, and leaves of the process."""
+
+import errno
+import logging
+import os
+import random
+import threading
+import warnings
+from contextlib import suppress
+
+import keras
+import pytest
+
+from manylabel.pipeline.errors import CommandError, Interrupted
+from manylabel.pipeline.one_call import one_call
+from manylabel.storage.errors import ManylabelError
+
+
+def test_another_thread_has_to_wait():
+    raised = []
+
+    def call():
+        try:
+            with one_call():
+                pass
+        except CommandError as error:
+            raised.append(str(error))
+
+    with one_call():
+        with one_call():  # From on_event, which is told in this thread.
+            pass
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    with one_call():
+        pass
+    (told,) = raised
+    assert told.startswith("expected one call of manylabel at a time in a process, received")
+
+
+def test_a_call_after_one_that_failed_is_a_call():
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), one_call():
+            raise ZeroDivisionError
+    thread = threading.Thread(target=lambda: one_call().__enter__())
+    thread.start()
+    thread.join()
+
+
+def test_being_told_to_stop_is_a_keyboard_interrupt():
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 3, saved"), one_call():
+        raise Interrupted("stopped at step 3, saved")
+
+
+def test_the_systems_errors_are_told_as_the_command_line_does():
+    with pytest.raises(ManylabelError, match=r"^run: No space left on device$"), one_call():
+        raise OSError(errno.ENOSPC, "No space left on device", "run")
+    with pytest.raises(BrokenPipeError), one_call():
+        raise BrokenPipeError
+
+
+def test_all_is_as_before(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    state = dict(os.environ), random.getstate(), warnings.filters[:], logging.root.handlers[:]
+    level = logging.getLogger("ray").level
+    with suppress(ZeroDivisionError), one_call():
+        assert os.environ["KERAS_BACKEND"] == "tensorflow"
+        assert "GRPC_VERBOSITY" in os.environ
+        assert "PYTHONWARNINGS" not in os.environ
+        assert logging.getLogger("ray").level == logging.ERROR
+        random.random()
+        logging.root.addHandler(logging.NullHandler())
+        raise ZeroDivisionError
+    assert state == (
+        dict(os.environ),
+        random.getstate(),
+        warnings.filters[:],
+        logging.root.handlers[:],
+    )
+    assert logging.getLogger("ray").level == level
+
+
+def test_keras_that_computes_in_another_way_is_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(CommandError, match="channels_last in this process, received channels_"):
+            one_call().__enter__()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    with one_call():
+        pass
