@@ -1,12 +1,14 @@
 """A stage within someone else's process: one at a time, and nothing of it stays."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from manylabel.pipeline.errors import CommandError, Interrupted, told
 from manylabel.pipeline.quiet import quiet_for_a_while
+from manylabel.pipeline.streams import open_closed_streams
 
 # Of the thread that is in a call: what it is told of may call us again.
 _under_way = threading.RLock()
@@ -28,7 +30,10 @@ def one_call() -> Iterator[None]:
         )
     try:
         _check_keras()
-        with quiet_for_a_while():
+        with ExitStack() as stack:
+            for descriptor in open_closed_streams():
+                stack.callback(os.close, descriptor)
+            stack.enter_context(quiet_for_a_while())
             yield
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from stop

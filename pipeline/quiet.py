@@ -60,7 +60,7 @@ def let_libraries_speak() -> None:
     """Undoes it, for `--verbose`, as far as the libraries are not imported yet."""
     if os.environ.get(_TENSORFLOW_LEVEL) == _VARIABLES[_TENSORFLOW_LEVEL]:
         os.environ[_TENSORFLOW_LEVEL] = "0"
-    for name in _LOGGERS:
+    for name in _LEVELS:
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.getLogger().removeFilter(_is_error)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
@@ -111,7 +111,8 @@ def quiet_imports() -> Iterator[None]:
 
     Standard error is held back while the block runs; then all of it but the chatter is shown.
     """
-    if os.environ.get(_TENSORFLOW_LEVEL) == "0":  # as of `let_libraries_speak`
+    is_closed = sys.stderr is None  # As Python found it: nobody is shown anything.
+    if is_closed or os.environ.get(_TENSORFLOW_LEVEL) == "0":  # as of `let_libraries_speak`
         yield
         return
     sys.stderr.flush()

@@ -25,13 +25,20 @@ def outlive_displays() -> None:
     redirect is full, the terminal was closed. A character that the encoding lacks becomes an
     escape (`\u2013`); a file's name that is no text keeps its bytes.
     """
-    # What was closed for us (`>&-`) is opened, before a file of the work gets its descriptor and
-    # with it whatever processes print.
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    open_closed_streams()
     codecs.register_error(_ENCODABLE, _bytes_or_escape)
     sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+
+
+def open_closed_streams() -> list[int]:
+    """Opens what was closed for us (`>&-`), before a file of the work gets its descriptor and with
+    it whatever processes print; the descriptors of 0 to 2 that are open now and were not."""
+    opened = []
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+        opened.append(descriptor)
+    os.close(descriptor)
+    return opened
 
 
 def check_written() -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 STOP_SIGNALS = (
     signal.SIGINT,  # Ctrl-C
@@ -29,12 +28,9 @@ def on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[int, Any] = {}
-    for number in STOP_SIGNALS:
-        handler = signal.getsignal(number)
-        if handler is None or (number, handler) == (signal.SIGHUP, signal.SIG_IGN):
-            continue  # One that is not Python's could not be put back.
-        before[number] = handler
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
     told: list[float] = []
 
     def restore() -> None:

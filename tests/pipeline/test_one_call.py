@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import random
+import subprocess
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -91,3 +93,21 @@ def test_keras_that_computes_in_another_way_is_refused():
         keras.config.set_image_data_format("channels_last")
     with one_call():
         pass
+
+
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path):
+    """As where a daemon calls: what TensorFlow prints would go into it."""
+    script = (
+        "import os, sys\n"
+        "from manylabel.pipeline.one_call import one_call\n"
+        "from manylabel.pipeline.quiet import quiet_imports\n"
+        "assert sys.stdout is sys.stderr is None\n"
+        "with one_call(), quiet_imports():\n"
+        "    opened = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n"
+        "assert not any(os.path.exists(f'/proc/self/fd/{n}') for n in (1, 2))\n"
+        "os.write(opened, str(opened > 2).encode())\n"
+    )
+    place = str(tmp_path / "opened")
+    command = ["sh", "-c", 'exec "$0" -c "$1" "$2" >&- 2>&-', sys.executable, script, place]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert (tmp_path / "opened").read_text() == "True"

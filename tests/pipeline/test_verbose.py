@@ -70,7 +70,7 @@ def as_in_a_command(monkeypatch):
         monkeypatch.delenv(name)
     root, levels = (
         logging.getLogger(),
-        {name: logging.getLogger(name).level for name in ("", *quiet._LOGGERS)},
+        {name: logging.getLogger(name).level for name in ("", *quiet._LEVELS)},
     )
     handlers, filters = list(root.handlers), list(root.filters)
     quiet_libraries()
