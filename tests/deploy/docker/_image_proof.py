@@ -1,6 +1,6 @@
 """Builds the image and runs it as a cluster would: as a number, on a root that is read only.
 
-    make proofs
+    make proofs ONLY=image
 
 On Debian, as root, with buildah and debootstrap (apt-get install buildah debootstrap), about 10 GB
 of free disk, and no registry of images: what BASE names in a real build is made by _base.sh. Python
