@@ -16,6 +16,8 @@ import pytest
 
 from manylabel.pipeline.submission.package import code_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 # What a checkout gathers beside the project.
 LEFT_OUT = (".git", ".venv", "build", "dist", "demo-output", "runs")
