@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.samples import Sample
@@ -29,6 +30,8 @@ from manylabel.storage.atomic import replacing
 from manylabel.storage.locations import Location
 
 _LINE = "#0969da"
+_PLOT_HEIGHT = 220  # Of the profile, in points, more or less.
+_APART = 22  # Points, of the middles of its labels: one of two lines, one of one.
 _DPI = 150
 _PAD = 0.12
 _COLUMNS = 6
@@ -42,6 +45,9 @@ _TELLING = (
 
 def training_profile(summaries: Sequence[EvaluationSummary], path: Location) -> None:
     """Draws the headline metric against training images seen, with the baseline as a line.
+
+    The untrained network shares the axis as long as it leaves half of it to the others; where it
+    lies below, its value is written.
 
     Args:
         summaries: Evaluations of one run's checkpoints, in any order.
@@ -82,29 +88,44 @@ def _draw_profile(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
     last = ordered[-1]
     samples = [summary.provenance.samples for summary in ordered]
     values = [summary.headline.value for summary in ordered]
-    highest = max(summary.headline.interval.high or 0.0 for summary in ordered)
     axes.set_xlim(0, max(*samples, 1))
-    axes.set_ylim(0, 1.15 * max(*values, last.headline.baseline, highest) or 1)
+    axes.set_ylim(_ends(ordered))
     _draw_intervals(axes, ordered)
-    axes.plot(samples, values, color=_LINE, linewidth=2, marker="o", clip_on=False, zorder=3)
-    axes.annotate(
-        f"{last.headline.value:.3f}{_times_baseline(last)}",
-        (samples[-1], last.headline.value),
-        xytext=(10, 0),
-        textcoords="offset points",
-        va="center",
-        color=_LINE,
-        size=11,
-        weight="bold",
-        annotation_clip=False,
-    )
-    _draw_baseline(axes, last)
+    axes.plot(samples, values, color=_LINE, linewidth=2, marker="o", zorder=3)
+    # Markers at the sides are drawn whole; what lies below the axis is not drawn.
+    inside = TransformedBbox(Bbox([[-0.05, 0], [1.05, 1.05]]), axes.transAxes)
+    for artist in (*axes.collections, *axes.lines):
+        artist.set_clip_path(None)
+        artist.set_clip_box(inside)
+    axes.axhline(last.headline.baseline, color=QUIET, linewidth=1.2, linestyle=(0, (5, 3)))
+    _label_ends(axes, last)
     _label_profile(axes, ordered)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=QUIET, length=0, labelsize=10)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
+
+
+def _ends(ordered: Sequence[EvaluationSummary]) -> tuple[float, float]:
+    """Of the axis: it begins at 0 where the trained networks and the baseline then fill half."""
+    trained = ordered[1:] if _untrained(ordered) and len(ordered) > 1 else ordered
+    low = min(_low(summary) for summary in trained)
+    high = max(summary.headline.interval.high or summary.headline.value for summary in trained)
+    low, high = min(low, ordered[-1].headline.baseline), max(high, ordered[-1].headline.baseline)
+    if high - low < high / 2 and high > low:
+        room = 0.15 * (high - low)
+        return max(0.0, low - room), high + room
+    return 0.0, 1.15 * high or 1.0
+
+
+def _untrained(ordered: Sequence[EvaluationSummary]) -> EvaluationSummary | None:
+    return ordered[0] if ordered[0].provenance.samples == 0 else None
+
+
+def _low(summary: EvaluationSummary) -> float:
+    low = summary.headline.interval.low
+    return summary.headline.value if low is None else low
 
 
 def _draw_intervals(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
@@ -114,7 +135,7 @@ def _draw_intervals(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
     low = np.array([interval.low for interval in intervals], float)  # None becomes NaN.
     high = np.array([interval.high for interval in intervals], float)
     axes.fill_between(samples, low, high, color=_LINE, alpha=0.15, linewidth=0, zorder=2)
-    axes.vlines(samples, low, high, color=_LINE, alpha=0.4, linewidth=1.5, clip_on=False, zorder=2)
+    axes.vlines(samples, low, high, color=_LINE, alpha=0.4, linewidth=1.5, zorder=2)
 
 
 def _times_baseline(summary: EvaluationSummary) -> str:
@@ -122,35 +143,51 @@ def _times_baseline(summary: EvaluationSummary) -> str:
     return "" if ratio is None else f"\n{ratio:.2f}x baseline"
 
 
-def _draw_baseline(axes: Axes, last: EvaluationSummary) -> None:
-    """A dashed line; its label keeps off the right end of the curve and off the axis."""
-    value = last.headline.baseline
-    below = last.headline.value >= value > 0.1 * axes.get_ylim()[1]
-    axes.axhline(value, color=QUIET, linewidth=1.2, linestyle=(0, (5, 3)))
-    axes.annotate(
-        f"baseline: the most frequent labels for every image, {value:.3f}",
-        (0.99, value),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(0, -6 if below else 6),
-        textcoords="offset points",
-        ha="right",
-        va="top" if below else "bottom",
-        color=QUIET,
-        size=10,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )
+def _label_ends(axes: Axes, last: EvaluationSummary) -> None:
+    """The last value and the baseline beside the plot, where they cover nothing, each at its height
+    or as near to it as the other leaves room."""
+    low, high = axes.get_ylim()
+    value, baseline = last.headline.value, last.headline.baseline
+    points = _PLOT_HEIGHT / (high - low)
+    apart = (baseline - value) * points
+    if abs(apart) < _APART:
+        is_above = baseline > value or (value - low) * points < _APART
+        apart = _APART if is_above else -_APART
+    for text, points_above, color, size, weight in (
+        (f"{value:.3f}{_times_baseline(last)}", 0.0, _LINE, 11, "bold"),
+        (f"{baseline:.3f} baseline", apart, QUIET, 10, "normal"),
+    ):
+        axes.annotate(
+            text,
+            (1, value),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(10, points_above),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            size=size,
+            weight=weight,
+            annotation_clip=False,
+        )
 
 
 def _label_profile(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
     last = ordered[-1]
     has_band = any(summary.headline.interval.low is not None for summary in ordered)
     axes.set_title(
-        f"Weighted MAP@{last.config.k} during training", loc="left", size=14, color=INK, pad=26
+        f"Weighted MAP@{last.config.k} during training", loc="left", size=14, color=INK, pad=42
     )
     weights = str(last.config.weights.kind).replace("_", " ")
-    axes.annotate(
+    told = [
         f"{last.counts.images:,} held-out images, {last.counts.classes:,} labels, "
         f"class weights: {weights}{'; band: 95% interval' if has_band else ''}",
+        "dashed baseline: the most frequent labels for every image",
+    ]
+    first = _untrained(ordered)
+    if first is not None and first.headline.value < axes.get_ylim()[0]:
+        told[1] += f"; untrained network, below: {first.headline.value:.3f}"
+    axes.annotate(
+        "\n".join(told),
         (0, 1),
         xycoords="axes fraction",
         xytext=(0, 10),

@@ -146,6 +146,42 @@ def test_the_profile_shows_values_ratio_and_baseline(evaluation, values, baselin
     np.testing.assert_array_equal(curve.get_xydata(), points)
 
 
+@pytest.mark.parametrize("last", [0.12, 0.151, 0.152, 0.153, 0.16, 0.9])
+@pytest.mark.parametrize("first", [0.0, 0.15])
+def test_no_label_lies_on_the_curve(evaluation, first, last):
+    """All stand outside of the plot, also those of a curve that goes along the baseline."""
+    values = [first, 0.15, 0.149, 0.153, last]
+    figure = build_training_profile([evaluation(n, v) for n, v in enumerate(values)])
+    assert_readable(figure)
+    plot = figure.axes[0].get_window_extent()
+    for text, box in texts_drawn(figure):
+        assert not plot.overlaps(box.padded(-1)), text
+
+
+def shown_of(evaluation, values):
+    figure = build_training_profile([evaluation(n, v, 0.15) for n, v in enumerate(values)])
+    shown = " | ".join(text for text, _ in texts_drawn(figure))
+    return figure.axes[0].get_ylim(), "untrained network" in shown, shown
+
+
+def test_the_untrained_network_does_not_squeeze_the_others(evaluation):
+    (low, high), is_told, shown = shown_of(evaluation, [0.02, 0.17, 0.18, 0.19])
+    assert 0.12 < low < 0.15
+    assert high < 0.21
+    assert is_told, "it lies below the axis, and its value is written"
+    assert "untrained network, below: 0.020" in shown
+    (low, _), is_told, _ = shown_of(evaluation, [0.148, 0.17, 0.18, 0.19])
+    assert low < 0.15
+    assert not is_told
+
+
+@pytest.mark.parametrize("values", [[0.02, 0.4, 0.5], [0.02], [0.3, 0.9]])
+def test_the_axis_begins_at_0_where_that_leaves_half_of_it_to_the_others(evaluation, values):
+    (low, _), is_told, _ = shown_of(evaluation, values)
+    assert low == 0
+    assert not is_told
+
+
 def test_the_form_that_was_chosen_is_named(evaluation):
     config = EvalConfig(form="image")
     figure = build_training_profile([evaluation(1, 0.1, config=config)])

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from manylabel.deploy.dashboard import formats
 from manylabel.deploy.dashboard.charts import svg
 from manylabel.deploy.dashboard.charts.axes import x_axis, y_axis
+from manylabel.deploy.dashboard.charts.labels import Labels
 from manylabel.deploy.dashboard.charts.points import Numbers, Points
-from manylabel.deploy.dashboard.charts.scales import Scale, padded, spread
+from manylabel.deploy.dashboard.charts.scales import Scale, padded
 from manylabel.deploy.dashboard.charts.svg import HALF, HALF_TEXT, Chart, Frame
 
 _WIDE = Frame(HALF, 320, HALF_TEXT, left=82, right=12, top=14, bottom=56)
@@ -57,11 +58,12 @@ def difference_chart(points: Points, promoted: Sequence[int], champion: str) -> 
         y_axis(_WIDE, y, formats.difference),
         x_axis(_WIDE, x, formats.samples_tick, title="images seen"),
         _clipped(_WIDE, inside),
-        _level_label(y(0), f"champion {champion}", at(points.values, there.tolist())),
     ]
+    labels = Labels(_WIDE, at(points.values, there.tolist()))
     if below:
-        text = f"{formats.plural(below, 'earlier evaluation')} below"
-        body.append(svg.label(_WIDE.left + 8, _WIDE.plot_bottom - 8, text, class_="quiet halo"))
+        labels.at_the_bottom(f"{formats.plural(below, 'earlier evaluation')} below")
+    labels.of_level(y(0), f"champion {champion}")
+    body += labels.placed
     return Chart(
         "difference",
         "Difference from the champion",
@@ -84,6 +86,8 @@ def map_chart(
 ) -> Chart:
     """[B] The weighted MAP over images seen, with what it is held against.
 
+    The axis reaches down to the untrained network where that leaves half of it to the others.
+
     Args:
         baseline: Of ranking every image by training frequency.
         undistinguished: bool [S], cannot be told from the best: drawn thick.
@@ -95,8 +99,13 @@ def map_chart(
     names = [("frequency baseline", baseline), ("champion", champion)]
     held = [(name, value) for name, value in names if value is not None and np.isfinite(value)]
     levels = [value for _, value in held]
-    bottom = min(*levels, float(np.nanmin(np.fmin(points.low, points.values))), np.inf)
-    top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values))), -np.inf)
+    lows = np.fmin(points.low, points.values)
+    trained = there[points.samples[there] > 0]
+    top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values)[there])), -np.inf)
+    bottom = min(*levels, float(np.nanmin(lows[trained if len(trained) else there])), np.inf)
+    lowest = min(bottom, float(np.nanmin(lows[there])))
+    if top - lowest <= 2 * (top - bottom):
+        bottom = lowest
     y = _WIDE.y_scale(*padded(bottom, top, 0.1))
 
     def at(values: Numbers, places: NDArray[np.int64]) -> list[tuple[float, float]]:
@@ -111,14 +120,19 @@ def map_chart(
     for name, value in held:
         css = "champion" if name == "champion" else "baseline"
         parts.append(svg.line(_WIDE.left, y(value), _WIDE.plot_right, y(value), css))
-    if len(band):
-        parts.append(svg.area(at(points.high, band), at(points.low, band), "band"))
-    parts.append(svg.polyline(line, "line"))
+    inside = [svg.area(at(points.high, band), at(points.low, band), "band")] if len(band) else []
+    inside.append(svg.polyline(line, "line"))
     stretches = _stretches(line, undistinguished[there])
-    parts += [svg.polyline(part, "line thick") for part in stretches]
+    inside += [svg.polyline(part, "line thick") for part in stretches]
     marked = np.intersect1d(there, np.array(promoted, dtype=np.int64))
-    parts += [svg.diamond(*place, 6, "promoted") for place in at(points.values, marked)]
-    parts += _line_labels([(name, y(value)) for name, value in held])
+    inside += [svg.diamond(*place, 6, "promoted") for place in at(points.values, marked)]
+    parts.append(_clipped(_WIDE, inside))
+    labels = Labels(_WIDE, line, [y(value) for value in levels])
+    for name, value in held:
+        labels.of_level(y(value), name)
+    if points.values[there[0]] < y.low:
+        labels.at_the_bottom(f"untrained {formats.map_value(points.values[there[0]])}, below")
+    parts += labels.placed
     best = int(there[np.argmax(points.values[there])])
     return Chart(
         "map",
@@ -175,37 +189,3 @@ def _clipped(frame: Frame, parts: Sequence[str]) -> str:
     x, y = frame.left - 4, frame.top - 8
     box = " ".join(svg.number(each) for each in (x, y, width, height))
     return svg.element("svg", *parts, x=x, y=y, width=width, height=height, viewBox=box)
-
-
-def _level_label(y: float, text: str, line: Sequence[tuple[float, float]]) -> str:
-    """The name of a level line, at either end, above or below it: where the data are farthest."""
-    text = svg.text_fitting(text, (_WIDE.plot_right - _WIDE.left) * 0.7, HALF_TEXT)
-    width, half = svg.text_width(text, HALF_TEXT), HALF_TEXT / 2
-    places = [
-        (middle, anchor, baseline)
-        for baseline in (y - 7, y + HALF_TEXT)
-        for middle, anchor in (
-            (_WIDE.left + 8 + width / 2, "start"),
-            (_WIDE.plot_right - 4 - width / 2, "end"),
-        )
-        if _WIDE.top + HALF_TEXT <= baseline <= _WIDE.plot_bottom - 4
-    ]
-
-    def clearance(place: tuple[float, str, float]) -> float:
-        middle, _, baseline = place
-        near = [abs(dy - (baseline - half)) for dx, dy in line if abs(dx - middle) <= width / 2]
-        return min(near, default=_WIDE.height)
-
-    middle, anchor, baseline = max(places, key=clearance)
-    x = middle - width / 2 if anchor == "start" else middle + width / 2
-    return svg.label(x, baseline, text, class_="quiet halo", anchor=anchor)
-
-
-def _line_labels(names: Sequence[tuple[str, float]]) -> list[str]:
-    """Names of lines at the right end, above them, apart from each other."""
-    wanted = [y - 7 for _, y in names]
-    placed = spread(wanted, HALF_TEXT * 1.25, _WIDE.top + HALF_TEXT, _WIDE.plot_bottom - 6)
-    return [
-        svg.label(_WIDE.plot_right - 4, y, text, class_="quiet halo", anchor="end")
-        for (text, _), y in zip(names, placed, strict=True)
-    ]

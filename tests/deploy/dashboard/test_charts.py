@@ -1,5 +1,7 @@
 """Charts of runs: what they tell, and that no text covers another, whatever the numbers."""
 
+import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations
 
@@ -105,6 +107,61 @@ def test_early_differences_do_not_flatten_the_last_ones():
     assert "2 earlier evaluations below" in ticks
     assert abs(zero - chart.frame.top) > chart.frame.height / 10
     assert f"{MINUS}0.3000" not in ticks
+
+
+def of_map(values, baseline, champion=None):
+    """The chart of evaluations, the first of the untrained network; and its texts with boxes."""
+    values = np.array(values)
+    samples = np.arange(len(values)) * 1000
+    points = Points(samples, values, values - 0.002, values + 0.002)
+    chart = map_chart(points, baseline, np.zeros(len(values), bool), [], champion)
+    return chart, {text: box for *box, text in texts(chart)}
+
+
+def curve_of(chart):
+    """Points of the curve, close to each other."""
+    path = next(
+        node.attrib["d"]
+        for node in ElementTree.fromstring(chart.inline()).iter(f"{NAMESPACE}path")
+        if node.attrib.get("class") == "line"
+    )
+    numbers = re.findall(r"-?(?:\d+\.?\d*|\.\d+)", path)  # Of a start, and steps from there.
+    corners = np.cumsum(np.array(numbers, float).reshape(-1, 2), axis=0)
+    shares = np.linspace(0, 1, 200)[:, None]
+    return np.concatenate([a + shares * (b - a) for a, b in itertools.pairwise(corners)])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.004, 0.171, 0.176, 0.181],
+        [0.02, 0.10, 0.145, 0.158],  # ends just above the baseline, where the label stood
+        [0.158, 0.156, 0.154, 0.153],
+        [0.14, 0.17, 0.16, 0.15, 0.2],
+        [0.151, 0.1525, 0.1515, 0.1535],
+    ],
+)
+@pytest.mark.parametrize("champion", [None, 0.155, 0.152])
+def test_no_name_of_a_level_lies_on_the_curve(values, champion):
+    chart, boxes = of_map(values, 0.152, champion)
+    check_layout(chart)
+    curve = curve_of(chart)
+    named = [text for text in boxes if text[:9] in ("frequency", "champion", "untrained")]
+    assert len(named) == 1 + (champion is not None) + (values[0] < 0.1)
+    for text in named:
+        left, top, right, bottom = boxes[text]
+        inside = (curve > (left, top)) & (curve < (right, bottom))
+        assert not inside.all(axis=1).any(), text
+
+
+def test_the_untrained_network_does_not_squeeze_the_evaluations_after_it():
+    chart, boxes = of_map([0.004, 0.171, 0.176, 0.181], 0.152)
+    assert "untrained 0.0040, below" in boxes
+    assert "From 0.0040 to" in chart.description
+    heights = curve_of(chart)[200:, 1]
+    assert np.ptp(heights) > 0.2 * (chart.frame.plot_bottom - chart.frame.top)
+    _, boxes = of_map([0.15, 0.171, 0.176, 0.181], 0.152)
+    assert not any("untrained" in text for text in boxes)
 
 
 def test_gaps_in_the_plateau_are_not_drawn_over():
