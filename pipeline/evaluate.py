@@ -32,7 +32,9 @@ from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError, EvaluationBusyError
 from manylabel.pipeline.events import (
+    LOADING,
     CheckpointDamaged,
+    Doing,
     EvaluatedBefore,
     OnEvent,
     PredictionProgressed,
@@ -187,11 +189,14 @@ class _Evaluation:
         if (summary := self._made_before(checkpoint)) is not None:
             return summary
         evaluator = self._evaluator  # What is wrong with labels or weights is no damage below.
-        with sole_evaluation(predictions_path(self._run, checkpoint.step)):
+        with (
+            sole_evaluation(predictions_path(self._run, checkpoint.step)),
+            long_work(f"evaluate step {checkpoint.step:,}", self._on_event),
+        ):
             summary = self._from_predictions(checkpoint, evaluator)
             if summary is None:
                 self._predict(checkpoint)
-                summary = evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+                summary = self._scored(checkpoint, evaluator)
         self._new.append(summary)
         return summary
 
@@ -223,10 +228,15 @@ class _Evaluation:
         if not self._has_predictions(checkpoint):
             return None
         try:
-            return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
+            return self._scored(checkpoint, evaluator)
         except (EvaluationError, TableError) as error:
             self._on_event(ResultUnreadable(checkpoint.step, str(error)))
             return None
+
+    def _scored(self, checkpoint: CheckpointInfo, evaluator: Evaluator) -> EvaluationSummary:
+        images = self._dataset.records(SplitName.HELDOUT)
+        self._on_event(Doing(f"scoring {images:,} images"))
+        return evaluator.evaluate_files(self._run, self._provenance(checkpoint))
 
     def _has_predictions(self, checkpoint: CheckpointInfo) -> bool:
         """Whether there are predictions of this very checkpoint, enough of each image."""
@@ -276,10 +286,7 @@ class _Evaluation:
                 on_event(PredictionProgressed(done, total, predictor.gpus))
 
         forget_others(self._run, step, checkpoint.digest)
-        with (
-            long_work(f"evaluate step {step:,}", self._on_event),
-            telling_standstill(self._on_event) as on_event,
-        ):
+        with telling_standstill(self._on_event) as on_event:
             write_predictions(
                 predictions_path(self._run, step), batches(on_event), self._origin(checkpoint)
             )
@@ -291,6 +298,7 @@ class _Evaluation:
     @cached_property
     def _predictor(self) -> "Predictor":
         check_shards(self._dataset, SplitName.HELDOUT)
+        self._on_event(Doing(LOADING))
         with quiet_imports():
             from manylabel.trainer.predict import Predictor
         return Predictor(self._run, self._dataset, k=self._config.k)

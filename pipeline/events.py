@@ -25,6 +25,13 @@ class WorkEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Doing:
+    """What the work is at that cannot say how far it is, and may take long."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreprocessingProgressed:
     """How far a dataset is."""
 
@@ -131,6 +138,7 @@ class ScheduleProblem:
 Event = (
     WorkBegan
     | WorkEnded
+    | Doing
     | PreprocessingProgressed
     | TrainingProgressed
     | LineTold
@@ -145,6 +153,9 @@ Event = (
     | FireSettled
     | ScheduleProblem
 )
+
+LOADING = "loading TensorFlow"
+"""What a stage does for some seconds, more than ten from a slow disk."""
 
 OnEvent = Callable[[Event], None]
 """Called while a stage works, by preprocessing also from another thread."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from manylabel.pipeline.errors import Interrupted
 from manylabel.pipeline.events import (
+    Doing,
     Event,
     OnEvent,
     PredictionProgressed,
@@ -144,6 +145,8 @@ def _values(event: Event) -> dict[str, Any] | None:
             }
         case PredictionProgressed(done, total, gpus):
             return {"doing": "predicting", "done": done, "total": total, "gpus": gpus}
+        case Doing(what):
+            return {"doing": what}
     return None
 
 

@@ -29,7 +29,13 @@ from manylabel.deploy.origin import (
 from manylabel.deploy.predicted_labels import Prediction, Write, labels_file
 from manylabel.pipeline.champion import meant_checkpoint
 from manylabel.pipeline.errors import CommandError
-from manylabel.pipeline.events import OnEvent, PredictionProgressed, long_work
+from manylabel.pipeline.events import (
+    LOADING,
+    Doing,
+    OnEvent,
+    PredictionProgressed,
+    long_work,
+)
 from manylabel.pipeline.quiet import quiet_imports
 from manylabel.pipeline.standstill import telling_standstill
 from manylabel.preprocessing.pictures.fetch import fetch
@@ -142,10 +148,11 @@ def predict_labels(
     if not names:
         raise CommandError(f"{images}: expected images ({', '.join(FORMATS)}), found none")
     tally = Tally()
-    with labels_file(output, found_model.origin) as write:
+    with labels_file(output, found_model.origin) as write, long_work("predict", on_event):
+        on_event(Doing(LOADING))
         predictor = _load(found_model, top_k)
-        with long_work("predict", on_event), telling_standstill(on_event) as moved:
-            policy = _of_new_images(found_model.origin.images)
+        policy = _of_new_images(found_model.origin.images)
+        with telling_standstill(on_event) as moved:
             for batch, files in _read_ahead(found, names, policy, batch_size):
                 _predict(predictor, batch, files, tally, write)
                 moved(PredictionProgressed(tally.seen + tally.faults, len(names)))

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRem
 from rich.text import Text
 
 _SECONDS_BETWEEN = 10.0  # Lines of one display.
+_SEEN_BYTES = 1_000_000
 
 
 class ProgressDisplay(Protocol):
@@ -18,13 +19,16 @@ class ProgressDisplay(Protocol):
     def update(self, done: int, total: int | None, note: str = "") -> None:
         """Shows `done` of `total` (None: not known yet), and a few words on how it goes."""
 
-    def part(self, name: str, done: int, total: int | None, unit: str, rate: float) -> None:
+    def part(
+        self, name: str, done: int, total: int | None, unit: str, rate: float, under_way: int = 0
+    ) -> None:
         """Shows how far one part of the work is, of several that follow each other.
 
         Args:
             name: of the part.
             done: how many of its units; total: of all, None where nobody knows.
             unit: in the plural. rate: units a second, 0 where it is not known yet.
+            under_way: bytes of what is begun and not counted yet.
         """
 
     def line(self, text: str) -> None:
@@ -73,13 +77,15 @@ class _Bar:
         count = "" if total is None else f"{done:,}/{total:,}"
         self._bar.update(self._task, completed=done, total=total, count=count, note=note)
 
-    def part(self, name: str, done: int, total: int | None, unit: str, rate: float) -> None:
+    def part(
+        self, name: str, done: int, total: int | None, unit: str, rate: float, under_way: int = 0
+    ) -> None:
         """See `ProgressDisplay.part`."""
         if name != self._title:  # Rich forgets no total, so that each part has a bar of its own.
             self._bar.remove_task(self._task)
             self._title, self._task = name, self._begin(name, timed=False)
         count = _counted(done, unit) if total is None else f"{done:,}/{total:,}"
-        note = _pace(done, total, unit, rate)
+        note = _pace(done, total, unit, rate, under_way)
         self._bar.update(self._task, completed=done, total=total, count=count, note=note)
 
     def line(self, text: str) -> None:
@@ -110,13 +116,15 @@ class _Lines:
         if text != self._shown and (due or self._is_time()):
             self._show(text)
 
-    def part(self, name: str, done: int, total: int | None, unit: str, rate: float) -> None:
+    def part(
+        self, name: str, done: int, total: int | None, unit: str, rate: float, under_way: int = 0
+    ) -> None:
         """See `ProgressDisplay.part`; the last state of each part is shown when the next begins."""
         if name != self._part:
             self.end_part()
             self._part, self._shown_at = name, self._clock()
         count = _counted(done, unit) if total is None else _share(done, total)
-        how_far = f"{count}  {_pace(done, total, unit, rate)}".strip()
+        how_far = f"{count}  {_pace(done, total, unit, rate, under_way)}".strip()
         text = f"{name}: {how_far}" if how_far else name
         self._unshown = text if text != self._shown else ""
         if self._is_time():
@@ -150,12 +158,15 @@ def _counted(done: int, unit: str) -> str:
     return f"{done:,} {unit}" if done else ""
 
 
-def _pace(done: int, total: int | None, unit: str, rate: float) -> str:
-    if not rate:
-        return ""
-    pace = f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s"
-    left = "" if total is None or done >= total else f", {_duration((total - done) / rate)} left"
-    return pace + left
+def _pace(done: int, total: int | None, unit: str, rate: float, under_way: int) -> str:
+    parts = []
+    if rate:
+        parts.append(f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s")
+        if total is not None and done < total:
+            parts.append(f"{_duration((total - done) / rate)} left")
+    if under_way >= _SEEN_BYTES:
+        parts.append(f"{under_way / 1e6:,.0f} MB under way")
+    return ", ".join(parts)
 
 
 def _duration(seconds: float) -> str:

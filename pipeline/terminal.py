@@ -245,7 +245,12 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
     match event:
         case events.PreprocessingProgressed(progress):
             display.part(
-                progress.stage, progress.done, progress.total, progress.unit, progress.rate
+                progress.stage,
+                progress.done,
+                progress.total,
+                progress.unit,
+                progress.rate,
+                progress.under_way,
             )
         case events.TrainingProgressed(training):
             for note in training.notes:
@@ -255,6 +260,8 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
             display.line(line)
         case events.PredictionProgressed(done, total):
             display.update(done, total)
+        case events.Doing(what):
+            display.update(0, None, what)
 
 
 def _speed_and_loss(progress: "TrainingProgress") -> str:

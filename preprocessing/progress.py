@@ -1,5 +1,6 @@
 """How far a job is, for whoever shows it."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from enum import StrEnum
 from manylabel.storage.jobs import ProcessPlace
 
 POLL_SECONDS = 0.5
+_SECONDS_BETWEEN_LOOKS = 3.0
 _WINDOW_SECONDS = 30.0
 """What a rate is the mean of: long enough for a shard, short enough to show that a disk is slow."""
 
@@ -47,6 +49,7 @@ class Progress:
     Attributes:
         rate: Units a second, over the last half minute; 0 at first.
         processes: Who did what of the executor's work since the job began, by stage and node.
+        under_way: Bytes of what is begun and counts for nothing yet.
     """
 
     stage: Stage
@@ -54,6 +57,7 @@ class Progress:
     total: int | None = None
     rate: float = 0.0
     processes: tuple[ProcessPlace, ...] = ()
+    under_way: int = 0
 
     @property
     def unit(self) -> str:
@@ -83,11 +87,20 @@ class Meter:
         self._ended: list[Progress] = []
         self._credits: dict[tuple[str, str], tuple[int, int]] = {}
         self._remarks = Remarks()
+        self._under_way: Callable[[], int] | None = None
+        self._looked: tuple[float, int] = (-math.inf, 0)
 
-    def begin(self, stage: Stage, total: int | None = None) -> None:
-        """A stage begins."""
+    def begin(
+        self, stage: Stage, total: int | None = None, under_way: Callable[[], int] | None = None
+    ) -> None:
+        """A stage begins.
+
+        Args:
+            under_way: Bytes of what is begun; asked every few seconds while the stage lasts.
+        """
         with self._lock:
             self._begin(stage, total)
+            self._under_way, self._looked = under_way, (-math.inf, 0)
 
     def advance(self, stage: Stage, units: int, total: int | None = None) -> None:
         """Units of a stage are done; the first ones begin it."""
@@ -125,9 +138,21 @@ class Meter:
 
     def read(self) -> list[Progress]:
         """The last state of each stage that has ended since the last call, then the present one."""
+        under_way = self._look()
         with self._lock:
             ended, self._ended = self._ended, []
-            return ended if self._progress is None else [*ended, self._measured(self._progress)]
+            if self._progress is None:
+                return ended
+            present = replace(self._measured(self._progress), under_way=under_way)
+            return [*ended, present]
+
+    def _look(self) -> int:
+        """Not under the lock: storage may be slow."""
+        when, found = self._looked
+        if self._under_way is not None and self._clock() - when > _SECONDS_BETWEEN_LOOKS:
+            found = self._under_way()
+            self._looked = (self._clock(), found)
+        return found
 
     def _in(self, stage: Stage, total: int | None) -> Progress:
         """The progress of this stage, which begins unless it is the present one."""
@@ -140,6 +165,7 @@ class Meter:
             self._ended.append(self._measured(self._progress))
         self._progress = Progress(stage, 0, total)
         self._seen = deque([(self._clock(), 0)])
+        self._under_way, self._looked = None, (-math.inf, 0)
         return self._progress
 
     def _measured(self, progress: Progress) -> Progress:

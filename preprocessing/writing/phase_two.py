@@ -1,7 +1,7 @@
 """Phase two: finds which shards are there, and writes the others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -28,7 +28,9 @@ from manylabel.preprocessing.writing.shards import (
     tfrecord_path,
     write_from,
 )
+from manylabel.storage.atomic import TEMPORARY_PATTERN
 from manylabel.storage.documents import Document
+from manylabel.storage.locations import is_local
 from manylabel.storage.manifest import MANIFEST_NAME, RecordShard
 from manylabel.storage.schema import SplitName
 
@@ -105,7 +107,8 @@ def write_shards(
     (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
     for name in names:
         (root / index_path(name)).unlink(missing_ok=True)
-    here().meter.begin(Stage.WRITE_SHARDS, planned_images(root, names))
+    look = partial(_bytes_under_way, root, names) if is_local(root) else None
+    here().meter.begin(Stage.WRITE_SHARDS, planned_images(root, names), look)
     write = partial(write_from, root=root, image_roots=image_roots, policy=config.images)
     # In this process one step hands out all shards; elsewhere Beam does, one to a step.
     handed = [[name] for name in names] if config.runner.options else [list(names)]
@@ -150,6 +153,16 @@ def write_each(
             if isinstance(outcome, RecordShard):
                 running.settle(Stage.WRITE_SHARDS, Task.WRITE_SHARDS, outcome.records, shards=1)
             yield outcome
+
+
+def _bytes_under_way(root: UPath, names: Sequence[str]) -> int:
+    """Of shards that are begun; they count when they are done, after a minute or more."""
+    size = 0
+    for folder in {(root / tfrecord_path(name)).parent for name in names}:
+        for path in folder.glob(TEMPORARY_PATTERN):
+            with suppress(OSError):  # It is done by now.
+                size += path.stat().st_size
+    return size
 
 
 def _write_outcomes(outcomes: Sequence[RecordShard | str | Lost], root: UPath) -> None:

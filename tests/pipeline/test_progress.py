@@ -74,6 +74,19 @@ def test_a_count_that_stands_still_is_told_once():
     assert lines.splitlines() == ["looking: 3 images  4 images/s"]
 
 
+def test_what_is_begun_is_shown_while_nothing_is_done():
+    """A shard of thousands of pictures counts when it is whole."""
+    now, out = 0.0, io.StringIO()
+    with progress_display("work", Console(file=out, width=99), clock=lambda: now) as display:
+        for now in range(0, 31, 5):
+            display.part("writing shards", 0, 9000, "images", 0.0, now * 4_000_000)
+    assert out.getvalue().splitlines() == [
+        "writing shards: 0 of 9,000   0%  40 MB under way",
+        "writing shards: 0 of 9,000   0%  80 MB under way",
+        "writing shards: 0 of 9,000   0%  120 MB under way",
+    ]
+
+
 @pytest.mark.parametrize(
     ("total", "left"),
     [(41, "10 s"), (361, "90 s"), (4 * 60 * 90 + 1, "90 min"), (4 * 3600 * 90 + 1, "90 h")],

@@ -59,6 +59,18 @@ def test_what_was_done_before_is_no_part_of_the_rate(clock):
     assert meter.read() == [Progress(Stage.CHECK_IMAGES, 1_000_006, rate=3)]
 
 
+def test_what_is_begun_is_asked_for_every_few_seconds_while_its_stage_lasts(clock):
+    meter, sizes = Meter(clock), iter([7, 8, 9])
+    meter.begin(Stage.WRITE_SHARDS, 100, lambda: next(sizes))
+    seen = []
+    for second in (0, 1, 2, 4, 5, 8):
+        clock.now = second
+        seen.append(meter.read()[-1].under_way)
+    assert seen == [7, 7, 7, 8, 8, 9]
+    meter.begin(Stage.FIND_SHARDS)
+    assert meter.read()[-1].under_way == 0
+
+
 def test_who_did_what_is_told_at_every_stage():
     meter = Meter()
     for node, images in (("10.0.0.2", 40), ("10.0.0.1", 30), ("10.0.0.2", 2)):
