@@ -1,107 +1,28 @@
-"""The `manylabel` command: its commands in the order of the work, and what its exit code means."""
+"""The `manylabel` command: what its exit code means, and how it ends.
 
-import logging
+It loads little before it listens to signals: what is told to stop in its first moments says so too.
+"""
+
+import atexit
 import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import NoReturn
 
 from manylabel.cluster.leaving import abandoned
-from manylabel.pipeline.commands import (
-    asking,
-    clusters,
-    datasets,
-    judging,
-    making,
-    scheduling,
-    showing,
-    submitting,
-)
-from manylabel.pipeline.commands.options import report
 from manylabel.pipeline.errors import Interrupted, told
-from manylabel.pipeline.quiet import quiet_libraries
 from manylabel.pipeline.streams import outlive_displays
 from manylabel.storage.errors import ManylabelError, Transient, reason_of
-from manylabel.storage.jobs import logs_of_this_job
-from manylabel.storage.provenance import code_version
 from manylabel.storage.stacks import show_stacks_on_signal
+from manylabel.storage.stop_signals import on_stop_signal
 
-DEBUG = "--debug"
 TRY_AGAIN = os.EX_TEMPFAIL
-_CLEAN_UP = {"ray"}  # Libraries that end processes of theirs when this one ends.
-
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=True)
-for command in (
-    making.preprocess,
-    making.train,
-    judging.evaluate,
-    judging.compare,
-    judging.review,
-    judging.score,
-    judging.promote,
-    making.export,
-    making.predict,
-    showing.runs,
-    showing.networks,
-    showing.dashboard,
-    asking.jobs,
-    asking.status,
-    asking.logs,
-    asking.stop,
-    making.demo,
-):
-    app.command()(command)
-
-dataset = typer.Typer(no_args_is_help=True, help="Look after a dataset.")
-dataset.command("verify")(datasets.verify)
-app.add_typer(dataset, name="dataset")
-
-presets = typer.Typer(no_args_is_help=True, help="List and show the presets.")
-presets.command("list")(showing.list_presets)
-presets.command("show")(showing.show_preset)
-app.add_typer(presets, name="presets")
-
-schedule = typer.Typer(no_args_is_help=True, help="Evaluate on a schedule: schedules.yaml.")
-schedule.command("run-due")(scheduling.schedule_run_due)
-schedule.command("serve")(scheduling.schedule_serve)
-schedule.command("list")(scheduling.schedule_list)
-app.add_typer(schedule, name="schedule")
-
-cluster = typer.Typer(no_args_is_help=True, help="Look at a Ray cluster.")
-cluster.command("check")(clusters.check)
-app.add_typer(cluster, name="cluster")
-
-submit = typer.Typer(no_args_is_help=True, help="Give a job to a Ray cluster.")
-submit.command()(submitting.preprocess)
-submit.command()(submitting.train)
-submit.command()(submitting.evaluate)
-submit.command()(submitting.export)
-app.add_typer(submit, name="submit")
-app.command(hidden=True)(asking.supervise)
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"manylabel {code_version()}")
-        raise typer.Exit
-
-
-@app.callback()
-def manylabel(
-    debug: Annotated[  # run() looks for it: errors leave no context behind.
-        bool, typer.Option(DEBUG, help="Show the traceback of an internal error.")
-    ] = False,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and end."),
-    ] = False,
-) -> None:
-    """Train image classifiers with many labels per image, and show whether they got better."""
-    quiet_libraries()
+_INTERRUPTED = 130
+_STOPPED = "stopped; the same command begins again, or goes on from what is saved"
 
 
 def run(arguments: list[str]) -> int:
@@ -110,6 +31,11 @@ def run(arguments: list[str]) -> int:
     0: done. 2: settings, files or arguments are wrong, a line each. 75: something was lost that
     another try may find again. 130: interrupted. 1: our fault; the traceback is kept in a file.
     """
+    import typer
+
+    from manylabel.pipeline.app import app
+    from manylabel.pipeline.commands.options import report
+
     try:
         return app(arguments, prog_name="manylabel", standalone_mode=False) or 0
     except typer.TyperException as error:
@@ -117,7 +43,7 @@ def run(arguments: list[str]) -> int:
             report(f"{problem}; see manylabel --help")
     except Interrupted as error:
         typer.echo(error, err=True)
-        return 130
+        return _INTERRUPTED
     except ManylabelError as error:
         report(*(str(error).strip().splitlines() or [reason_of(error)]))
         if isinstance(error, Transient):
@@ -132,6 +58,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _internal_error(error: Exception, arguments: list[str]) -> int:
+    import typer
+
+    from manylabel.pipeline.app import DEBUG
+    from manylabel.storage.jobs import logs_of_this_job
+
     text = "".join(traceback.format_exception(error))
     if DEBUG in arguments:
         typer.echo(text, err=True)
@@ -156,16 +87,33 @@ def _writable(folder: Path | None) -> Path | None:
     return folder if folder is not None and os.access(folder, os.W_OK) else None
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the console script."""
-    show_stacks_on_signal(of_helpers=True)
     outlive_displays()
-    code = run(sys.argv[1:])
-    if _CLEAN_UP.isdisjoint(sys.modules) or abandoned.is_set():
-        # Threads of Arrow and TensorFlow that are still starting abort a process that ends in the
-        # ordinary way, now and then, whatever its exit code was to be.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    stderr = os.dup(2)  # While libraries are imported, 2 leads elsewhere.
+    # Stages that have something to save, or to clear away, handle these signals in their own way.
+    with on_stop_signal(partial(_stop_at_once, stderr)):
+        show_stacks_on_signal(of_helpers=True)
+        _end(run(sys.argv[1:]))
+
+
+def _stop_at_once(stderr: int) -> NoReturn:
+    """Without an exception: libraries that are being imported make something else of it."""
+    show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""  # A bar may be on the terminal.
+    with suppress(OSError):
+        os.write(stderr, f"{show_cursor}{_STOPPED}\n".encode())
+    os._exit(_INTERRUPTED)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process after what would be done at the interpreter's end, without that end.
+
+    Threads of Arrow, gRPC and TensorFlow, which no call ends, run on into it. One that has just
+    been started when the libraries' own memory is taken down, or that asks for the interpreter
+    then, aborts the process, now and then, whatever its exit code was to be.
+    """
+    if not abandoned.is_set():  # Else Ray's would not return.
+        atexit._run_exitfuncs()  # Ray ends its processes; temporary files go, and logs are written.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -27,13 +27,12 @@ from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import sole_evaluation
-from manylabel.pipeline.events import Doing, OnEvent, long_work
+from manylabel.pipeline.events import OnEvent
 from manylabel.pipeline.other_predictions import OtherPredictions
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError
 from manylabel.storage.locations import is_local
 from manylabel.storage.provenance import code_version
-from manylabel.storage.schema import SplitName
 from manylabel.trainer.runs.directory import DESCRIPTION, is_described
 
 _CHUNK = 1 << 20
@@ -70,11 +69,8 @@ def score_predictions(
         )
     dataset = Dataset.open(dataset_root)
     opened = OtherPredictions.open(predictions, dataset)
-    with long_work("score", on_event):
-        on_event(Doing(f"scoring {dataset.records(SplitName.HELDOUT):,} images"))
-        provenance = _provenance(predictions, place, samples)
-        evaluator = Evaluator(dataset, config)
-        evaluation = evaluator.evaluate(opened.batches(config.batch_size), provenance)
+    provenance = _provenance(predictions, place, samples)
+    evaluation = Evaluator(dataset, config).evaluate(opened.batches(config.batch_size), provenance)
     if place is None:
         return evaluation.summary
     run, step = place

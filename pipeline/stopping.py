@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from manylabel.pipeline.errors import Interrupted
 from manylabel.storage.stop_signals import on_stop_signal
 
+BEGINS_AGAIN = "stopped; the same command begins again"
+
 _told = threading.Event()
 
 
@@ -37,8 +39,8 @@ def raise_if_told(error: Exception) -> None:
 
 
 @contextmanager
-def told_to_stop_with(line: str) -> Iterator[None]:
-    """For a command that has nothing to do then but to say `line`.
+def told_to_stop_with(line: str = BEGINS_AGAIN) -> Iterator[None]:
+    """For a command that has nothing to do then but to say `line`, and to remove what is half done.
 
     Raises:
         Interrupted: it was told to stop.

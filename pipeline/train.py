@@ -5,8 +5,9 @@ from pathlib import Path
 
 from manylabel.pipeline.config import Settings
 from manylabel.pipeline.errors import Interrupted
-from manylabel.pipeline.events import LineTold, OnEvent, TrainingProgressed, long_work
+from manylabel.pipeline.events import Doing, LineTold, OnEvent, TrainingProgressed, long_work
 from manylabel.pipeline.job_status import StatusWriter
+from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.jobs import JobStage
 from manylabel.trainer.config import TrainerConfig
@@ -30,7 +31,12 @@ def train_with(
         Interrupted: it was told to stop; its state is saved.
     """
     Dataset.open(dataset)  # Its errors come before a display is opened.
-    with StatusWriter(run, JobStage.TRAIN, on_event) as status, long_work("train", on_event):
+    with (
+        # Before workers are at work and after: while they are, a signal is how training ends.
+        told_to_stop_with("stopped between updates; the same command goes on from what is saved"),
+        StatusWriter(run, JobStage.TRAIN, on_event) as status,
+        long_work("train", on_event),
+    ):
         report = train(
             settings.trainer if isinstance(settings, Settings) else settings,
             dataset,
@@ -38,6 +44,7 @@ def train_with(
             address=address,
             settings=settings.model_dump(mode="json") if isinstance(settings, Settings) else None,
             on_progress=lambda progress: status.on_event(TrainingProgressed(progress)),
+            on_doing=lambda what: on_event(Doing(what)),
             on_line=lambda line: on_event(LineTold(line)),
         )
         if report.interrupted:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -19,9 +19,14 @@ def sole_holder(path: Path, *, wait: bool = False) -> Iterator[None]:
         BlockingIOError: another process holds it, and `wait` is False.
         OSError: the file cannot be made or locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with ExitStack() as stack:
+        is_there = False
+        while not is_there:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            with suppress(FileNotFoundError):  # Its holder may have removed it meanwhile.
+                is_there = os.path.samestat(path.stat(), os.fstat(file.fileno()))
         yield
 
 

@@ -11,8 +11,9 @@ from manylabel.trainer.program.plan import check_stream, total_records
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.reports import TrainingReport
 from manylabel.trainer.runs.checkpoint import finished_checkpoints, read_manifest
-from manylabel.trainer.runs.directory import check_run, is_described, sole_training_job
+from manylabel.trainer.runs.directory import check_run, is_described
 from manylabel.trainer.runs.resume import checkpoint_to_resume
+from manylabel.trainer.runs.sole_job import sole_training_job
 
 
 def check_there_is_work(dataset: Dataset, config: TrainerConfig) -> None:

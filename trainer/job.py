@@ -37,10 +37,10 @@ from manylabel.trainer.runs.directory import (
     describe_run,
     is_described,
     read_initial_weights,
-    sole_training_job,
 )
 from manylabel.trainer.runs.metrics_log import MetricsLog
 from manylabel.trainer.runs.resume import checkpoint_to_resume
+from manylabel.trainer.runs.sole_job import sole_training_job
 
 _POLL_SECONDS = 0.5
 # Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.
@@ -56,6 +56,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     on_line: Callable[[str], None] = lambda line: None,
+    on_doing: Callable[[str], None] = lambda what: None,
 ) -> TrainingReport:
     """Trains a run to its end, from its newest intact checkpoint if it has one.
 
@@ -65,6 +66,7 @@ def train(
         address: of a Ray cluster; None runs everything on this machine.
         settings: what to store as the run's resolved settings; by default `config`, beside what
             the dataset's manifest says of its making.
+        on_progress, on_doing: told how far training is; and what it does before it trains.
         on_line: what to tell while there is no progress: who does not answer, that it is saving;
             called by another thread.
 
@@ -89,11 +91,12 @@ def train(
         stored = settings or {**made, "trainer": config.model_dump(mode="json")}
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
-        checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences)
+        checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences, on_doing)
         manifest = read_manifest(checkpoint)
         check_stream(checkpoint, manifest.stream, dataset, config.input)
         plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint, manifest)
         vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
+        on_doing("waiting for room on the cluster" if joined else "starting Ray on this machine")
         with silences.waiting("Ray"):
             share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
         # An event that each signal to stop sets, so that a checkpoint is made.
@@ -101,6 +104,7 @@ def train(
         placement = placement_on_cluster(config, manifest.layout, share, started_here=not joined)
         describe_run(run, dataset, config, stored)
         metrics = stack.enter_context(MetricsLog(run, manifest.step))
+        on_doing("parameter shards are starting")
         topology = Topology(plan, share, placement, silences, logs=_folder_of_logs())
         stack.callback(topology.close)
         monitor = _Monitor(
@@ -126,12 +130,18 @@ def _folder_of_logs() -> Path | None:
 
 
 def _checkpoint_to_begin_with(
-    run: Path, dataset: Dataset, config: TrainerConfig, silences: Silences
+    run: Path,
+    dataset: Dataset,
+    config: TrainerConfig,
+    silences: Silences,
+    on_doing: Callable[[str], None],
 ) -> tuple[Path, list[str]]:
     """The newest intact one, or else one that is made, and what to tell of that."""
+    on_doing("looking for a checkpoint to go on from")
     checkpoint = checkpoint_to_resume(run)
     if checkpoint is not None and not _never_began(run, checkpoint):
         return checkpoint, []
+    on_doing("making the first weights")
     with silences.waiting("the process that makes the first weights"):
         checkpoint = make_initial_checkpoint(run, dataset, config)
     weights = read_initial_weights(run)

@@ -168,7 +168,9 @@ def read_predictions(path: Location, batch_size: int) -> Iterator[PredictionBatc
         TableError: it is damaged.
     """
     with _opened(path) as table:
-        for rows in table.iter_batches(batch_size, columns=PREDICTIONS_SCHEMA.names):
+        for rows in table.iter_batches(
+            batch_size, columns=PREDICTIONS_SCHEMA.names, use_threads=False
+        ):
             rows.validate(full=True)  # Text that is not UTF-8 is read without a complaint.
             try:
                 rows = rows.cast(PREDICTIONS_SCHEMA)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from manylabel.pipeline.commands.options import new_terminal, report
+from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.pipeline.streams import check_written
 
 
@@ -43,7 +44,8 @@ def check(
     if relative := [each for each in folders if not each.startswith("/")]:
         raise typer.BadParameter(f"expected a path that begins with /, received {relative[0]}")
     wanted = wanted_workers(config, workers, cpus, gpus)
-    facts = check_cluster(JobsApi(address), folders)
+    with told_to_stop_with():
+        facts = check_cluster(JobsApi(address), folders)
     findings = judge(facts, wanted)
     terminal = new_terminal()
     terminal.show_cluster(facts, findings)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manylabel.pipeline.commands.options import local_path, report
+from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.storage.jobs import JobStage
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def submit(
         seen = [*folders.shared, *folders.read]
         typer.echo(submit_on_kubernetes(request, delivery.on, seen, dry_run=delivery.dry_run))
         return 0
-    return _to_cluster(request, folders, delivery)
+    with told_to_stop_with("stopped; the same command submits it, or finds it at work"):
+        return _to_cluster(request, folders, delivery)
 
 
 def _to_cluster(request: "JobRequest", folders: "Folders", delivery: Delivery) -> int:

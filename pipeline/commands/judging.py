@@ -122,9 +122,11 @@ def review(
     settings: SettingsName = None,
 ) -> None:
     """Review a checkpoint: may it be promoted?"""
-    from manylabel.pipeline.review import review_run
+    with told_to_stop_with():
+        from manylabel.pipeline.review import review_run
 
-    new_terminal().show_review(review_run(run, step, against, margin, output, settings))
+        written = review_run(run, step, against, margin, output, settings)
+    new_terminal().show_review(written)
 
 
 def score(
@@ -160,15 +162,16 @@ def score(
     overrides: EvalOverrides = None,
 ) -> None:
     """Score any model's predictions for the held-out images by the same rules."""
-    from manylabel.pipeline.score import score_predictions
-
     if (run is None) != (step is None):
         raise typer.BadParameter("expected both --run and --step, or neither")
     place = None if run is None or step is None else (run, step)
     terminal = new_terminal()
-    summary = score_predictions(
-        predictions, dataset, place, samples, overrides or [], terminal.on_event
-    )
+    with told_to_stop_with():
+        from manylabel.pipeline.score import score_predictions
+
+        summary = score_predictions(
+            predictions, dataset, place, samples, overrides or [], terminal.on_event
+        )
     terminal.show_evaluations([summary])
 
 
@@ -183,9 +186,11 @@ def promote(
     settings: SettingsName = None,
 ) -> None:
     """Make a checkpoint the champion: reviewed against the one before, and recorded."""
-    from manylabel.pipeline.promote import promote as promote_checkpoint
-
     terminal = new_terminal()
-    terminal.show_promotion(
-        promote_checkpoint(run, step, reason, override or [], terminal.on_event, settings)
-    )
+    with told_to_stop_with("stopped; the same command begins again, or says that it was decided"):
+        from manylabel.pipeline.promote import promote as promote_checkpoint
+
+        promoted = promote_checkpoint(
+            run, step, reason, override or [], terminal.on_event, settings
+        )
+    terminal.show_promotion(promoted)

@@ -13,6 +13,7 @@ from manylabel.pipeline.commands.options import (
     location,
     new_terminal,
 )
+from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.pipeline.verbose import verbose_output
 from manylabel.storage.jobs import JobStage
 
@@ -114,7 +115,8 @@ def export(
     """Write a SavedModel (image bytes in, labels and scores out) and the network as .keras."""
     from manylabel.pipeline.export import export_run
 
-    new_terminal().show_export(export_run(run, output, step, top_k))
+    terminal = new_terminal()
+    terminal.show_export(export_run(run, output, step, top_k, terminal.on_event))
 
 
 def predict(
@@ -150,12 +152,12 @@ def predict(
     ] = 32,
 ) -> None:
     """Write the labels of new images to a Parquet or CSV file."""
-    from manylabel.pipeline.predict import predict_labels
-
     terminal = new_terminal()
-    terminal.show_labels(
-        predict_labels(model, images, output, step, top_k, batch_size, terminal.on_event)
-    )
+    with told_to_stop_with("stopped, and nothing is written; the same command begins anew"):
+        from manylabel.pipeline.predict import predict_labels
+
+        labels = predict_labels(model, images, output, step, top_k, batch_size, terminal.on_event)
+    terminal.show_labels(labels)
 
 
 def demo(
@@ -170,7 +172,9 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """Do everything on the pictures that come with the project; a few minutes on two cores."""
-    from manylabel.pipeline.demo import run_demo
-
     terminal = new_terminal()
-    terminal.show_demo(run_demo(output, overrides or [], terminal.on_event))
+    with told_to_stop_with("stopped; the same command goes on where it was"):
+        from manylabel.pipeline.demo import run_demo
+
+        done = run_demo(output, overrides or [], terminal.on_event)
+    terminal.show_demo(done)

@@ -96,7 +96,7 @@ def with_place(error):
     ],
 )
 def test_an_error_without_words_is_told_all_the_same(error, line, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "app", lambda *_, **__: failing(error)())
+    monkeypatch.setattr("manylabel.pipeline.app.app", lambda *_, **__: failing(error)())
     assert cli.run([]) == 2
     assert capsys.readouterr().err.splitlines() == [line]
 

@@ -73,6 +73,53 @@ def test_a_library_that_makes_an_error_of_it_while_it_is_imported(tmp_path, monk
 
 
 @pytest.mark.parametrize("told", TOLD)
+def test_training_that_is_stopped_before_its_workers_are_at_work(told, monkeypatch, capsys):
+    """As while the first weights are made, or Ray starts."""
+
+    def work(*arguments, on_doing, **options):
+        on_doing("making the first weights")
+        os.kill(os.getpid(), told)
+        signal.pause()
+
+    monkeypatch.setattr("manylabel.pipeline.train.train", work)
+    monkeypatch.setattr("manylabel.pipeline.train.Dataset.open", lambda root: None)
+    assert cli.run(["train", "demo", "--dataset", "dataset", "--run", "run"]) == 130
+    shown = capsys.readouterr()
+    assert shown.err == "stopped between updates; the same command goes on from what is saved\n"
+    assert shown.out == "train: making the first weights\n"
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments"),
+    [
+        ("score.score_predictions", ["score", "p.parquet", "--dataset", "d"]),
+        ("predict.predict_labels", ["predict", "model", "images"]),
+        ("review.review_run", ["review", "run", "1"]),
+        ("promote.promote", ["promote", "run", "--step", "1", "--reason", "good"]),
+        ("demo.run_demo", ["demo"]),
+    ],
+)
+def test_a_command_that_writes_removes_what_is_half_done_and_says_a_line(
+    stage, arguments, monkeypatch, capsys
+):
+    removed = []
+
+    def work(*arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            signal.pause()
+        finally:
+            removed.append("half done")
+
+    monkeypatch.setattr(f"manylabel.pipeline.{stage}", work)
+    assert cli.run(arguments) == 130
+    told_user = capsys.readouterr().err
+    assert told_user.startswith("stopped")
+    assert told_user.count("\n") == 1
+    assert removed == ["half done"]
+
+
+@pytest.mark.parametrize("told", TOLD)
 def test_a_stopped_export_says_how_it_goes_on(told, exporting, status, tmp_path, capsys):
     def work(*arguments, **options):
         os.kill(os.getpid(), told)

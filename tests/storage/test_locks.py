@@ -1,6 +1,8 @@
 """One writer or several readers."""
 
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,38 @@ def test_who_waits_has_it_after_the_other(tmp_path):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_who_waited_for_a_lock_that_was_removed_holds_the_one_that_is_there(tmp_path):
+    """Else a third would make a file of its own, and both would be the only one."""
+    path = tmp_path / "folder" / "lock"
+    held = threading.Event()
+    let_go = threading.Event()
+
+    def second():
+        with sole_holder(path, wait=True):
+            held.set()
+            let_go.wait(10)
+
+    with sole_holder(path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not _is_waited_for(path):
+            time.sleep(0.001)
+        path.unlink()
+        path.parent.rmdir()
+    assert held.wait(10)
+    with pytest.raises(BlockingIOError), sole_holder(path):
+        pass
+    let_go.set()
+    thread.join()
+
+
+def _is_waited_for(path):
+    """Whether somebody waits for its lock: a line of /proc/locks that begins with an arrow."""
+    inode = path.stat().st_ino
+    lines = Path("/proc/locks").read_text("utf-8").splitlines()
+    return any(" -> " in line and f":{inode} " in line for line in lines)
 
 
 def test_users_share_and_keep_a_sole_one_out(tmp_path):

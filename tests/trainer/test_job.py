@@ -110,6 +110,31 @@ def test_nothing_is_written_before_the_cluster_was_reached(write_dataset, tmp_pa
     assert not run.exists()
 
 
+def test_what_ends_before_the_first_update_leaves_nothing_and_is_told_beforehand(
+    write_dataset, tmp_path, monkeypatch
+):
+    """A failure, or a signal, while the first weights are made; and one when they are there."""
+    dataset, run = write_dataset(train=[[b"never read"] * 20]), tmp_path / "runs" / "run"
+    told: list[str] = []
+
+    def stopped(run, dataset, config):
+        (run / "checkpoints" / ".unfinished-00000000").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    def made(run, dataset, config):
+        (run / "checkpoints" / "00000000").mkdir(parents=True)
+        return run / "checkpoints" / "00000000"
+
+    monkeypatch.setattr(job, "make_initial_checkpoint", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        job.train(TrainerConfig(), dataset.root, run, on_doing=told.append)
+    assert told == ["looking for a checkpoint to go on from", "making the first weights"]
+    monkeypatch.setattr(job, "make_initial_checkpoint", made)
+    with pytest.raises(TrainingError):  # It is empty.
+        job.train(TrainerConfig(), dataset.root, run)
+    assert not run.parent.exists()
+
+
 @pytest.mark.parametrize("split", SplitName)
 def test_a_shard_that_is_not_the_manifests_is_named_before_anything_begins(
     write_dataset, lfs_pointer, tmp_path, split

@@ -1,8 +1,7 @@
 """What a run keeps beside its checkpoints, so that each result leads back to its origin."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,8 +11,6 @@ import yaml
 from manylabel.storage.atomic import replace_text
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.documents import Document
-from manylabel.storage.errors import reason_of
-from manylabel.storage.locks import sole_holder
 from manylabel.storage.manifest import table_digest
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import LABELS_SCHEMA
@@ -26,7 +23,6 @@ DESCRIPTION = "run.json"
 INITIAL_WEIGHTS = "initial_weights.json"
 SETTINGS = "config.yaml"
 LABELS = "labels.parquet"
-_LOCK = ".lock"
 # What may not change when a run is resumed: its stored weights, optimizer state and record
 # positions would mean something else, or its checkpoints could not be compared with each other.
 _FIXED_SETTINGS = (
@@ -231,28 +227,6 @@ def read_labels(run: Path, description: RunDescription) -> pa.Table:
             f"({description.dataset}) here"
         )
     return labels
-
-
-@contextmanager
-def sole_training_job(run: Path) -> Iterator[None]:
-    """Keeps two jobs from training in one run; the lock goes with the process that holds it.
-
-    Raises:
-        TrainingError: another job holds it, or the run's directory cannot be made or locked.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(sole_holder(run / _LOCK))
-        except BlockingIOError as error:
-            raise TrainingError(
-                f"{run}: another job is training in this run; wait for it or use another --run"
-            ) from error
-        except OSError as error:
-            raise TrainingError(
-                f"{run}: expected a directory that can be written and locked, received: "
-                f"{reason_of(error)}"
-            ) from error
-        yield
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -130,7 +130,7 @@ def test_the_commands_are_commands_of_ours():
     """Their options, as the command line itself reads them."""
     from typer.main import get_command
 
-    from manylabel.pipeline.cli import app
+    from manylabel.pipeline.app import app
 
     for key in WITH_PODS:
         (container,) = template_of(BASE[key])["spec"]["containers"]

@@ -1,9 +1,6 @@
 """A run's description leads back to its origin, and keeps other data and settings out."""
 
 import shutil
-import signal
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +17,6 @@ from manylabel.trainer.runs.directory import (
     describe_run,
     open_run,
     read_labels,
-    sole_training_job,
 )
 
 CONFIG = TrainerConfig()
@@ -178,52 +174,3 @@ def test_a_description_that_cannot_be_read_is_one_clear_line(tmp_path):
         with pytest.raises(error, match=message) as caught:
             open_run(tmp_path)
         assert "\n" not in str(caught.value)
-
-
-def test_two_jobs_do_not_train_in_one_run(tmp_path):
-    with (
-        sole_training_job(tmp_path / "run"),
-        pytest.raises(TrainingError, match="another job is training"),
-        sole_training_job(tmp_path / "run"),
-    ):
-        pass
-    with sole_training_job(tmp_path / "run"), sole_training_job(tmp_path / "other"):
-        pass
-
-
-@pytest.mark.parametrize("in_the_way", ["run", "run/.lock/"])
-def test_a_run_that_cannot_be_locked_is_not_said_to_be_in_use(tmp_path, in_the_way):
-    """A file where the run should be; a directory where its lock should be."""
-    path = tmp_path / in_the_way
-    if in_the_way.endswith("/"):
-        path.mkdir(parents=True)
-    else:
-        path.touch()
-    with (
-        pytest.raises(TrainingError, match=rf"run: .* can be written and locked.*{path}"),
-        sole_training_job(tmp_path / "run"),
-    ):
-        pass
-
-
-def test_what_fails_inside_a_job_is_not_its_locks_error(tmp_path):
-    with pytest.raises(BlockingIOError), sole_training_job(tmp_path):
-        raise BlockingIOError
-
-
-def test_a_killed_job_leaves_no_lock(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from manylabel.trainer.runs.directory import sole_training_job\n"
-        "with sole_training_job(Path(sys.argv[1])):\n"
-        "    print('locked', flush=True); time.sleep(100)\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
-        assert job.stdout is not None
-        assert job.stdout.readline() == "locked\n"
-        with pytest.raises(TrainingError, match="another job"), sole_training_job(tmp_path):
-            pass
-        job.send_signal(signal.SIGKILL)
-    with sole_training_job(tmp_path):
-        pass
