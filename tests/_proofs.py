@@ -75,6 +75,16 @@ PROOFS = (
         ("-m", "tests.integration._preprocessing_kills"),
     ),
     Proof(
+        "interruptions",
+        "commands that are told to stop say one line, and go on when they are given again",
+        ("-m", "tests.integration._interruptions"),
+    ),
+    Proof(
+        "ends-well",
+        "hundreds of commands end well on a busy machine",
+        ("-m", "tests.integration._ends_well"),
+    ),
+    Proof(
         "preprocessing-node-kills",
         "preprocessing that loses nodes of a cluster makes the same bytes",
         ("-m", f"{NODES}._preprocessing_node_kills"),
