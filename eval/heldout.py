@@ -38,8 +38,8 @@ class Heldout:
             return np.array([self.rows[image_id] for image_id in image_ids], dtype=np.int64)
         except KeyError as error:
             raise EvaluationError(
-                f"predictions hold image {error.args[0]!r}, which is not in the held-out split; "
-                "predict again on this dataset"
+                f"predictions hold image {error.args[0]!r:.200}, which is not in the held-out "
+                "split; predict again on this dataset"
             ) from error
 
 
@@ -62,7 +62,7 @@ def read_heldout(dataset: Dataset, unknown: UnknownKind) -> Heldout:
     for image in read(dataset):
         if image.image_id in judged:
             raise EvaluationError(
-                f"{dataset.root}: image {image.image_id!r} is twice in the held-out split; "
+                f"{dataset.root}: image {image.image_id!r:.200} is twice in the held-out split; "
                 "preprocess again"
             )
         judged[image.image_id] = image
@@ -114,7 +114,7 @@ def _compressed(
     if wrong.size:  # Positives would refuse them as well, but knows no image by its name.
         raise EvaluationError(
             f"{dataset.root}: expected ascending label ids in [0, {dataset.num_classes}) without "
-            f"repeats, received {ids[wrong[0]]} in image {images[rows[wrong[0]]].image_id!r}; "
+            f"repeats, received {ids[wrong[0]]} in image {images[rows[wrong[0]]].image_id!r:.200}; "
             "preprocess again"
         )
     row_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -128,7 +128,8 @@ def _groups(dataset: Dataset, rows: dict[str, int]) -> NDArray[np.int64]:
         other = next((a for a, b in zip(received, rows, strict=False) if a != b), received[-1])
         raise EvaluationError(
             f"{dataset.root}: expected the images of the held-out shards in "
-            f"heldout_images.parquet, received {other!r} in another one's place; preprocess again"
+            f"heldout_images.parquet, received {other!r:.200} in another one's place; preprocess "
+            "again"
         )
     groups: NDArray[np.int64] = images.column("near_duplicate_group").to_numpy()
     return groups

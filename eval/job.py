@@ -256,7 +256,7 @@ def _check_each_once(seen: NDArray[np.int64], heldout: Heldout) -> None:
         raise EvaluationError(
             f"expected predictions for each of {len(image_ids)} held-out images once, received "
             f"none for {np.count_nonzero(seen == 0)} and several for "
-            f"{np.count_nonzero(seen > 1)}, e.g. {seen[example]} for {image_ids[example]!r}; "
+            f"{np.count_nonzero(seen > 1)}, e.g. {seen[example]} for {image_ids[example]!r:.200}; "
             "predict again"
         )
 

@@ -161,7 +161,7 @@ class OtherPredictions:
         if found is None:
             raise EvaluationError(
                 f"labels: expected names of the dataset's {len(self.class_of)} labels, received "
-                f"{name!r}; the predictions belong to another dataset"
+                f"{name!r:.200}; the predictions belong to another dataset"
             )
         return found
 

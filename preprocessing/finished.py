@@ -86,18 +86,18 @@ def finish(
     for split in SplitName:
         files = tuple(shards[name] for name in plan.shards[split])
         splits[str(split)] = SplitShards(shards=files, records=sum(file.records for file in files))
-    counts = ImageCounts(
-        listed=plan.listed,
-        written=sum(split.records for split in splits.values()),
-        rejected=sum(_rejected_images(root, side) for side in plan.image_roots),
-        duplicates=sum(_duplicates(root, side) for side in plan.image_roots),
-    )
-    if counts.listed != counts.written + counts.rejected + counts.duplicates:
+    written = sum(split.records for split in splits.values())
+    rejected = sum(_rejected_images(root, side) for side in plan.image_roots)
+    duplicates = sum(_duplicates(root, side) for side in plan.image_roots)
+    if plan.listed != written + rejected + duplicates:
         raise PreprocessingError(
-            f"{root}: {counts.listed} images are listed, but {counts.written} written + "
-            f"{counts.rejected} rejected + {counts.duplicates} duplicates; this is an error in "
+            f"{root}: {plan.listed} images are listed, but {written} written + "
+            f"{rejected} rejected + {duplicates} duplicates; this is an error in "
             "the program, so the dataset is not marked as complete"
         )
+    counts = ImageCounts(
+        listed=plan.listed, written=written, rejected=rejected, duplicates=duplicates
+    )
     labels = read_table(root / LABELS_NAME, LABELS_SCHEMA)
     manifest = Manifest(
         content_digest=content_digest(splits, table_digest(labels)),

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from upath import UPath
 
 from manylabel.storage.errors import DamagedShardError, DatasetError
@@ -42,7 +44,7 @@ from manylabel.storage.schema import (
 )
 from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.storage.tables import read_table
-from manylabel.storage.tfrecord import iterate_records
+from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, iterate_records
 
 _MIXED_UP = "was it made again meanwhile, or copied in part? Copy it whole or preprocess again"
 
@@ -141,7 +143,7 @@ class Dataset:
         Raises:
             TableError: it is missing or damaged.
             DatasetError: it is of another shard than the manifest lists: the dataset was made
-                again, or copied in part.
+                again, or copied in part; or its places are not those of such records.
         """
         path = self.path(shard.index_path)
         table = read_table(path, INDEX_SCHEMA)
@@ -149,6 +151,13 @@ class Dataset:
             raise DatasetError(
                 f"{path}: expected the index of the shard that {MANIFEST_NAME} lists, received "
                 f"another one's; {_MIXED_UP}"
+            )
+        if pc.list_flatten(table.column("label_ids")).null_count:
+            raise DatasetError(f"{path}: expected lists of class ids, received nulls in them")
+        if not _follow_each_other(table, shard):
+            raise DatasetError(
+                f"{path}: expected the places of {shard.records:,} records that follow each other "
+                f"up to byte {shard.bytes:,}, received {table.num_rows:,} others; copy it again"
             )
         return table
 
@@ -173,7 +182,7 @@ class Dataset:
                 if next(rows, None) != (image.image_id, list(image.label_ids)):
                     raise DatasetError(
                         f"{self.path(shard.path)}: expected the records that its index lists, "
-                        f"received another one, {image.image_id!r}; {_MIXED_UP}"
+                        f"received another one, {image.image_id!r:.200}; {_MIXED_UP}"
                     )
                 yield image
 
@@ -189,3 +198,14 @@ class Dataset:
                 f"{path}: expected {shard.bytes:,} bytes as in {MANIFEST_NAME}, received "
                 + (f"{received:,}; {_MIXED_UP}" if instead is None else str(instead))
             )
+
+
+def _follow_each_other(index: pa.Table, shard: RecordShard) -> bool:
+    """Whether an index has a place for each record of a shard, and each byte belongs to one."""
+    offsets = index.column("byte_offset").to_numpy()
+    lengths = index.column("byte_length").to_numpy()
+    if len(offsets) != shard.records or (lengths < 0).any() or (lengths > shard.bytes).any():
+        return False
+    ends = np.cumsum(lengths + (HEADER_BYTES + FOOTER_BYTES))
+    starts = np.concatenate([[0], ends])
+    return bool((offsets == starts[:-1]).all() and starts[-1] == shard.bytes)

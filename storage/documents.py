@@ -5,15 +5,18 @@ whenever what the document describes changes on disk; another version is refused
 """
 
 import hashlib
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from upath import UPath
 
 from manylabel.storage.atomic import replacing
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError
 from manylabel.storage.locations import Location
 from manylabel.storage.stand_ins import HEAD_BYTES, stand_in
+
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""Things, bytes or places: never negative, and as many as arrays can have."""
 
 
 class Document(BaseModel):

@@ -68,8 +68,16 @@ class OtherVersionError(DocumentError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, on one line; of one that says nothing, as TimeoutError(), its kind."""
+    """What an error says, on one line; of one that says nothing, as TimeoutError(), its kind.
+
+    What a library repeats of a damaged file reaches no terminal as it is: `\\x1b` is spelled out.
+    """
     text = str(error)
     if isinstance(error, OSError) and error.strerror is None:  # Python would show "[Errno None]".
         text = " ".join(map(str, error.args))
-    return " ".join(text.split()) or type(error).__name__
+    return printable(" ".join(text.split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """With what a terminal does not show spelled out, as Python does in `repr`."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -89,7 +89,7 @@ def _first_image(path: UPath) -> str | None:
         with path.open("rb") as file:
             payload = read_first_record(file, _MOST_OF_A_RECORD)
         return decode_example(payload).image_id
-    except (DatasetError, UnicodeDecodeError):
+    except DatasetError:
         return None
 
 
@@ -110,4 +110,4 @@ def _other_shard(dataset: Dataset, shard: RecordShard, size: int, image_id: str)
             same = other.bytes == size and other.path != shard.path
             if same and _expected_image(dataset, other) == image_id:
                 return f"another shard, {other.path}"
-    return f"another shard (it begins with image {image_id!r})"
+    return f"another shard (it begins with image {image_id!r:.200})"

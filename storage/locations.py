@@ -29,7 +29,21 @@ def path_below(text: str) -> str:
     return text
 
 
+def own_path_below(text: str) -> str:
+    """As `path_below`, of files that we name ourselves: errors repeat their names as they are.
+
+    Raises:
+        ValueError: it has signs that a terminal does not show.
+    """
+    if not text.isprintable():
+        raise ValueError(f"expected the name of a file, received {text!a:.200}")
+    return path_below(text)
+
+
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 PathBelow = Annotated[str, AfterValidator(path_below)]
 """Of a document: a name that is joined to a folder, and may have come from anywhere."""
+
+OwnPathBelow = Annotated[str, AfterValidator(own_path_below)]
+"""Likewise, of a file that the document belongs to."""

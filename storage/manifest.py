@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from manylabel.storage.documents import Document
-from manylabel.storage.locations import PathBelow
+from manylabel.storage.documents import Count, Document
+from manylabel.storage.locations import OwnPathBelow
 
 MANIFEST_NAME = "manifest.json"
 LABELS_NAME = "labels.parquet"
@@ -26,10 +26,10 @@ class _Stored(BaseModel):
 class RecordShard(_Stored):
     """One shard. Paths are relative to the dataset root; `sha256` is that of the TFRecord file."""
 
-    path: PathBelow
-    index_path: PathBelow
-    records: int
-    bytes: int
+    path: OwnPathBelow
+    index_path: OwnPathBelow
+    records: Count
+    bytes: Count
     sha256: str
 
 
@@ -37,16 +37,28 @@ class SplitShards(_Stored):
     """The shards of one side and the sum of their records."""
 
     shards: tuple[RecordShard, ...]
-    records: int
+    records: Count
+
+    @model_validator(mode="after")
+    def _is_the_sum(self) -> Self:
+        if self.records != sum(shard.records for shard in self.shards):
+            raise ValueError("records is not the sum of those of the shards")
+        return self
 
 
 class ImageCounts(_Stored):
     """Images; `listed = written + rejected + duplicates`."""
 
-    listed: int
-    written: int
-    rejected: int
-    duplicates: int
+    listed: Count
+    written: Count
+    rejected: Count
+    duplicates: Count
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if self.listed != self.written + self.rejected + self.duplicates:
+            raise ValueError("listed is not the sum of written, rejected and duplicates")
+        return self
 
 
 class Manifest(Document):
@@ -79,7 +91,7 @@ class Manifest(Document):
     settings: dict[str, Any]
     counts: ImageCounts
     splits: dict[str, SplitShards]
-    num_classes: int
+    num_classes: Count
 
     @model_validator(mode="after")
     def _digest_is_of_this_content(self) -> Self:

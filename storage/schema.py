@@ -161,7 +161,7 @@ def decode_example(data: bytes) -> LabelledImage:
         raise DatasetError(f"expected a serialised tf.train.Example: {reason_of(error)}") from error
     feature = example.features.feature
     return LabelledImage(
-        image_id=_single(feature, IMAGE_ID, "bytes_list").decode(),
+        image_id=_text(feature, IMAGE_ID),
         encoded=_single(feature, IMAGE_ENCODED, "bytes_list"),
         height=_single(feature, IMAGE_HEIGHT, "int64_list"),
         width=_single(feature, IMAGE_WIDTH, "int64_list"),
@@ -169,6 +169,14 @@ def decode_example(data: bytes) -> LabelledImage:
         confidences=tuple(feature[LABEL_CONFIDENCES].float_list.value),
         negative_ids=tuple(feature[LABEL_NEGATIVE_IDS].int64_list.value),
     )
+
+
+def _text(feature: Any, name: str) -> str:
+    data: bytes = _single(feature, name, "bytes_list")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"feature {name!r}: expected UTF-8, received {data[:40]!r}") from error
 
 
 def _single(feature: Any, name: str, kind: str) -> Any:

@@ -31,6 +31,7 @@ def read_table(path: Location, schema: pa.Schema | None = None) -> pa.Table:
     """
     with opened_table(path) as file:
         table = file.read(use_threads=False)
+        check_text(table)
     if schema is not None and not table.schema.equals(schema):
         raise TableError(f"{path}: expected columns {schema.names}, received {table.schema.names}")
     return table
@@ -95,7 +96,13 @@ def read_rows_of(path: Location, schema: pa.Schema, column: str, value: int) -> 
         bounds = (file.metadata.row_group(i).column(place) for i in range(file.num_row_groups))
         groups = [i for i, each in enumerate(bounds) if _may_hold(each.statistics, value)]
         table = file.read_row_groups(groups, use_threads=False)
+        check_text(table)
     return table.filter(pc.equal(table.column(column), value))
+
+
+def check_text(table: pa.Table | pa.RecordBatch) -> None:
+    """Raises pyarrow.ArrowInvalid for text that is not UTF-8, of which readers do not complain."""
+    table.validate(full=True)
 
 
 def _may_hold(statistics: pq.Statistics | None, value: int) -> bool:
@@ -146,7 +153,9 @@ def count_values(path: Location, column: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for part in table_parts(path):
         with opened_table(part) as file:
-            values = file.read([column], use_threads=False).column(column)
+            table = file.read([column], use_threads=False)
+            check_text(table)
+            values = table.column(column)
         for entry in pc.value_counts(values).to_pylist():
             counts[entry["values"]] += entry["counts"]
     return counts

@@ -17,6 +17,8 @@ from manylabel.storage.errors import CorruptRecordError
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
 
+_BLOCK = 1 << 24
+
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 
@@ -61,7 +63,7 @@ def iterate_records(path: UPath | str) -> Iterator[bytes]:
     with UPath(path).open("rb") as file:
         while header := file.read(HEADER_BYTES):
             length = _checked_length(header, str(path), offset)
-            body = file.read(length + FOOTER_BYTES)
+            body = _read(file, length + FOOTER_BYTES)
             yield _checked_payload(body, length, str(path), offset)
             offset += HEADER_BYTES + length + FOOTER_BYTES
 
@@ -84,7 +86,15 @@ def read_first_record(file: BinaryIO, most_bytes: int) -> bytes:
     length = payload_length(file.read(HEADER_BYTES))
     if length > most_bytes:
         raise CorruptRecordError("", 0, f"expected at most {most_bytes} bytes, received {length}")
-    return _checked_payload(file.read(length + FOOTER_BYTES), length, "", 0)
+    return _checked_payload(_read(file, length + FOOTER_BYTES), length, "", 0)
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """At most `size` bytes; memory is taken for those that are there, whatever a header says."""
+    data = file.read(min(size, _BLOCK))
+    while len(data) < size and (block := file.read(min(size - len(data), len(data)))):
+        data += block
+    return data
 
 
 def _checked_length(header: bytes, path: str, offset: int) -> int:

@@ -118,7 +118,7 @@ class PredictionBatch:
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise EvaluationError(
-                f"predictions of image {self.image_ids[row]!r}: expected {expected}, "
+                f"predictions of image {self.image_ids[row]!r:.200}: expected {expected}, "
                 f"received {values[row, column]}; predict again"
             )
 

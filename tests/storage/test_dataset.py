@@ -72,6 +72,42 @@ def test_a_dataset_made_again_meanwhile_is_noticed_shard_by_shard(root):
         next(records)
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("byte_offset", [-1, 91]),
+        ("byte_offset", [0, 2**62]),
+        ("byte_length", [-16, 2]),
+        ("byte_length", [2**62, 2**62]),
+        ("byte_length", None),
+    ],
+)
+def test_an_index_whose_places_are_not_those_of_the_records_is_refused(root, column, values):
+    shard = Dataset.open(root).split("train").shards[0]
+    path = root / shard.index_path
+    index = pq.read_table(path)
+    if values is None:  # A row too few.
+        index = index.slice(0, 1)
+    else:
+        place = index.schema.get_field_index(column)
+        index = index.set_column(place, index.schema.field(place), pa.array(values, pa.int64()))
+    pq.write_table(index, path)
+    with pytest.raises(DatasetError, match=r"expected the places of 2 records that follow each"):
+        Dataset.open(root).read_index(shard)
+
+
+def test_an_index_without_some_class_ids_is_refused(root):
+    shard = Dataset.open(root).split("train").shards[0]
+    index = pq.read_table(root / shard.index_path)
+    place = index.schema.get_field_index("label_ids")
+    nulls = pa.array([[None], [1]], pa.list_(pa.int64()))
+    pq.write_table(
+        index.set_column(place, index.schema.field(place), nulls), root / shard.index_path
+    )
+    with pytest.raises(DatasetError, match=r"index\.parquet: .* received nulls"):
+        Dataset.open(root).read_index(shard)
+
+
 def test_a_shard_cut_between_records_is_noticed(root):
     path = root / "train/train-00000-of-00002.tfrecord"
     data = path.read_bytes()
@@ -112,6 +148,29 @@ def test_a_manifest_with_nonsense_is_refused(root):
     edit_manifest(root, num_classes="many")
     message = r"manifest\.json: not a dataset manifest \(num_classes"
     with pytest.raises(DamagedDocumentError, match=message):
+        Dataset.open(root)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, int("9" * 4000)])
+def test_a_number_that_counts_nothing_is_refused(root, number):
+    edit_manifest(root, num_classes=number)
+    with pytest.raises(DamagedDocumentError, match=r"\(num_classes: Input should be (great|less)"):
+        Dataset.open(root)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda tree: tree["counts"].update(written=2), "listed is not the sum"),
+        (lambda tree: tree["splits"]["train"].update(records=4), "records is not the sum"),
+        (lambda tree: tree["splits"]["train"]["shards"][0].update(records=7), "records is not the"),
+    ],
+)
+def test_counts_that_do_not_add_up_are_refused(root, edit, problem):
+    tree = json.loads((root / "manifest.json").read_text())
+    edit(tree)
+    edit_manifest(root, **tree)
+    with pytest.raises(DamagedDocumentError, match=problem):
         Dataset.open(root)
 
 

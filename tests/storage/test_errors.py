@@ -17,6 +17,7 @@ from manylabel.storage.tables import read_table
         (MemoryError(), "MemoryError"),
         (ConnectionResetError("  \n "), "ConnectionResetError"),
         (ValueError("one\n two"), "one two"),
+        (OSError("no type \x0e \x1b[2J"), r"no type \x0e \x1b[2J"),
         (OSError(5, "Input/output error", "/far"), "[Errno 5] Input/output error: '/far'"),
     ],
 )

@@ -80,3 +80,9 @@ def test_labels_without_confidences_are_refused():
 def test_what_is_not_a_record_is_refused(data):
     with pytest.raises(DatasetError, match="expected"):
         decode_example(data)
+
+
+def test_a_name_that_is_no_text_is_refused():
+    record = encode_example(LabelledImage("name.jpg", b"x", 1, 1, (), ()))
+    with pytest.raises(DatasetError, match=r"'image/id': expected UTF-8, received b'\\xffame.jpg'"):
+        decode_example(record.replace(b"name.jpg", b"\xffame.jpg"))

@@ -5,7 +5,7 @@ import pytest
 from upath import UPath
 
 from manylabel.storage.errors import TableError
-from manylabel.storage.tables import read_rows_of, read_table, write_table
+from manylabel.storage.tables import count_values, read_rows_of, read_table, write_table
 
 SCHEMA = pa.schema([pa.field("name", pa.string()), pa.field("count", pa.int64())])
 
@@ -39,6 +39,20 @@ def test_a_missing_file_and_other_columns_are_errors_of_one_line(tmp_path):
     write_table(path, pa.table({"number": [1]}))
     with pytest.raises(TableError, match=r"columns \['name', 'count'\], received \['number'\]"):
         read_table(path, SCHEMA)
+
+
+def test_text_that_is_not_utf8_is_damage(tmp_path):
+    path = tmp_path / "rows.parquet"
+    texts = pa.array([b"a", b"\xff\xfe"], pa.binary()).view(pa.string())
+    write_table(path, pa.table({"name": texts, "key": pa.array([1, 2], pa.int32())}))
+    schema = pa.schema([pa.field("name", pa.string()), pa.field("key", pa.int32())])
+    for read in (
+        lambda: read_table(path),
+        lambda: read_rows_of(path, schema, "key", 2),
+        lambda: count_values(path, "name"),
+    ):
+        with pytest.raises(TableError, match=r"rows\.parquet: not a readable Parquet file: .*UTF8"):
+            read()
 
 
 SORTED = pa.schema([pa.field("key", pa.int32()), pa.field("value", pa.int64())])

@@ -7,7 +7,13 @@ import pytest
 import tensorflow as tf
 
 from manylabel.storage.errors import CorruptRecordError
-from manylabel.storage.tfrecord import frame, iterate_records, read_record, write_record
+from manylabel.storage.tfrecord import (
+    frame,
+    iterate_records,
+    read_first_record,
+    read_record,
+    write_record,
+)
 
 PAYLOADS = [b"", b"one", bytes(range(256)) * 5]
 
@@ -70,6 +76,18 @@ def test_a_cut_file_is_found(kept, tmp_path):
         list(iterate_records(path))
     with pytest.raises(CorruptRecordError, match="ends in the"):
         read_record(path.read_bytes(), 0)
+
+
+@pytest.mark.parametrize("length", [2**36, 2**64 - 1])
+def test_a_length_takes_no_memory_before_its_bytes_are_there(length, tmp_path):
+    """Its checksum is right; nothing else follows."""
+    data = length.to_bytes(8, "little")
+    header = data + frame(data)[-4:]
+    (tmp_path / "long.tfrecord").write_bytes(header + b"few")
+    with pytest.raises(CorruptRecordError, match=rf"payload \(3 of {length + 4} bytes\)"):
+        list(iterate_records(tmp_path / "long.tfrecord"))
+    with pytest.raises(CorruptRecordError, match="ends in the payload"):
+        read_first_record(io.BytesIO(header), 2**64)
 
 
 def test_the_error_survives_pickling():

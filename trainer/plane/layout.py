@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from math import prod
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from manylabel.storage.documents import Count
 
 # Ranges begin on 64-byte boundaries: a cache line and an AVX-512 register.
 ALIGNMENT = 16
@@ -20,8 +23,8 @@ class VariableSlot(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
-    shape: tuple[int, ...]
-    offset: int
+    shape: tuple[Count, ...]
+    offset: Count
     decayed: bool = False  # whether L2 applies to it
     # Whether as to a depthwise kernel. None: not told apart then, and not written now either, since
     # a checkpoint's digest is of its manifest.
@@ -30,7 +33,7 @@ class VariableSlot(BaseModel):
     @property
     def size(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def is_depthwise(self) -> bool:
@@ -53,6 +56,14 @@ class ParameterLayout(BaseModel):
 
     parameters: tuple[VariableSlot, ...]
     statistics: tuple[VariableSlot, ...]
+
+    @model_validator(mode="after")
+    def _variables_follow_each_other(self) -> Self:
+        for slots in (self.parameters, self.statistics):
+            stops = [0, *(slot.stop for slot in slots)]
+            if [slot.offset for slot in slots] != stops[:-1] or stops[-1] >= 1 << 63:
+                raise ValueError("expected variables that follow each other without a gap")
+        return self
 
     @classmethod
     def of(

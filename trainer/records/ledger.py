@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from manylabel.storage.documents import Count
 from manylabel.trainer.records.intervals import IntervalSet, runs
 
 
@@ -33,9 +34,9 @@ class LedgerState(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    next_position: int
-    undone: tuple[tuple[int, int], ...]
-    settled: dict[Settlement, int]
+    next_position: Count
+    undone: tuple[tuple[Count, Count], ...]
+    settled: dict[Settlement, Count]
 
 
 @dataclass

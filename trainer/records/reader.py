@@ -76,7 +76,8 @@ class RecordReader:
         """The `record`-th record of the `shard`-th shard of the manifest.
 
         Raises:
-            TrainingError: the shard's file is missing, or its index has other records.
+            TrainingError: the shard's file is missing.
+            StorageError: its index is, or has other records.
         """
         opened = self._opened(shard)
         offset = int(opened.offsets[record])
@@ -99,11 +100,6 @@ class RecordReader:
         entry = self._shards[shard]
         path = self._dataset.path(entry.path)
         index = self._dataset.read_index(entry)
-        if index.num_rows != entry.records:
-            raise TrainingError(
-                f"{self._dataset.path(entry.index_path)}: expected {entry.records} records as in "
-                f"the manifest, received {index.num_rows}; run preprocessing again"
-            )
         try:
             file = path.open("rb")
         except FileNotFoundError as error:

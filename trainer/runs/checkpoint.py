@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
-from manylabel.storage.documents import Document, sha256_of
+from manylabel.storage.documents import Count, Document, sha256_of
 from manylabel.storage.errors import DamagedDocumentError, OtherVersionError, reason_of
-from manylabel.storage.locations import PathBelow
+from manylabel.storage.locations import OwnPathBelow
 from manylabel.storage.locks import shared
 from manylabel.storage.stand_ins import read_head, text_instead
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError
@@ -67,8 +67,8 @@ class StateFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: PathBelow
-    bytes: int
+    name: OwnPathBelow
+    bytes: Count
     vectors: dict[str, int]
 
 
@@ -85,8 +85,8 @@ class CheckpointManifest(Document):
     REMEDY: ClassVar[str] = "use the version of manylabel that wrote the checkpoint"
 
     format_version: Literal[2] = 2
-    step: int
-    samples: int
+    step: Count
+    samples: Count
     layout: ParameterLayout
     shards: tuple[StateFile, ...]
     ledger: LedgerState
@@ -239,7 +239,7 @@ def verify(path: Path) -> None:
         DamagedCheckpointError: the checkpoint is damaged.
         CheckpointError: it is of another format version, or cannot be read here and now.
     """
-    for file, held in _files(read_manifest(path)):
+    for file, held in _files(read_manifest(path), path):
         check_vectors(path / file.name, file.vectors, held)
 
 
@@ -255,7 +255,7 @@ def load_weights(checkpoint: CheckpointInfo, *, averaged: bool) -> FlatWeights:
     if sha256_of(manifest.to_bytes()) != checkpoint.digest:
         raise CheckpointError(f"{path}: was replaced just now; run the same command again")
     names = ("average", "statistics_average") if averaged else ("weights", "statistics")
-    files = _files(manifest)
+    files = _files(manifest, path)
     parts = [read_vectors(path / file.name, file.vectors, held, names) for file, held in files]
     parameters, statistics = (_joined([part.pop(name) for part in parts]) for name in names)
     return FlatWeights(manifest.layout, parameters, statistics)
@@ -272,7 +272,7 @@ def load_shard(path: Path, shard: int, shards: int) -> ShardState:
     manifest = read_manifest(path)
     layout = manifest.layout
     wanted = cut(layout.parameter_count, shards)[shard], cut(layout.statistics_count, shards)[shard]
-    files = _files(manifest)
+    files = _files(manifest, path)
     needed = [
         (file, held) for file, held in files if not all(map(_is_empty, map(_overlap, held, wanted)))
     ]
@@ -294,8 +294,10 @@ def _joined(parts: list[FloatVector]) -> FloatVector:
     return np.concatenate(parts)
 
 
-def _files(manifest: CheckpointManifest) -> list[tuple[StateFile, Held]]:
+def _files(manifest: CheckpointManifest, path: Path) -> list[tuple[StateFile, Held]]:
     """Each file of a checkpoint with what it holds."""
+    if not manifest.shards:
+        raise DamagedCheckpointError(f"{path / MANIFEST}: expected files of vectors, lists none")
     layout, count = manifest.layout, len(manifest.shards)
     held = zip(cut(layout.parameter_count, count), cut(layout.statistics_count, count), strict=True)
     return list(zip(manifest.shards, held, strict=True))

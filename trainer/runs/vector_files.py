@@ -131,4 +131,4 @@ def unreadable(path: Path, error: Exception) -> CheckpointError:
             f"{path} cannot be read: {cause!r}; it may be intact: mend what keeps it from being "
             "read, then run the same command again"
         )
-    return DamagedCheckpointError(f"{path} is damaged: {error!r}")
+    return DamagedCheckpointError(f"{path} is damaged: {error!r:.300}")  # It may repeat the file.

@@ -153,6 +153,13 @@ def test_an_unknown_decayed_variable_is_an_error(model):
         ParameterLayout.of(model, {"conv9/kernel"})
 
 
+@pytest.mark.parametrize("offsets", [(1, 4), (0, 3), (0, 5)])
+def test_variables_with_gaps_or_in_each_other_are_refused(offsets):
+    slots = [VariableSlot(path=str(at), shape=(2, 2), offset=at) for at in offsets]
+    with pytest.raises(ValueError, match="variables that follow each other"):
+        ParameterLayout(parameters=slots, statistics=())
+
+
 def test_the_layout_survives_json(model):
     layout = ParameterLayout.of(model, {model.get_layer("conv").kernel.path})
     assert ParameterLayout.model_validate_json(layout.model_dump_json()) == layout

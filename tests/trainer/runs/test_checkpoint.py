@@ -617,6 +617,13 @@ def test_a_checkpoint_of_an_earlier_version_keeps_its_digest(tmp_path):
     assert describe_checkpoint(tmp_path).digest == digest
 
 
+@pytest.mark.parametrize("read", [verify, lambda path: load_shard(path, 0, 1)])
+def test_a_manifest_that_lists_no_files_is_damaged(tmp_path, read):
+    (tmp_path / "manifest.json").write_text(EARLIER)
+    with pytest.raises(DamagedCheckpointError, match=r"manifest\.json: .* lists none"):
+        read(tmp_path)
+
+
 def test_verifying_holds_little_and_loading_each_vector_once(tmp_path):
     """Of 48 MB in one file: a resume verifies in the process that starts the others."""
     path = write(tmp_path, shards=1, sizes=(3_000_000, 1000), optimizer=RMSprop())
