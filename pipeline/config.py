@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from manylabel.eval.config import EvalConfig
 from manylabel.pipeline.errors import SettingsError
 from manylabel.preprocessing.config import PreprocessingConfig
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import printable, reason_of
 from manylabel.storage.problems import problems, shown
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 from manylabel.trainer.config import TrainerConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
+_MOST_TOLD = 200
 _SIGNS = re.compile(r"[^\w'\"\[\]{}~]+")
 """A value of these alone, such as | or *, is a text: YAML has a meaning for many of them."""
 
@@ -141,18 +142,24 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _told(override: str) -> str:
+    """As an error repeats it."""
+    text = printable(override)
+    return text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}…"
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Sets one `a.b.c=value` in the tree; which keys there are is validated with the rest."""
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
-        raise SettingsError(f"--set {override}: expected section.key=value")
+        raise SettingsError(f"--set {_told(override)}: expected section.key=value")
     try:
         value = text if _SIGNS.fullmatch(text) else parse_yaml(text)
     except YamlError as error:
         raise SettingsError(
-            f"--set {override}: {error}; put texts in double quotes, and all of it in single ones "
-            "for the shell"
+            f"--set {_told(override)}: {error}; put texts in double quotes, and all of it in "
+            "single ones for the shell"
         ) from error
     for depth, part in enumerate(parts[:-1], start=1):
         branch = tree.setdefault(part, {})
@@ -160,8 +167,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             branch = tree[part] = {}
         if not isinstance(branch, dict):
             raise SettingsError(
-                f"--set {override}: {'.'.join(parts[:depth])} is {shown(branch)}, which holds no "
-                "keys; set it as a whole"
+                f"--set {_told(override)}: {'.'.join(parts[:depth])} is {shown(branch)}, which "
+                "holds no keys; set it as a whole"
             )
         tree = branch
     tree[parts[-1]] = value

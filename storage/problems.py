@@ -28,8 +28,35 @@ def problems(error: ValidationError, tree: Mapping[str, Any], model: type[BaseMo
 
 def shown(value: object) -> str:
     """A value as an error repeats it."""
-    text = "a section" if isinstance(value, Mapping) else repr(value)
+    text = "a section" if isinstance(value, Mapping) else _beginning(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _beginning(value: object) -> str:
+    """The first signs of a value's `repr`, which of some lines of YAML's aliases has gigabytes."""
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > _SHOWN:
+            break
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield "{"
+        for number, (key, each) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{key!r}: "
+            yield from _pieces(each)
+        yield "}"
+    elif isinstance(value, list | tuple):  # The latter of `!!pairs`.
+        yield "[" if isinstance(value, list) else "("
+        for number, each in enumerate(value):
+            yield ", " if number else ""
+            yield from _pieces(each)
+        yield "]" if isinstance(value, list) else ")"
+    else:
+        yield repr(value)
 
 
 def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import yaml
 from manylabel.storage.errors import StorageError
 
 _MERGE = "tag:yaml.org,2002:merge"
+_MOST_KEYS = 10_000
 
 
 class YamlError(StorageError):
@@ -46,6 +47,11 @@ class _Loader(yaml.SafeLoader):
             self._checked.add(node)
             self._check_keys(node)
         super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:  # Merges of merges: some lines of them have billions.
+            raise YamlError(
+                f"line {node.start_mark.line + 1}: expected at most {_MOST_KEYS:,} keys with those "
+                "that are merged, received more; write out those that are meant"
+            )
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)

@@ -83,9 +83,10 @@ class _Text:
                 if self._read_more(what):  # It may end in what is still to be read.
                     continue
                 raise self._error(f"{what}: expected JSON: {error.msg}", where) from error
-            except RecursionError as error:
+            except (RecursionError, ValueError) as error:  # The latter, of a number, is Python's.
                 raise self.error(
-                    f"{what}: expected values in a few levels, not thousands"
+                    f"{what}: expected values in a few levels and numbers of a few digits, "
+                    "not thousands"
                 ) from error
             if end == len(self._text) and self._read_more(what):
                 continue  # A number may go on.

@@ -81,6 +81,8 @@ def _read_parents(config: CatalogConfig, path: str) -> dict[str, list[str]]:
         raise _error(path, "expected JSON", str(error)) from error
     except RecursionError as error:
         raise _error(path, "expected classes in some levels", "received thousands") from error
+    except ValueError as error:  # Python's, of a number of thousands of digits.
+        raise _error(path, "expected names of classes", f"received {error}") from error
     parents: dict[str, dict[str, None]] = {}
     for name, parent in _edges(tree, path):
         parents.setdefault(name, {})[parent] = None

@@ -20,6 +20,12 @@ def test_it_says_what_yaml_says(text):
     assert parse_yaml(text) == yaml.safe_load(text)
 
 
+MERGES = "m0: &m0 {a: 1}" + "".join(
+    f"\nm{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}" for n in range(1, 12)
+)
+"""Nine times as many keys in each line; they would be all the memory there is."""
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -35,6 +41,7 @@ def test_it_says_what_yaml_says(text):
         ("a: " + "9" * 5000, "line 1: expected a value of the kind int"),
         ('a: "\\ud800"', "line 1: '\\ud800' is half a character"),
         ("a: \0", "not valid YAML: "),
+        (MERGES, "line 6: expected at most 10,000 keys with those that are merged, received more"),
         ("a: !!python/name:os.system x", "not valid YAML in line 1"),
     ],
 )

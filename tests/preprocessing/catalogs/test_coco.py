@@ -250,6 +250,7 @@ def test_what_does_not_fit_is_said_in_a_line(read, change, message):
         ('{"images": []} {}', r"expected one JSON object .*jsonl.*\), received more after it"),
         ("{images: []}", r"the name of a section"),
         ('{"images": ' + "[" * 100_000, r"in a few levels"),
+        ('{"images": [{"id": ' + "9" * 5000 + "}]}", r"images\[0\]: .* numbers of a few digits"),
     ],
 )
 def test_damage_is_said_in_a_line(read, content, message):

@@ -281,6 +281,7 @@ def test_every_file_counts_for_the_digest(files):
         ("", {"hierarchy": node("A") | {"Part": 3}}, "A: expected a list for Part, received 3"),
         ("", {"hierarchy": "{"}, "hierarchy: expected JSON"),
         ("", {"hierarchy": "[" * 100_000}, "expected classes in some levels, received thousands"),
+        ("", {"hierarchy": '{"LabelName": ' + "9" * 5000}, "expected names of classes, received"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_line(files, labels, beside, message):
