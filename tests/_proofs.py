@@ -70,6 +70,11 @@ PROOFS = (
         _no_image_builder,
     ),
     Proof(
+        "fuzzing",
+        "20,000 damaged and odd files are refused in a line, or read within bounds",
+        ("-m", "tests.fuzz._many", "--cases", "20000"),
+    ),
+    Proof(
         "preprocessing-kills",
         "preprocessing whose processes are killed makes the same bytes",
         ("-m", "tests.integration._preprocessing_kills"),
