@@ -36,9 +36,12 @@ class RejectReason(StrEnum):
     # The image itself stays, with its other labels; see LABEL_REASONS.
     EMPTY_LABEL = "label: empty"
     BAD_CONFIDENCE = "label: confidence outside [0, 1]"
+    TINY_CONFIDENCE = "label: confidence that float32 rounds to 0"
 
 
-LABEL_REASONS = frozenset({RejectReason.EMPTY_LABEL, RejectReason.BAD_CONFIDENCE})
+LABEL_REASONS = frozenset(
+    {RejectReason.EMPTY_LABEL, RejectReason.BAD_CONFIDENCE, RejectReason.TINY_CONFIDENCE}
+)
 """Reasons that reject one pair of image and label. They do not count as rejected images."""
 
 RETRYABLE = frozenset(

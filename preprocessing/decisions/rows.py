@@ -53,7 +53,8 @@ _PLAIN_NUMBER = r"^[01](\.[0-9]{1,20})?$"
 
 
 _ROUNDED_TO_0 = 2.0**-150
-"""The largest number that is 0 as a float of 32 bits, as records have it."""
+"""The largest number that is 0 as a float of 32 bits, as records have it: a label that is present,
+if barely, would be a verified absence there."""
 
 
 def normalise_label(raw: str) -> str:
@@ -65,14 +66,12 @@ def normalise_label(raw: str) -> str:
 
 
 def parse_confidence(raw: str | float) -> float | None:
-    """A number in [0, 1], or None for anything else; 0 for what a record cannot tell from 0."""
+    """A number in [0, 1], or None for anything else."""
     try:
         value = float(raw)
     except ValueError:
         return None
-    if not (math.isfinite(value) and 0 <= value <= 1):
-        return None
-    return value if value > _ROUNDED_TO_0 else 0.0
+    return value if math.isfinite(value) and 0 <= value <= 1 else None
 
 
 def image_id_of(raw: str) -> str:
@@ -145,18 +144,28 @@ def clean_rows(
     name = map_distinct(label, normalise_label, pa.string())
     value = _parsed(confidence)
     empty = pc.equal(name, "").fill_null(False)
-    bad = pc.and_not(pc.and_(pc.is_valid(name), pc.is_null(value)), empty)
+    named = pc.and_not(pc.is_valid(name), empty)
+    bad = pc.and_(named, pc.is_null(value))
+    tiny = pc.and_(pc.greater(value, 0.0), pc.less_equal(value, _ROUNDED_TO_0))
+    tiny = pc.and_(named, tiny.fill_null(False))
     rejected = [
         _rejected(key, RejectReason.EMPTY_LABEL, empty, [label], "received {!r}"),
         _rejected(
             key, RejectReason.BAD_CONFIDENCE, bad, [name, confidence], "label {!r}: received {!r}"
+        ),
+        _rejected(
+            key,
+            RejectReason.TINY_CONFIDENCE,
+            tiny,
+            [name, confidence],
+            "label {!r}: received {!r}; write 0 if it is absent, or at least 1e-45",
         ),
     ]
     none = pa.scalar(None, pa.string())
     columns = [
         key,
         pc.if_else(as_spelled, none, image),
-        pc.if_else(pc.or_(empty, bad), none, name),
+        pc.if_else(pc.or_(empty, pc.or_(bad, tiny)), none, name),
         value,
         column(raw, "group"),
     ]
@@ -177,8 +186,6 @@ def _parsed(confidence: pa.Array) -> pa.Array:
         confidence = values.take(pa.array(codes, mask=codes < 0))
     # NaN compares as false, so it is no number here either.
     inside = pc.and_(pc.greater_equal(confidence, 0.0), pc.less_equal(confidence, 1.0))
-    tiny = pc.less_equal(confidence, _ROUNDED_TO_0)
-    confidence = pc.if_else(tiny, pa.scalar(0.0), confidence)
     return pc.if_else(inside, confidence, pa.scalar(None, pa.float64()))
 
 

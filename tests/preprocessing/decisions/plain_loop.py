@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from manylabel.preprocessing.config import HeldoutConfig, PreprocessingConfig, ShardConfig
 from manylabel.preprocessing.decisions.rows import (
     image_id_of,
@@ -163,6 +165,11 @@ def _usable_label(key: str, row: Row, decided: Decided) -> list[tuple[str, float
     elif confidence is None:
         detail = f"label {name!r}: received {received!r}"
         decided.rejected.append((key, RejectReason.BAD_CONFIDENCE, detail))
+    elif confidence > 0 and not np.float32(confidence):
+        detail = (
+            f"label {name!r}: received {received!r}; write 0 if it is absent, or at least 1e-45"
+        )
+        decided.rejected.append((key, RejectReason.TINY_CONFIDENCE, detail))
     else:
         return [(name, confidence)]
     return []

@@ -58,7 +58,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "shards by number": {"shards": {"images_per_shard": 3}, "heldout": {"size": 0.2}},
 }
 LABELS = ["cat", " cat", "dog", "caf\u00e9", "cafe\u0301", "\U0001f422", "\uffff", 'a, "b"', " \t"]
-NUMBERS: list[Any] = [1.0, 1.0, 1.0, 0.5, 0.25, 0.0, -0.0, float("nan"), 2.0, float("inf"), None]
+NUMBERS: list[Any] = [
+    1.0,
+    1.0,
+    1.0,
+    0.5,
+    0.25,
+    0.0,
+    -0.0,
+    float("nan"),
+    2.0,
+    float("inf"),
+    1e-50,
+    None,
+]
 TEXTS: list[Any] = [
     "1",
     "1",

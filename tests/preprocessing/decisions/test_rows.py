@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -40,8 +41,7 @@ def test_names_are_composed_and_trimmed():
 @pytest.mark.parametrize(
     ("raw", "value"),
     [("0", 0), ("1.0", 1), (" .5 ", 0.5), (0.25, 0.25), ("1e-3", 0.001), ("1.0001", None)]
-    # Records have floats of 32 bits: what is 0 there must not be a presence before.
-    + [("1e-50", 0.0), (2.0**-150, 0.0), (2.0**-149, 2.0**-149)]
+    + [("1e-50", 1e-50), (2.0**-149, 2.0**-149), ("-0.0", 0.0), ("1.0000000001", None)]
     + [(text, None) for text in ("", "nan", "-1e-9", "inf", "1,0", "yes")],
 )
 def test_confidences(raw, value):
@@ -145,6 +145,24 @@ def test_confidences_that_are_numbers_already():
     assert cleaned.column("label").to_pylist() == ["cat"] * 3 + [None] * 5
     received = ("1.01", "-0.1", "nan", "inf", "''")
     assert rejected.column("detail").to_pylist() == [f"label 'cat': received {r}" for r in received]
+
+
+@pytest.mark.parametrize("confidence", [pa.string(), pa.float64()])
+def test_a_confidence_that_records_would_have_as_0_is_no_absence(confidence):
+    """Records have floats of 32 bits, of which 2**-149 is the smallest."""
+    values = [1e-50, 5e-324, 2.0**-150, 1e-45, 2.0**-149, -0.0, 0.0]
+    rows = [(f"{at}.jpg", "cat", value, None) for at, value in enumerate(values)]
+    if confidence == pa.string():
+        rows = [(image, label, repr(value), group) for image, label, value, group in rows]
+    cleaned, rejected = clean_rows(raw_rows(*rows, confidence=confidence))
+    assert cleaned.column("label").to_pylist() == [None] * 3 + ["cat"] * 4
+    kept = cleaned.column("confidence").to_numpy()[3:].astype(np.float32)
+    assert (kept > 0).tolist() == [True, True, False, False]
+    assert rejected.column("image_id").to_pylist() == ["0.jpg", "1.jpg", "2.jpg"]
+    assert set(rejected.column("reason").to_pylist()) == {RejectReason.TINY_CONFIDENCE}
+    received = "1e-50" if confidence == pa.float64() else "'1e-50'"
+    told = f"label 'cat': received {received}; write 0 if it is absent, or at least 1e-45"
+    assert rejected.column("detail").to_pylist()[0] == told
 
 
 def test_columns_of_texts_become_what_each_text_becomes():
