@@ -31,7 +31,11 @@ Made by `python -m docs.settings` from the models that read them; a test keeps i
 
 `preprocess`, `train` and `evaluate` read one YAML file of three sections, or a preset by its name,
 and `--set trainer.epochs=3` changes a setting for one command. Unknown keys, values out of bounds
-and settings that contradict each other are refused in a line that names them.
+and settings that contradict each other are refused in a line that names them. So are numbers that
+are infinite, or become 0 or infinite in the float32 of training, `yes` and `no` in place of
+numbers, and what versions of YAML read differently: `010`, `1:30`, a key that is no text. Anchors
+and merge keys (`<<: *other`) may be used between sections: a section's own keys win, and of several
+mappings the first.
 """
 FILES = (
     ("", Settings, ""),

@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from manylabel.storage.settings import SettingsSection
 
 
 class WeightKind(StrEnum):
@@ -43,10 +45,8 @@ class UnknownKind(StrEnum):
     IGNORE = "ignore"
 
 
-class WeightsConfig(BaseModel):
+class WeightsConfig(SettingsSection):
     """The class weights of the weighted metrics."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: WeightKind = Field(
         WeightKind.TRAINING_SHARE,
@@ -79,10 +79,8 @@ class WeightsConfig(BaseModel):
         return self
 
 
-class EvalConfig(BaseModel):
+class EvalConfig(SettingsSection):
     """How predictions are scored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     k: int = Field(
         100,

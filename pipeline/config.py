@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from manylabel.eval.config import EvalConfig
 from manylabel.pipeline.errors import SettingsError
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.storage.errors import printable, reason_of
 from manylabel.storage.problems import problems, shown
+from manylabel.storage.settings import SettingsSection
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 from manylabel.trainer.config import TrainerConfig
 
@@ -24,19 +25,15 @@ _SIGNS = re.compile(r"[^\w'\"\[\]{}~]+")
 """A value of these alone, such as | or *, is a text: YAML has a meaning for many of them."""
 
 
-class Settings(BaseModel):
+class Settings(SettingsSection):
     """Everything a run depends on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     preprocessing: PreprocessingConfig
     trainer: TrainerConfig = Field(default_factory=TrainerConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
 
 
-class _EvalSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _EvalSettings(SettingsSection):
     eval: EvalConfig = Field(default_factory=EvalConfig)
 
 

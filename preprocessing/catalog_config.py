@@ -6,9 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
@@ -17,6 +15,7 @@ from pydantic import (
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.preprocessing.label_sets import MlImagesConfig, OpenImagesConfig
 from manylabel.preprocessing.webdataset_config import WebDatasetConfig
+from manylabel.storage.settings import SettingsSection
 
 
 class CatalogFormat(StrEnum):
@@ -67,7 +66,7 @@ class LabelCells(StrEnum):
     NAMES = "names"
 
 
-class CatalogConfig(BaseModel):
+class CatalogConfig(SettingsSection):
     """Where the images and their labels are listed.
 
     Tables are long, one row per pair of image and label, unless `label_separator` says that a cell
@@ -78,8 +77,6 @@ class CatalogConfig(BaseModel):
     Attributes:
         SECTION: Where these settings stand, for errors.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     SECTION: ClassVar[str] = "preprocessing.catalog"
 

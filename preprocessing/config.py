@@ -3,17 +3,14 @@
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from manylabel.preprocessing.catalog_config import CatalogConfig, HeldoutCatalogConfig
 from manylabel.storage.image_policy import ImageConfig
+from manylabel.storage.settings import SettingsSection
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LabelConfig(_Section):
+class LabelConfig(SettingsSection):
     """Which labels are learnt."""
 
     minimum_count: int = Field(
@@ -24,7 +21,7 @@ class LabelConfig(_Section):
     )
 
 
-class HeldoutConfig(_Section):
+class HeldoutConfig(SettingsSection):
     """Which images are held out of training for evaluation.
 
     Some of the catalog's own, chosen by a hash; or, with `catalog`, those of another catalog. Then
@@ -87,7 +84,7 @@ class HeldoutConfig(_Section):
         return self
 
 
-class ShardConfig(_Section):
+class ShardConfig(SettingsSection):
     """How the records are cut into files; shards are filled by a hash, so they differ a little."""
 
     bytes_per_shard: int = Field(
@@ -109,7 +106,7 @@ class ExecutorKind(StrEnum):
     RAY = "ray"
 
 
-class RunnerConfig(_Section):
+class RunnerConfig(SettingsSection):
     """How the job runs; these settings never change what is written."""
 
     processes: int | None = Field(
@@ -146,7 +143,7 @@ class RunnerConfig(_Section):
     )
 
 
-class PreprocessingConfig(_Section):
+class PreprocessingConfig(SettingsSection):
     """All settings of preprocessing."""
 
     catalog: CatalogConfig

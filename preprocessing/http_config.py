@@ -1,15 +1,15 @@
 """Settings of pictures that are fetched: the section `http` of a catalog."""
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork
+
+from manylabel.storage.settings import SettingsSection
 
 
-class HttpConfig(BaseModel):
+class HttpConfig(SettingsSection):
     """How pictures are fetched from the http and https URLs that a catalog lists.
 
     Nothing here changes what is written of a picture that arrives.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     connect_timeout: float = Field(
         5.0,

@@ -2,17 +2,15 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from manylabel.storage.settings import SettingsSection
 
 IMAGE_ID = "{id}"
 FIRST_OF_ID = "{id[0]}"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OpenImagesConfig(_Section):
+class OpenImagesConfig(SettingsSection):
     """What stands beside a file of Open Images' labels; paths are local ones or URIs."""
 
     more_labels: tuple[str, ...] = Field(
@@ -66,7 +64,7 @@ class OpenImagesConfig(_Section):
         return more | single
 
 
-class MlImagesConfig(_Section):
+class MlImagesConfig(SettingsSection):
     """What stands beside a file of Tencent ML-Images."""
 
     dictionary: str | None = Field(

@@ -2,13 +2,13 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from manylabel.storage.settings import SettingsSection
 
 
-class WebDatasetConfig(BaseModel):
+class WebDatasetConfig(SettingsSection):
     """What is read of a sample in a tar; an extension is all that follows on a name's first dot."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     picture: str | None = Field(
         None,

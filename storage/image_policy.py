@@ -5,7 +5,9 @@ Kept with the dataset: a model that learnt from it must see new images as it wou
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from manylabel.storage.settings import SettingsSection
 
 JPEG_SIDE_LIMIT = 65_500
 """Pixels; libjpeg's JPEG_MAX_DIMENSION. An image may be stored in the size that it has."""
@@ -22,10 +24,8 @@ class Resampling(StrEnum):
     AREA = "area"
 
 
-class ImageConfig(BaseModel):
+class ImageConfig(SettingsSection):
     """Which images are accepted, and how they are stored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     short_side_limit: int = Field(
         320,

@@ -56,7 +56,15 @@ def _pieces(value: object) -> Iterator[str]:
             yield from _pieces(each)
         yield "]" if isinstance(value, list) else ")"
     else:
-        yield repr(value)
+        try:
+            yield repr(value)
+        except ValueError:  # Python prints no number of more than 4,300 digits.
+            yield "a number of thousands of digits"
+
+
+def named(key: str) -> str:
+    """A key as an error repeats it: as it is written, unless that would break the line."""
+    return key if key.isprintable() else shown(key)
 
 
 def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:
@@ -68,7 +76,7 @@ def _key(problem: ErrorDetails, tree: Mapping[str, Any]) -> str:
         if (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         ):
-            parts.append(str(part))
+            parts.append(named(str(part)))
             value = value[part]
     if problem["type"] == "missing":
         parts.append(str(problem["loc"][-1]))

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -21,6 +19,7 @@ from manylabel.trainer.plane.optimizers import Optimizer, RMSprop
 from manylabel.trainer.plane.policies.config import Asynchronous, Synchronous, UpdateConfig
 from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage
 from manylabel.trainer.records.config import InputConfig
+from manylabel.trainer.section import TrainerSection
 
 
 class Precision(enum.StrEnum):
@@ -30,10 +29,8 @@ class Precision(enum.StrEnum):
     BFLOAT16 = "mixed_bfloat16"  # needs no loss scaling, unlike float16: it has float32's range
 
 
-class TopologyConfig(BaseModel):
+class TopologyConfig(TrainerSection):
     """How many processes of each kind, and what each may use."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     workers: int = Field(
         1, ge=1, description="gradient workers; the paper had one on each of 60 GPUs"
@@ -63,10 +60,8 @@ class TopologyConfig(BaseModel):
         return gpus
 
 
-class CheckpointConfig(BaseModel):
+class CheckpointConfig(TrainerSection):
     """When to keep the state of the run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     every_samples: int = Field(
         1_000_000, gt=0, description="records between checkpoints; there is one at the end anyway"
@@ -79,10 +74,8 @@ class CheckpointConfig(BaseModel):
     )
 
 
-class TrainerConfig(BaseModel):
+class TrainerConfig(TrainerSection):
     """Everything that decides how a run trains."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: ModelConfig = XceptionConfig()
     loss: LossConfig = LossConfig()

@@ -8,8 +8,6 @@ from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -20,6 +18,7 @@ from manylabel.deploy.errors import DeploymentError
 from manylabel.eval.schedule.durations import Duration
 from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import problems, shown
+from manylabel.storage.settings import SettingsSection
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 
 _EXAMPLE = "image: registry.example/manylabel@sha256:…"
@@ -63,10 +62,8 @@ class TaintEffect(StrEnum):
     NO_EXECUTE = "NoExecute"
 
 
-class Toleration(BaseModel):
+class Toleration(SettingsSection):
     """A taint of nodes that the job's pods put up with, as Kubernetes words it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str = Field(min_length=1, description="Of the taint, e.g. nvidia.com/gpu.")
     operator: TolerationOperator = Field(
@@ -85,10 +82,8 @@ class Toleration(BaseModel):
         return self
 
 
-class KubernetesConfig(BaseModel):
+class KubernetesConfig(SettingsSection):
     """Where and how jobs run on Kubernetes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(
         description="The image of deploy/docker, by digest: every node runs the same code, today "

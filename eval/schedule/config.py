@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -29,6 +27,7 @@ from manylabel.eval.schedule.cluster import EXAMPLE_ADDRESS, EvaluationCluster, 
 from manylabel.eval.schedule.durations import Duration
 from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import problems, shown
+from manylabel.storage.settings import SettingsSection
 from manylabel.storage.yaml_text import YamlError, parse_yaml
 
 SETTINGS = "schedules.yaml"
@@ -103,10 +102,8 @@ def _schedule_name(value: str) -> str:
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 
 
-class ScheduleConfig(BaseModel):
+class ScheduleConfig(SettingsSection):
     """One schedule."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: str = Field(
         description='A cron line of five fields, e.g. "0 2 * * *" (daylight saving as in Debian\'s '
@@ -254,14 +251,12 @@ class ScheduleConfig(BaseModel):
         return self
 
 
-class Schedules(BaseModel):
+class Schedules(SettingsSection):
     """All schedules of a root.
 
     Where they evaluate is one setting for all: a cluster that sees one run of the root sees the
     others, and a machine that only looks what is due should need neither a GPU nor the memory.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: Annotated[str, AfterValidator(jobs_api_address)] | None = Field(
         None,

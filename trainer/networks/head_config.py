@@ -4,8 +4,6 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -13,6 +11,8 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+
+from manylabel.trainer.section import TrainerSection
 
 
 class Activation(StrEnum):
@@ -43,10 +43,8 @@ class InputScale(StrEnum):
     """[0, 1] less ImageNet's mean, by its standard deviation, as torchvision."""
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(TrainerSection):
     """Fields of every network. Each has the defaults of its own paper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     DEFAULT_L2: ClassVar[float] = 1e-5
     """TrainerConfig.l2 where it is not given: l2 * sum(w^2) over all kernels."""

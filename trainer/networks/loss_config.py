@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from manylabel.trainer.section import TrainerSection
 
 
 class LossKind(StrEnum):
@@ -31,10 +33,8 @@ class UnknownKind(StrEnum):
     IGNORE = "ignore"
 
 
-class LossConfig(BaseModel):
+class LossConfig(TrainerSection):
     """The loss. The paper does not state the one it used on JFT."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: LossKind = Field(
         LossKind.SIGMOID,

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from manylabel.trainer.section import TrainerSection
 
 
-class FailureConfig(BaseModel):
+class FailureConfig(TrainerSection):
     """How much may go wrong in one run before it stops. Counts start anew when it is resumed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_bad_records: int = Field(
         100, ge=0, description="records; unreadable ones are skipped, counted and reported"

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from manylabel.trainer.section import TrainerSection
 
 FloatVector = NDArray[np.float32]
 
@@ -28,7 +30,7 @@ class MeanSquareStart(enum.StrEnum):
     ONES = "ones"  # TF1's RMSPropOptimizer: small first steps
 
 
-class RMSprop(BaseModel):
+class RMSprop(TrainerSection):
     """mean_square <- rho * mean_square + (1 - rho) * g^2
     buffer <- momentum * buffer + learning_rate * g / sqrt(mean_square + epsilon)
     weights <- weights - buffer
@@ -36,8 +38,6 @@ class RMSprop(BaseModel):
     As keras.optimizers.RMSprop and TF1's RMSPropOptimizer, both of which have epsilon inside the
     square root. https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["rmsprop"] = "rmsprop"
     rho: float = Field(0.9, ge=0, lt=1, description="open in the paper; TF's Inception used 0.9")
@@ -85,14 +85,12 @@ class RMSprop(BaseModel):
         )
 
 
-class SGD(BaseModel):
+class SGD(TrainerSection):
     """buffer <- momentum * buffer - learning_rate * g;  weights <- weights + buffer
 
     As keras.optimizers.SGD. The learning rate is inside the buffer, unlike TF1's
     MomentumOptimizer: after a decay, the momentum gathered before it keeps the old rate.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1, description="paper, section 4.2 (ImageNet)")

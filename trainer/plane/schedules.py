@@ -4,13 +4,13 @@ import enum
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+
+from manylabel.trainer.section import TrainerSection
 
 
 class ScheduleUnit(enum.StrEnum):
@@ -20,13 +20,11 @@ class ScheduleUnit(enum.StrEnum):
     STEPS = "steps"  # applied gradient updates
 
 
-class ExponentialDecay(BaseModel):
+class ExponentialDecay(TrainerSection):
     """learning_rate * decay_rate ** (progress / decay_every), floored to whole decays if staircase.
 
     The form of tf.keras.optimizers.schedules.ExponentialDecay.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(1e-3, gt=0, description="at the start; paper, section 4.2 (JFT)")
     decay_rate: float = Field(0.9, gt=0, le=1, description="factor; paper, section 4.2 (JFT)")
@@ -48,13 +46,11 @@ class AverageDecay(enum.StrEnum):
     AUTO = "auto"
 
 
-class PolyakAverage(BaseModel):
+class PolyakAverage(TrainerSection):
     """average <- decay * average + (1 - decay) * weights, after every update.
 
     The average is of the last 1 / (1 - decay) updates or so.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     decay: AverageDecay | Annotated[float, Field(ge=0, lt=1)] = Field(
         0.9999,
@@ -79,7 +75,8 @@ class PolyakAverage(BaseModel):
                 checked: AverageDecay | float = check(value)
                 return checked
         except ValidationError:
-            pass
+            if isinstance(value, float) and 0 <= value < 1:
+                raise  # it is what float32 makes of it
         raise ValueError(f"expected auto or a number in [0, 1), received {value!r:.60}")
 
     def over(self, updates: int) -> Self:

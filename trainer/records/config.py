@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from manylabel.trainer.section import TrainerSection
 
 
 class Fit(StrEnum):
@@ -14,10 +16,8 @@ class Fit(StrEnum):
     STRETCH = "stretch"  # all of it, its sides scaled differently, as Inception's evaluation
 
 
-class FramingConfig(BaseModel):
+class FramingConfig(TrainerSection):
     """The view of an image in evaluation, and in training before and beside augmentation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fit: Fit = Field(Fit.CROP, description="How a picture becomes square. Not stated in the paper.")
     central_fraction: float = Field(
@@ -41,10 +41,8 @@ class FramingConfig(BaseModel):
     )
 
 
-class RandomResizedCrop(BaseModel):
+class RandomResizedCrop(TrainerSection):
     """A random part of the picture, stretched to the input size; TF-slim's training crop."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["random_resized_crop"] = "random_resized_crop"
     area: tuple[float, float] = Field(
@@ -65,10 +63,8 @@ class RandomResizedCrop(BaseModel):
         return self
 
 
-class Shift(BaseModel):
+class Shift(TrainerSection):
     """The framed picture moved by up to a fraction of its side in both directions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["shift"] = "shift"
     fraction: float = Field(
@@ -79,20 +75,16 @@ class Shift(BaseModel):
     )
 
 
-class CentralView(BaseModel):
+class CentralView(TrainerSection):
     """The view that evaluation has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["central"] = "central"
 
 
-class AugmentationConfig(BaseModel):
+class AugmentationConfig(TrainerSection):
     """Random changes of training images. The paper states none; the defaults are TF-slim's
     inception_preprocessing without its hue.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     view: Annotated[RandomResizedCrop | Shift | CentralView, Field(discriminator="name")] = Field(
         RandomResizedCrop(), description="Which part of the picture is seen."
@@ -118,10 +110,8 @@ class AugmentationConfig(BaseModel):
     )
 
 
-class InputConfig(BaseModel):
+class InputConfig(TrainerSection):
     """How a worker reads its records."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: PositiveInt = Field(
         32,

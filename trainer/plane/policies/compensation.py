@@ -3,17 +3,16 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from manylabel.trainer.plane.optimizers import DecayBlocks, FloatVector
+from manylabel.trainer.section import TrainerSection
 
 MEAN_SQUARE = "delay_mean_square"
 
 
-class NoCompensation(BaseModel):
+class NoCompensation(TrainerSection):
     """A gradient counts the same however old its weights are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["none"] = "none"
 
@@ -26,13 +25,11 @@ class NoCompensation(BaseModel):
         return 1.0
 
 
-class InverseStaleness(BaseModel):
+class InverseStaleness(TrainerSection):
     """learning_rate / tau for a gradient of staleness tau > 0; those of 0 and 1 keep the whole.
 
     Zhang et al. 2016, "Staleness-aware Async-SGD for Distributed Deep Learning", arXiv 1511.05950.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["inverse_staleness"] = "inverse_staleness"
 
@@ -45,7 +42,7 @@ class InverseStaleness(BaseModel):
         return 1.0 / max(staleness, 1)
 
 
-class DelayCompensation(BaseModel):
+class DelayCompensation(TrainerSection):
     """g + lambda_t * g * g * (w - w_pulled), elementwise: the gradient at w to first order, with
     g * g for the Hessian's diagonal.
 
@@ -56,8 +53,6 @@ class DelayCompensation(BaseModel):
     Zheng et al. 2017, "Asynchronous Stochastic Gradient Descent with Delay Compensation", ICML,
     arXiv 1609.08326, equations 10 and 14.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["dc_asgd"] = "dc_asgd"
     adaptive: bool = Field(True, description="DC-ASGD-a of the paper, the better one; no: -c")

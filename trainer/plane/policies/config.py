@@ -3,12 +3,13 @@
 import enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from manylabel.trainer.plane.policies.asynchronous import AsynchronousPolicy
 from manylabel.trainer.plane.policies.compensation import Compensation, NoCompensation
 from manylabel.trainer.plane.policies.events import UpdatePolicy
 from manylabel.trainer.plane.policies.synchronous import SynchronousPolicy
+from manylabel.trainer.section import TrainerSection
 
 _TRACE = "writes what the policy is told and decides to updates/STEP.jsonl of the run"
 
@@ -20,10 +21,8 @@ class BeyondBound(enum.StrEnum):
     DROP = "drop"  # they are computed, and not applied; their records are dealt again
 
 
-class StalenessBound(BaseModel):
+class StalenessBound(TrainerSection):
     """How stale a gradient may be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bound: int = Field(
         ge=0,
@@ -33,10 +32,8 @@ class StalenessBound(BaseModel):
     beyond: BeyondBound = Field(BeyondBound.WAIT, description="wait, or drop what is too stale")
 
 
-class Asynchronous(BaseModel):
+class Asynchronous(TrainerSection):
     """A gradient is an update as soon as it is there; paper, section 4.4 (JFT)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["asynchronous"] = "asynchronous"
     staleness: StalenessBound | None = Field(
@@ -67,13 +64,11 @@ class Asynchronous(BaseModel):
         return AsynchronousPolicy(wait_at=wait_at, drop_above=drop_above, version=version)
 
 
-class Synchronous(BaseModel):
+class Synchronous(TrainerSection):
     """An update is the mean of a gradient of each worker; paper, section 4.4 (ImageNet).
 
     Of W workers and b backups, W - b gradients make an update.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["synchronous"] = "synchronous"
     backup_workers: int = Field(

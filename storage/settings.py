@@ -1,0 +1,49 @@
+"""What all sections of settings have in common."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from manylabel.storage.problems import shown
+
+_WHOLE_NUMBERS = 2**63
+"""Whole numbers are stored and computed with in 64 bits, as Parquet, NumPy and TensorFlow do."""
+
+
+class SettingsSection(BaseModel):
+    """Settings that stand together. Keys that are none, numbers that are not finite, whole numbers
+    beyond 64 bits and truths in place of numbers are refused, in every section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, tree: Any) -> Any:
+        """YAML 1.1 makes true of yes, on and true, which pydantic takes for a 1."""
+        for name, value in tree.items() if isinstance(tree, Mapping) else ():
+            if isinstance(value, bool) and name in cls.model_fields:
+                kinds = _kinds(cls.model_fields[name].annotation)
+                if kinds & {int, float} and not any(map(_is_other, kinds)):
+                    raise ValueError(
+                        f"expected a number for {name}, received {value}, as which YAML reads "
+                        f"{'yes and on' if value else 'no and off'} too"
+                    )
+        return tree
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _in_64_bits(cls, value: Any) -> Any:
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, int) and abs(each) >= _WHOLE_NUMBERS:
+                raise ValueError(f"expected a whole number below 2**63, received {shown(each)}")
+        return value
+
+
+def _is_other(kind: Any) -> bool:
+    """Than a number: a truth, or one of some texts, whose own error names them."""
+    return isinstance(kind, str) or (isinstance(kind, type) and issubclass(kind, bool | str))
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    return {annotation}.union(*map(_kinds, get_args(annotation)))
