@@ -5,14 +5,17 @@ word: this notices sooner, so that the job can say what happened.
 """
 
 import socket
-import time
 from collections.abc import Callable
+
+from manylabel.storage.watched_time import WatchedTime
 
 PATIENCE_SECONDS = 20.0
 """Of silence: a head that is started anew is there again by then, and Ray has not ended us yet. One
 that is only busy accepts connections all the same."""
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_TO_CONNECT = 2.0
+_LONGEST_GAP_SECONDS = 10.0
+"""Between two looks."""
 
 
 def _connect(address: str) -> None:
@@ -35,11 +38,13 @@ class Head:
         lost: Callable[[str], Exception],
         *,
         connect: Callable[[str], None] = _connect,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._address, self._lost = address, lost
-        self._connect, self._clock = connect, clock
-        self._looked = self._heard = clock()
+        self._connect = connect
+        # Who was stopped has not looked meanwhile, and the first try after that may fail.
+        self._clock = clock or WatchedTime(_LONGEST_GAP_SECONDS)
+        self._looked = self._heard = self._clock()
         self._silent = False
 
     def answers(self) -> bool:

@@ -12,6 +12,7 @@ from manylabel.storage.jobs import logs_of_this_job
 from manylabel.storage.schema import SplitName
 from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
+from manylabel.storage.watched_time import WatchedTime
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import LostPartError, TrainingError
 from manylabel.trainer.finished import check_there_is_work, finished_before
@@ -43,6 +44,8 @@ from manylabel.trainer.runs.resume import checkpoint_to_resume
 from manylabel.trainer.runs.sole_job import sole_training_job
 
 _POLL_SECONDS = 0.5
+# Between two looks at who is silent; more is the time of a driver that was stopped itself.
+_LONGEST_GAP_SECONDS = 10.0
 # Of the 30 s or so that schedulers give a job between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 8.0
 
@@ -85,7 +88,7 @@ def train(
         sole_training_job(run),
         ExitStack() as stack,
     ):
-        silences, stop = Silences(), threading.Event()
+        silences, stop = Silences(WatchedTime(_LONGEST_GAP_SECONDS)), threading.Event()
         stack.enter_context(telling(silences, stop, on_line))
         made = {"preprocessing": dataset.manifest.settings} if dataset.manifest.settings else {}
         stored = settings or {**made, "trainer": config.model_dump(mode="json")}
@@ -234,8 +237,11 @@ class _Monitor:
             Exception: what a worker raised before any had finished an update: then it is not one
                 worker that is in trouble, and the next would not fare better.
         """
-        for worker in status.silent_workers:
-            self._topology.kill_worker(worker)
+        if status.silent_workers and not self._topology.shards_answer():
+            self._topology.call("excuse_silence")
+        else:
+            for worker in status.silent_workers:
+                self._topology.kill_worker(worker)
         for end in self._topology.ended_workers(_POLL_SECONDS):
             if end.error is not None and status.step == first.step:
                 raise end.error

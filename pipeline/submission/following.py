@@ -26,10 +26,13 @@ from manylabel.storage.jobs import (
     JobState,
     logs_path,
 )
+from manylabel.storage.watched_time import WatchedTime
 
 POLL_SECONDS = 2.0
 _GIVE_UP_SECONDS = 600.0
 """For which a cluster may not answer while it is followed: a head is restarted within minutes."""
+_LONGEST_GAP_SECONDS = 60.0
+"""Between two questions, each of which has time-outs of its own."""
 
 Show = Callable[[str], None]
 
@@ -61,7 +64,11 @@ def follow(api: JobsApi, place: Path, stage: JobStage, submission: str, show: Sh
 def _follow(reader: "_Reader", show: Show) -> int:
     silent_since: float | None = None
     told = ""
+    watched = WatchedTime(
+        _LONGEST_GAP_SECONDS, time.monotonic
+    )  # a laptop that slept has not asked meanwhile
     while True:
+        watched()
         job, problem = ask_cluster(reader.api, reader.submission)
         reader.show_new(show)
         if job is not None and job.status.is_final:
@@ -72,10 +79,10 @@ def _follow(reader: "_Reader", show: Show) -> int:
         if not problem and job is None:
             return _forgotten(reader)
         if problem:
-            silent_since = silent_since or time.monotonic()
+            silent_since = watched() if silent_since is None else silent_since
             if problem != told:
                 show(f"waiting for the cluster: {problem}")
-            if time.monotonic() - silent_since > _GIVE_UP_SECONDS:
+            if watched() - silent_since > _GIVE_UP_SECONDS:
                 raise JobLostError(
                     f"{problem}; the job may be at work all the same: manylabel status "
                     f"{shlex.quote(str(reader.place))}"

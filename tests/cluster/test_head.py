@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from manylabel.cluster.head import Head
+from manylabel.storage.watched_time import WatchedTime
 
 
 class Clock:
@@ -44,6 +45,32 @@ def test_a_head_that_is_away_for_a_moment_is_waited_for_and_one_that_is_gone_is_
     clock.now = 85  # Ray, which waits 60 s, would end this process at 120.
     told = r"10.0.0.1:6379, has not answered for 2\d s \(Connection refused\)$"
     with pytest.raises(Gone, match=told):
+        head.answers()
+
+
+def test_time_in_which_this_process_was_stopped_is_no_silence_of_the_head(monkeypatch):
+    """After an hour of sleep the network is up a moment later than the process."""
+    clock, there = Clock(), [True]
+    monkeypatch.setattr(WatchedTime.__init__, "__defaults__", (clock,))
+
+    def connect(address):
+        if not there[0]:
+            raise OSError(101, "Network is unreachable")
+
+    head = Head("10.0.0.1:6379", Gone, connect=connect)
+    for clock.now in range(30):
+        assert head.answers()
+    there[0] = False
+    clock.now += 3600
+    assert not head.answers()
+    there[0] = True
+    clock.now += 3
+    assert head.answers()
+    there[0] = False
+    for clock.now in range(3633, 3650):
+        head.answers()
+    clock.now = 3659
+    with pytest.raises(Gone, match="has not answered for 2"):
         head.answers()
 
 

@@ -10,6 +10,7 @@ from manylabel.eval.schedule.config import ScheduleConfig
 from manylabel.pipeline import schedule_fire, standstill
 from manylabel.pipeline.submission import attempts, following, stopping, submit
 from manylabel.preprocessing.executors import ray_map
+from manylabel.preprocessing.executors.executor import _HOPELESS
 from manylabel.preprocessing.http_config import HttpConfig
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.failures import FailureConfig
@@ -54,6 +55,29 @@ def minutes(seconds):
 )
 def test_times_are_those_of_the_code(beginning, told):
     assert told in row(beginning)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "setting", "of"),
+    [
+        ("a record cannot be read", "max_bad_records", "of those read"),
+        ("a gradient holds NaN", "max_rejected_gradients", "of them"),
+    ],
+)
+def test_budgets_are_those_of_the_settings(beginning, setting, of):
+    budget = getattr(FailureConfig(), setting)
+    assert (
+        f"`trainer.failures.{setting}`: {100 * budget.share:g} % {of}, or {budget.floor} |"
+        in row(beginning)
+    )
+
+
+def test_deaths_and_gradients_in_a_row_are_as_the_page_says():
+    config = FailureConfig()
+    deaths = config.max_worker_restarts
+    assert f"one in {1 / deaths.share:,.0f} updates, or {deaths.floor} |" in row("a worker dies")
+    assert f"in_a_row`: {config.max_rejected_in_a_row} |" in row("the same, without a finite")
+    assert f"{_HOPELESS} in a row are the machine" in row("a picture ends the process")
 
 
 def test_a_fire_is_missed_when_the_page_says_so():

@@ -48,6 +48,7 @@ class ScriptedProgram:
         self._started = 0
         self.workers = []
         self.calls = []
+        self.answering = []
 
     def status(self):
         return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
@@ -61,6 +62,9 @@ class ScriptedProgram:
         self._started += 1
         self.workers.append(f"worker-{self._started - 1}")
         return self.workers[-1]
+
+    def shards_answer(self):
+        return self.answering.pop(0) if self.answering else True
 
     def kill_worker(self, worker):
         self.calls.append(("kill", worker))
@@ -217,6 +221,16 @@ def test_a_hung_worker_is_killed(watch):
     watch(program)
     kill, buried = ("kill", "worker-1"), ("worker_ended", "worker-1", "killed")
     assert program.calls[2:] == [kill, buried, ("finish",)]
+
+
+def test_a_worker_is_not_killed_for_a_shard_that_did_not_answer(watch):
+    """It waited for the shard, and has all its time to say something when that answers again."""
+    silent = replace(GOING, step=1, silent_workers=["worker-0", "worker-1"])
+    hung = replace(silent, silent_workers=["worker-1"])
+    program = ScriptedProgram([GOING, silent, GOING, hung, DONE])
+    program.answering = [False, True]
+    watch(program)
+    assert program.calls[2:] == [("excuse_silence",), ("kill", "worker-1"), ("finish",)]
 
 
 def test_an_error_before_the_first_update_ends_the_job_with_it(watch):

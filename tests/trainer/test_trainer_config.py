@@ -59,6 +59,13 @@ BASE = {
     "checkpoints": {"every_samples": 6, "keep": None},
     "updates_per_metrics_row": 2,
 }
+WITHOUT_FLOORS = {
+    **BASE,
+    "failures": {
+        name: {"floor": 0, "share": 1}
+        for name in ("max_bad_records", "max_rejected_gradients", "max_worker_restarts")
+    },
+}
 WITH_SGD = {**BASE, "optimizer": {"name": "sgd"}}
 
 # Setting, another value, and the settings that it is compared with.
@@ -88,10 +95,13 @@ CHANGES = [
     ("checkpoints.every_samples", 10, BASE),
     ("checkpoints.keep", 1, BASE),
     ("updates_per_metrics_row", 3, BASE),
-    ("failures.max_bad_records", 0, BASE),
+    ("failures.max_bad_records.floor", 0, BASE),
+    ("failures.max_bad_records.share", 0.01, WITHOUT_FLOORS),
     ("failures.max_rejected_in_a_row", 1, BASE),
-    ("failures.max_rejected_gradients", 1, BASE),
-    ("failures.max_worker_restarts", 0, BASE),
+    ("failures.max_rejected_gradients.floor", 1, BASE),
+    ("failures.max_rejected_gradients.share", 0.01, WITHOUT_FLOORS),
+    ("failures.max_worker_restarts.floor", 0, BASE),
+    ("failures.max_worker_restarts.share", 0.01, WITHOUT_FLOORS),
 ]
 # These have tests of their own below.
 OTHERWISE = {

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from manylabel.storage.watched_time import WatchedTime
 from manylabel.trainer.errors import CheckpointError
-from manylabel.trainer.plane.failures import FailureConfig, FailureCounts, Stop, judge
+from manylabel.trainer.plane.failures import FailureConfig, FailureCounts, Seen, Stop, judge
 from manylabel.trainer.plane.metrics import MetricsWindow
 from manylabel.trainer.plane.policies.asynchronous import AsynchronousPolicy
 from manylabel.trainer.plane.policies.events import Joined, Stopping, UpdatePolicy
@@ -24,6 +25,9 @@ from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.plane.updates import UpdateRules, Updates
 from manylabel.trainer.records.ledger import RecordLedger, Settlement
 from manylabel.trainer.records.reader import BadRecordReport
+
+_LONGEST_GAP_SECONDS = 5.0
+"""Between two looks at who is silent."""
 
 
 class Coordinator:
@@ -59,12 +63,17 @@ class Coordinator:
         self._checkpoints = checkpoints
         self._failures = failures
         self._samples_per_checkpoint = samples_per_checkpoint
+        # Workers are asked for by a status, twice a second; time in which none was asked for is not
+        # theirs, as that of a process that was stopped.
+        silence = failures.worker_silence_seconds
+        self._watched = WatchedTime(min(_LONGEST_GAP_SECONDS, silence / 4), clock)
         self._window = MetricsWindow(updates_per_row, clock)
         policy = policy or AsynchronousPolicy(version=step)
         self._updates = Updates(policy, rules, shards, ledger, self._window, step)
         self._counts = FailureCounts()
+        self._gradients = 0
+        self._started_at = step, sum(map(ledger.settled, Settlement))
         self._failure: Stop | None = None
-        self._clock = clock
         self._last_heard: dict[str, float] = {}
         self._stopping = False
         self._dismissed: set[str] = set()
@@ -89,12 +98,17 @@ class Coordinator:
         return sum(map(self._ledger.settled, Settlement))
 
     @property
+    def _seen(self) -> Seen:
+        step, settled = self._started_at
+        return Seen(self._settled - settled, self._gradients, self._updates.step - step)
+
+    @property
     def _halted(self) -> bool:
         return self._stopping or self._failure is not None
 
     def worker_started(self, worker: str) -> None:
         """Begins to wait for the worker's first word."""
-        self._last_heard[worker] = self._clock()
+        self._last_heard[worker] = self._watched()
         self._updates.handle(Joined(worker))
 
     def lease(self, worker: str) -> tuple[int, int] | None:
@@ -123,6 +137,7 @@ class Coordinator:
             # Its records were taken back: it was thought dead, and others may have them now.
             self._shards.discard(report.update)
             return None
+        self._gradients += 1
         total = sum(squares)
         if math.isfinite(total) and math.isfinite(report.loss):
             if self._counts.rejected_in_a_row:
@@ -154,6 +169,10 @@ class Coordinator:
         if death is not None:
             self._counts = replace(self._counts, worker_deaths=self._counts.worker_deaths + 1)
             self._judge(f"worker {worker} died ({death}); {records} records were taken back")
+
+    def excuse_silence(self) -> None:
+        """Workers said nothing through no fault of their own: their time begins anew."""
+        self._last_heard = dict.fromkeys(self._last_heard, self._watched())
 
     def stop(self) -> None:
         """Deals nothing more; workers stop after the gradient they are at."""
@@ -210,14 +229,14 @@ class Coordinator:
     def _judge(self, detail: str) -> None:
         self._notes.append(detail)
         if self._failure is None:
-            self._failure = judge(self._counts, self._failures, detail)
+            self._failure = judge(self._counts, self._seen, self._failures, detail)
 
     def _hear(self, worker: str) -> None:
         if worker in self._last_heard:
-            self._last_heard[worker] = self._clock()
+            self._last_heard[worker] = self._watched()
 
     def _silent_workers(self) -> list[str]:
-        latest = self._clock() - self._failures.worker_silence_seconds
+        latest = self._watched() - self._failures.worker_silence_seconds
         waiting = self._updates.waiting
         return [
             worker
@@ -226,7 +245,7 @@ class Coordinator:
         ]
 
     def _heard(self) -> dict[str, float]:
-        now, waiting = self._clock(), self._updates.waiting
+        now, waiting = self._watched(), self._updates.waiting
         return {
             worker: now - heard
             for worker, heard in self._last_heard.items()

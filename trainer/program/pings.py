@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 from manylabel.trainer.program.silences import Silences
 
 _SECONDS_BETWEEN = 5.0
+_AT_ONCE_SECONDS = 2.0  # of which an update, or a part of a checkpoint, may take some
 
 
 class Pings:
@@ -35,6 +36,13 @@ class Pings:
                 self._silences.ask(name)
                 self._open[actor.where.remote()] = name
         return max(waited_for, key=self._silences.seconds, default=None)
+
+    def answer_at_once(self) -> bool:
+        """Whether each answers within a moment; if not, it is no fault of those who wait for it as
+        well that they say nothing."""
+        asked = [actor.where.remote() for actor in self._actors.values()]
+        said, _ = ray.wait(asked, num_returns=len(asked), timeout=_AT_ONCE_SECONDS)
+        return len(said) == len(asked)
 
     def _answered(self) -> list[Any]:
         if not self._open:

@@ -121,11 +121,12 @@ class TrainingPlan:
         """
         config, manifest = self.config, read_manifest(self.checkpoint)
         dataset = self._dataset(manifest)
+        total = total_records(dataset, config)
         return Coordinator(
             shards,
             RecordLedger.restore(
                 manifest.ledger,
-                total=total_records(dataset, config),
+                total=total,
                 lease_size=config.topology.leased_batches * config.input.batch_size,
             ),
             CheckpointWriter(
@@ -142,7 +143,7 @@ class TrainingPlan:
                 config.global_clipnorm,
                 config.updates.compensation,
             ),
-            config.failures,
+            config.failures.of_a_run(total, ceil(total / config.input.batch_size)),
             samples_per_checkpoint=config.checkpoints.every_samples,
             updates_per_row=config.updates_per_metrics_row,
             policy=self._policy(manifest.step),

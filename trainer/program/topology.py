@@ -23,6 +23,7 @@ from manylabel.cluster.head import Head
 from manylabel.cluster.leaving import within
 from manylabel.cluster.ray_cluster import ray_logs
 from manylabel.storage.jobs import ProcessPlace
+from manylabel.storage.watched_time import WatchedTime
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import (
@@ -148,6 +149,10 @@ class Topology:
         self._runs[run] = part
         return name
 
+    def shards_answer(self) -> bool:
+        """Whether each shard answers at once."""
+        return self._pings.answer_at_once()
+
     def kill_worker(self, worker: str) -> None:
         """Kills a worker that hangs; it is then among the ended ones."""
         within(_SECONDS_TO_KILL, lambda: ray.kill(self._parts[worker].actor))
@@ -255,14 +260,14 @@ class Topology:
 
     def _get(self, asked: Mapping[Any, _Part]) -> list[Any]:
         """The answers of parts, each to its question, for as long as the cluster is there."""
-        began = time.monotonic()
+        watched = WatchedTime(2 * _LOOK_SECONDS, time.monotonic)
         with self._silences.waiting(*(part.name for part in asked.values())):
             while True:
                 self._head.answers()
                 try:
                     return list(plain_answer(list(asked), self._name_of, timeout=_LOOK_SECONDS))
                 except GetTimeoutError:
-                    if time.monotonic() - began > _SILENCE_SECONDS:
+                    if watched() > _SILENCE_SECONDS:
                         _, waited_for = ray.wait(list(asked), num_returns=len(asked), timeout=0)
                         part = asked[(waited_for or list(asked))[0]]
                         raise unanswered(self._describe(part), _SILENCE_SECONDS) from None

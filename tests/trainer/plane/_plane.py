@@ -65,7 +65,7 @@ class Plane:
             updates_per_row=settings.get("updates_per_row", 1),
             policy=settings.get("policy"),
             step=step,
-            clock=iter(range(10**6)).__next__,
+            clock=settings.get("clock", iter(range(10**6)).__next__),
         )
         self.pushed = dict[str, int]()
 

@@ -163,7 +163,7 @@ def test_too_many_rejected_in_a_row_stop_the_training(tmp_path):
 
 
 def test_too_many_rejected_in_all_stop_the_training(tmp_path):
-    plane = Plane(tmp_path, failures=FailureConfig(max_rejected_gradients=1))
+    plane = Plane(tmp_path, failures=FailureConfig.model_validate({"max_rejected_gradients": 1}))
     plane.coordinator.lease("a")
     for position, gradient in enumerate([np.nan, 1.0, np.nan]):
         plane.push("a", [position], gradient)
@@ -171,7 +171,7 @@ def test_too_many_rejected_in_all_stop_the_training(tmp_path):
 
 
 def test_bad_records_are_counted_reported_and_bounded(tmp_path):
-    plane = Plane(tmp_path, failures=FailureConfig(max_bad_records=1))
+    plane = Plane(tmp_path, failures=FailureConfig.model_validate({"max_bad_records": 1}))
     plane.coordinator.lease("a")
     plane.coordinator.report_bad_record("a", BadRecordReport(3, "train-0.tfrecord", 120, "CRC"))
     status = plane.coordinator.status()
@@ -218,7 +218,7 @@ def test_a_commit_of_records_that_another_worker_holds_is_discarded(plane):
 
 
 def test_too_many_deaths_stop_the_training(tmp_path):
-    plane = Plane(tmp_path, failures=FailureConfig(max_worker_restarts=1))
+    plane = Plane(tmp_path, failures=FailureConfig.model_validate({"max_worker_restarts": 1}))
     plane.coordinator.worker_ended("a", "killed")
     assert plane.failure() == ""
     plane.coordinator.worker_ended("b", "out of memory")
@@ -228,7 +228,7 @@ def test_too_many_deaths_stop_the_training(tmp_path):
 
 
 def test_the_first_failure_is_the_one_that_is_told(tmp_path):
-    limits = FailureConfig(max_worker_restarts=0, max_bad_records=0)
+    limits = FailureConfig.model_validate({"max_worker_restarts": 0, "max_bad_records": 0})
     plane = Plane(tmp_path, failures=limits)
     plane.coordinator.lease("b")
     plane.coordinator.worker_ended("a", "killed")
@@ -386,7 +386,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path):
 @pytest.mark.parametrize(("cause", "saved"), [("bad record", [1]), ("NaN", [])])
 def test_a_failed_run_saves_what_is_sound(tmp_path, cause, saved):
     """After too many NaN gradients its weights may be what failed."""
-    limits = FailureConfig(max_bad_records=0, max_rejected_gradients=0)
+    limits = FailureConfig.model_validate({"max_bad_records": 0, "max_rejected_gradients": 0})
     plane = Plane(tmp_path, failures=limits)
     plane.coordinator.lease("a")
     plane.push("a", range(4))
@@ -425,6 +425,84 @@ def test_workers_that_say_nothing_are_named(tmp_path):
     plane.coordinator.worker_ended("hung", "killed")
     assert plane.coordinator.status().silent_workers == []
     assert list(plane.coordinator.status().heard) == ["busy"]
+
+
+class Hands:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_time_in_which_the_coordinator_was_stopped_is_no_silence_of_workers(tmp_path):
+    clock = Hands()
+    plane = Plane(tmp_path, failures=FailureConfig(worker_silence_seconds=60), clock=clock)
+    plane.coordinator.worker_started("busy")
+    plane.coordinator.worker_started("hung")
+    for clock.now in range(50):  # a status each second, and a word of one worker
+        assert plane.coordinator.status().silent_workers == []
+        plane.coordinator.snapshot("busy")
+    clock.now += 3600  # stopped, while all said nothing that it could hear
+    assert plane.coordinator.status().silent_workers == [], "the hour is not theirs"
+    silent = []
+    for clock.now in range(3660, 3720):
+        plane.coordinator.snapshot("busy")
+        silent.append(plane.coordinator.status().silent_workers)
+    assert silent[0] == [], "a worker has what was left of its time"
+    assert silent[-1] == ["hung"], "and who really hangs is found all the same"
+    assert ["busy"] not in silent
+
+
+def test_workers_that_are_excused_have_all_their_time_again(tmp_path):
+    clock = Hands()
+    plane = Plane(tmp_path, failures=FailureConfig(worker_silence_seconds=60), clock=clock)
+    plane.coordinator.worker_started("a")
+    silent = []
+    for clock.now in range(150):
+        silent.append(plane.coordinator.status().silent_workers)
+        if clock.now == 70:
+            plane.coordinator.excuse_silence()
+    assert silent.index(["a"]) == 61
+    assert silent[71:131] == [[]] * 60
+    assert silent[140] == ["a"]
+
+
+def test_many_stops_are_no_silence_either(tmp_path):
+    clock = Hands()
+    plane = Plane(tmp_path, failures=FailureConfig(worker_silence_seconds=60), clock=clock)
+    plane.coordinator.worker_started("a")
+    for _ in range(20):
+        clock.now += 100
+        assert plane.coordinator.status().silent_workers == []
+        plane.coordinator.snapshot("a")
+
+
+def test_a_share_is_of_what_was_seen_since_the_resume(tmp_path):
+    plane = Plane(tmp_path, total=40, checkpoint_every=8)
+    plane.work(most=4)
+    plane.coordinator.finish()
+    limits = FailureConfig.model_validate({"max_bad_records": {"floor": 0, "share": 0.5}})
+    resumed = Plane(tmp_path, total=40, resume=4, failures=limits)
+    start, _ = resumed.coordinator.lease("a")
+    resumed.push("a", [start])
+    for position in (start + 1, start + 2):
+        assert resumed.failure() == ""
+        bad = BadRecordReport(position, "file", 0, "")
+        resumed.coordinator.report_bad_record("a", bad)
+    assert "which is 1 by now, after 3 records" in resumed.failure()
+
+
+def test_gradients_are_a_share_of_all_that_were_pushed(tmp_path):
+    limits = FailureConfig.model_validate({"max_rejected_gradients": {"floor": 0, "share": 0.5}})
+    plane = Plane(tmp_path, failures=limits)
+    plane.coordinator.lease("a")
+    for position, gradient in enumerate([1.0, np.nan, 1.0, np.nan]):
+        plane.push("a", [position], gradient)
+        assert plane.failure() == ""
+    assert plane.push("a", [4], np.nan) is None
+    assert "which is 2 by now, after 5 gradients" in plane.failure()
 
 
 def _assert_same_state(mine, its):

@@ -159,7 +159,7 @@ def test_workers_that_wait_are_not_taken_for_dead(tmp_path):
 
 @pytest.mark.parametrize("end", ["stop", "death", "failure"])
 def test_who_waits_is_told_when_there_is_nothing_to_wait_for(tmp_path, end):
-    limits = FailureConfig(max_worker_restarts=0 if end == "failure" else 9)
+    limits = FailureConfig.model_validate({"max_worker_restarts": 0 if end == "failure" else 9})
     plane = Plane(tmp_path, failures=limits, policy=AsynchronousPolicy(wait_at=0))
     plane.coordinator.lease("a")
     plane.ask("a")

@@ -29,7 +29,7 @@ class Ray:
 
     def wait(self, questions, num_returns, timeout):
         assert num_returns == len(questions) > 0
-        assert timeout == 0, "it waits for none"
+        assert timeout in (0, module._AT_ONCE_SECONDS), "it waits for none"
         said = [question for question in questions if question[1] not in self.silent]
         return said, [question for question in questions if question not in said]
 
@@ -73,3 +73,12 @@ def test_one_that_says_nothing_is_known_and_is_not_asked_again(ray, pings):
     ray.silent = set()
     assert look_for(ray, pings, 1) is None
     assert silences.lines() == ["shard-1 answers again, after 41 s"]
+
+
+def test_whether_all_answer_at_once(ray, pings):
+    pings, _ = pings
+    assert pings.answer_at_once()
+    ray.silent.add("shard-1")
+    assert not pings.answer_at_once()
+    ray.silent.clear()
+    assert pings.answer_at_once()

@@ -61,6 +61,23 @@ def test_a_coordinator_that_says_nothing_is_named(monkeypatch):
         program._get({"coordinator": program._parts["coordinator"]})
 
 
+def test_time_in_which_this_process_was_stopped_is_no_silence_of_others(monkeypatch):
+    program, cluster = parts(monkeypatch, {"coordinator"})
+    questions = []
+
+    def answers():
+        questions.append(cluster.now)
+        if len(questions) == 3:
+            cluster.now += 3600  # stopped while it waited
+        if len(questions) == 5:
+            cluster.silent = set()
+        return True
+
+    program._head = SimpleNamespace(answers=answers)  # type: ignore[assignment]
+    coordinator = {"coordinator": program._parts["coordinator"]}
+    assert program._get(coordinator) == ["answer to coordinator"]
+
+
 def test_answers_come_in_the_order_of_the_questions(monkeypatch):
     program, _ = parts(monkeypatch, set())
     assert program._get(program._parts) == [
