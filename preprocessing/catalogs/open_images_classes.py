@@ -13,6 +13,7 @@ from manylabel.preprocessing.catalogs.files import one_file
 from manylabel.preprocessing.catalogs.text_file import open_text
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.label_sets import OpenImagesConfig
+from manylabel.storage.errors import printable
 
 MAX_BYTES = 64 << 20
 """Largest file of classes; V7's 20,000 take half a megabyte."""
@@ -135,4 +136,4 @@ def _read(config: CatalogConfig, path: str) -> str:
 
 
 def _error(path: str, expected: str, received: str) -> PreprocessingError:
-    return PreprocessingError(f"{path}: {expected}, {received}")
+    return PreprocessingError(f"{path}: {printable(f'{expected}, {received}')}")

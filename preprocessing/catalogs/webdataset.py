@@ -37,6 +37,7 @@ from manylabel.preprocessing.tars import (
     walk_tar,
 )
 from manylabel.preprocessing.tars.reading import reader_of
+from manylabel.storage.errors import printable
 
 MAX_WAITING = 1_000_000
 MAX_WAITING_BYTES = 256 << 20
@@ -130,7 +131,9 @@ def check_samples(config: CatalogConfig) -> None:
         pictures += bool(sample.pictures)
     if count:
         lacks = "labels" if pictures else "pictures"
-        raise PreprocessingError(f"{config.path}: {_what_is_there(config, count, lacks)}")
+        raise PreprocessingError(
+            f"{config.path}: {printable(_what_is_there(config, count, lacks))}"
+        )
 
 
 def read_samples(config: CatalogConfig) -> Iterator[Sample]:
@@ -146,7 +149,7 @@ def read_samples(config: CatalogConfig) -> Iterator[Sample]:
         try:
             yield from _Samples(config, *reader_of(file)).read()
         except TarError as error:
-            raise PreprocessingError(f"{config.path}: {error}") from error
+            raise PreprocessingError(f"{config.path}: {printable(str(error))}") from error
 
 
 class _Samples:

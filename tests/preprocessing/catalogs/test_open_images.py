@@ -279,6 +279,7 @@ def test_every_file_counts_for_the_digest(files):
         ("", {"hierarchy": node("root", node("A", node("A")))}, "kind of itself, received A > A"),
         ("", {"hierarchy": {"Name": "A"}}, "hierarchy: expected objects with a text LabelName"),
         ("", {"hierarchy": node("A") | {"Part": 3}}, "A: expected a list for Part, received 3"),
+        ("", {"hierarchy": node("A\x80") | {"Part": 3}}, r"A\\x80: expected a list for Part"),
         ("", {"hierarchy": "{"}, "hierarchy: expected JSON"),
         ("", {"hierarchy": "[" * 100_000}, "expected classes in some levels, received thousands"),
         ("", {"hierarchy": '{"LabelName": ' + "9" * 5000}, "expected names of classes, received"),
