@@ -105,7 +105,9 @@ def _unfinished_in(output: Path) -> Iterator[Path]:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise _occupied(output) from error
+        raise DeploymentError(
+            f"{output}: expected a new or empty directory; it, or what it is to lie in, is a file"
+        ) from error
     _remove_abandoned(output)
     if any(path.name != _OF_A_VOLUME for path in output.iterdir() if not _is_unfinished(path)):
         raise _occupied(output)

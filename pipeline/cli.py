@@ -16,7 +16,7 @@ from typing import NoReturn
 from manylabel.cluster.leaving import abandoned
 from manylabel.pipeline.errors import Interrupted, told
 from manylabel.pipeline.streams import outlive_displays
-from manylabel.storage.errors import ManylabelError, Transient, reason_of
+from manylabel.storage.errors import ManylabelError, Transient, described, reason_of
 from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.storage.stop_signals import on_stop_signal
 
@@ -77,7 +77,7 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
         delete=False,
     ) as file:
         file.write(f"manylabel {' '.join(arguments)}\n{text}")
-    summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    summary = described(error)[:200]
     typer.echo(f"internal error: {summary} (traceback: {file.name})", err=True)
     return 1
 

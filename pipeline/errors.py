@@ -1,8 +1,7 @@
 """What the command line can tell its user."""
 
-import os
-
 from manylabel.storage.errors import ManylabelError, reason_of
+from manylabel.storage.usable_paths import current_folder_is_there
 
 
 class SettingsError(ManylabelError):
@@ -23,9 +22,7 @@ class Interrupted(Exception):
 
 def told(error: OSError) -> CommandError | None:
     """An error of the system's as a line; None where it is nothing that a user can mend."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
+    if not current_folder_is_there():
         return CommandError("the current folder was removed; run the command in another one")
     if error.filename is None:
         return None

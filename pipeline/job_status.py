@@ -20,7 +20,7 @@ from manylabel.pipeline.events import (
     TrainingProgressed,
 )
 from manylabel.preprocessing.progress import Stage
-from manylabel.storage.errors import ManylabelError, reason_of
+from manylabel.storage.errors import ManylabelError, described, reason_of
 from manylabel.storage.jobs import JobStage, JobState, JobStatus, ProcessPlace, status_path
 
 BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
@@ -163,7 +163,7 @@ def _ending(error: BaseException | None) -> tuple[JobState, str | None]:
     if isinstance(error, Interrupted):
         return JobState.STOPPED, reason
     if not isinstance(error, ManylabelError):
-        reason = f"{type(error).__name__}: {reason}"
+        reason = described(error)
     return JobState.FAILED, reason
 
 

@@ -28,7 +28,7 @@ from manylabel.pipeline.errors import EvaluationBusyError, Interrupted
 from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 from manylabel.pipeline.stopping import raise_if_told
-from manylabel.storage.errors import ManylabelError, reason_of
+from manylabel.storage.errors import ManylabelError, described, reason_of
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -240,11 +240,10 @@ class Fire:
         return f"exit code {done.returncode}"
 
     def _told(self, error: Exception) -> str:
-        text = as_text(str(error))
+        problem = as_text(reason_of(error))
         if not isinstance(error, ManylabelError):
-            text = f"{type(error).__name__}: {text}"
+            problem = as_text(described(error))
             self._log("".join(traceback.format_exception(error)))
-        problem = " ".join(text.split())
         self._log(f"failed: {problem}")
         return problem
 

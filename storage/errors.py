@@ -81,3 +81,9 @@ def reason_of(error: BaseException) -> str:
 def printable(text: str) -> str:
     """With what a terminal does not show spelled out, as Python does in `repr`."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def described(error: BaseException) -> str:
+    """Its kind and what it says, on one line; of one that says nothing its kind alone."""
+    kind, text = type(error).__name__, printable(" ".join(str(error).split()))
+    return f"{kind}: {text}" if text else kind

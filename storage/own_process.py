@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any, Self
 
+from manylabel.storage.errors import described
 from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
@@ -120,7 +121,7 @@ def portable(error: Exception, substitute: type[Exception] = RuntimeError) -> Ex
         # Many can be pickled and then not be made again, because they want other arguments.
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return substitute(f"{type(error).__name__}: {error}")
+        return substitute(described(error))
     return error
 
 

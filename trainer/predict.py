@@ -17,7 +17,7 @@ from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.program.device import share_gpus
 from manylabel.trainer.program.memory import keep_freed_memory
 from manylabel.trainer.records.batches import evaluation_batches
-from manylabel.trainer.runs.checkpoint import CheckpointInfo, load_weights
+from manylabel.trainer.runs.checkpoint import CheckpointInfo, FlatWeights, load_weights
 from manylabel.trainer.runs.directory import RunDescription, check_dataset, open_run
 
 
@@ -105,9 +105,10 @@ def load_checkpoint(model: keras.Model, checkpoint: CheckpointInfo, *, averaged:
     """Puts a checkpoint's weights into the model.
 
     Raises:
-        CheckpointError: the checkpoint is missing or damaged.
+        CheckpointError: the checkpoint is missing or damaged, or holds what is no number.
     """
     weights = load_weights(checkpoint, averaged=averaged)
+    refuse_weights_unless_finite(weights, checkpoint)
     weights.layout.assign(model, weights.parameters, weights.statistics)
 
 
@@ -121,10 +122,35 @@ def refuse_unless_finite(scores: NDArray[np.float32], checkpoint: CheckpointInfo
     if wrong.any():
         raise CheckpointError(
             f"{checkpoint.path}: expected finite scores, received {scores[wrong][0]} for "
-            f"{np.count_nonzero(wrong.any(axis=1))} of {len(scores)} images: training diverged "
-            "before this checkpoint; name an earlier one with --step, and train again with a lower "
-            "trainer.schedule.learning_rate or with trainer.global_clipnorm"
+            f"{np.count_nonzero(wrong.any(axis=1))} of {len(scores)} images: {_DIVERGED}"
         )
+
+
+def refuse_weights_unless_finite(weights: FlatWeights, checkpoint: CheckpointInfo) -> None:
+    """Refuses weights that are no numbers, also where no score shows it: that of a class behind the
+    k best ones is not looked at, and an infinite variance makes its feature a constant.
+
+    Raises:
+        CheckpointError: it names the first variable.
+    """
+    layout = weights.layout
+    for slots, vector in (
+        (layout.parameters, weights.parameters),
+        (layout.statistics, weights.statistics),
+    ):
+        wrong = np.flatnonzero(~np.isfinite(vector))
+        if len(wrong):
+            name = next(slot.path for slot in slots if wrong[0] < slot.stop)
+            raise CheckpointError(
+                f"{checkpoint.path}: expected finite weights, received {vector[wrong[0]]} in "
+                f"{name}, and {len(wrong):,} in all: {_DIVERGED}"
+            )
+
+
+_DIVERGED = (
+    "training diverged before this checkpoint; name an earlier one with --step, and train again "
+    "with a lower trainer.schedule.learning_rate or with trainer.global_clipnorm"
+)
 
 
 def top_classes(logits: tf.Tensor, kind: LossKind, k: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manylabel.storage.errors import reason_of
+from manylabel.storage.usable_paths import refuse_unusable
+
 if TYPE_CHECKING:
     from manylabel.pipeline.terminal import Terminal
 
@@ -46,6 +49,10 @@ def location(path: str) -> str:
             f"expected a path, received {path}, and there is no such user; write ./{path} for a "
             "folder of that name"
         )
+    try:
+        refuse_unusable(expanded)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(reason_of(error)) from error
     return expanded
 
 

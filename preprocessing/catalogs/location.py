@@ -20,8 +20,10 @@ from manylabel.preprocessing.catalogs.tar_files import (
 )
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
+from manylabel.storage.errors import described
 from manylabel.storage.locations import is_local
 from manylabel.storage.schema import SplitName
+from manylabel.storage.usable_paths import refuse_unusable
 
 TABLES = frozenset({CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET})
 """Formats of rows with columns."""
@@ -195,13 +197,17 @@ def root_spellings(config: CatalogConfig) -> tuple[str, ...]:
 
 def _open_location(text: str, setting: str) -> UPath:
     try:
+        refuse_unusable(os.path.expanduser(text))
+    except ValueError as error:
+        raise PreprocessingError(f"{setting}: {error}") from error
+    try:
         path = UPath(os.path.expanduser(text))
         if not is_local(path):
             storage = path.fs
             with suppress(FileNotFoundError):
                 storage.info(path.path)  # exists() is False as well where no one answers.
     except Exception as error:  # Each kind of storage has its own, also for a missing package.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = described(error)
         raise PreprocessingError(
             f"{text}: expected a path or a URL for {setting}, received one "
             f"that cannot be opened ({reason}); write ./ before a path that looks like a URL"

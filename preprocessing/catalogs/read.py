@@ -19,17 +19,22 @@ from manylabel.preprocessing.catalogs.files import (
 )
 from manylabel.preprocessing.catalogs.folder import read_folder
 from manylabel.preprocessing.catalogs.json_lines import read_json_lines
-from manylabel.preprocessing.catalogs.location import detect_format
+from manylabel.preprocessing.catalogs.location import TABLES, detect_format
 from manylabel.preprocessing.catalogs.ml_images import read_ml_images
 from manylabel.preprocessing.catalogs.open_images import read_open_images
 from manylabel.preprocessing.catalogs.open_images_classes import read_classes
 from manylabel.preprocessing.catalogs.parquet_file import read_parquet, row_group_ranges
-from manylabel.preprocessing.catalogs.rows import gather
-from manylabel.preprocessing.catalogs.webdataset import check_samples, read_webdataset
+from manylabel.preprocessing.catalogs.rows import gather, raw_table
+from manylabel.preprocessing.catalogs.webdataset import (
+    check_samples,
+    read_samples,
+    read_webdataset,
+)
 from manylabel.preprocessing.errors import PreprocessingError
 
 FIRST_ROWS = 50_000
 FIRST_TABLES = 16
+FIRST_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,11 @@ def read_piece(piece: Piece, config: CatalogConfig) -> Iterator[pa.Table]:
 
 
 def first_rows(config: CatalogConfig) -> pa.Table | None:
-    """The first rows of a table as `rows.raw_table` describes them; None where there are none, and
-    for a catalog that is no table.
+    """The first rows of a table, or of the first of several tars, as `rows.raw_table` describes
+    them; None where there are none, and for a catalog that is neither.
 
     At most about FIRST_ROWS of them, and those of FIRST_TABLES that a reader gives, since it may
-    take megabytes to have a row of a wide table.
+    take megabytes to have a row of a wide table, and as many to pass over a sample's picture.
 
     Raises:
         PreprocessingError: the catalog is broken there.
@@ -124,7 +129,9 @@ def first_rows(config: CatalogConfig) -> pa.Table | None:
 
 def _tables_of_a_table(config: CatalogConfig) -> Generator[pa.Table, None, None]:
     found = detect_format(config)
-    if found not in (CatalogFormat.CSV, CatalogFormat.JSONL, CatalogFormat.PARQUET):
+    if found is CatalogFormat.WEBDATASET:
+        yield _first_samples(one_file(config, catalog_files(config)[0]))
+    if found not in TABLES:
         return
     for file in catalog_files(config):
         one = one_file(config, file)
@@ -136,6 +143,22 @@ def _tables_of_a_table(config: CatalogConfig) -> Generator[pa.Table, None, None]
             below = path_in_table(config, file)
             for row_groups in row_group_ranges(one, below):
                 yield from read_parquet(one, row_groups, below)
+
+
+def _first_samples(config: CatalogConfig) -> pa.Table:
+    """The rows of some samples that a tar begins with, whose pictures go by the samples' keys."""
+    rows = [
+        (sample.key, *label)
+        for sample in islice(read_samples(config), FIRST_SAMPLES)
+        for label in sample.labels or ()
+    ]
+    images, labels, confidences = ([row[part] for row in rows] for part in range(3))
+    return raw_table(
+        pa.array(images, pa.string()),
+        pa.array(labels, pa.string()),
+        pa.array(confidences, pa.float64()),
+        None,
+    )
 
 
 def label_parents(config: CatalogConfig) -> Mapping[str, Sequence[str]] | None:

@@ -3,6 +3,8 @@
 import errno
 from typing import Any
 
+from manylabel.storage.errors import described
+
 
 def list_remote(storage: Any, path: str) -> list[dict[str, Any]]:
     """What is in a folder now: its `name`, with the folder's, and `type` at least.
@@ -20,5 +22,5 @@ def list_remote(storage: Any, path: str) -> list[dict[str, Any]]:
         reason = error.strerror or str(error) or type(error).__name__
         raise OSError(error.errno or errno.EIO, reason, path) from error
     except Exception as error:  # Each kind of storage has its own.
-        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", path) from error
+        raise OSError(errno.EIO, described(error), path) from error
     return entries

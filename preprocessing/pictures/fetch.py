@@ -24,7 +24,7 @@ from manylabel.preprocessing.pictures.tar_source import (
     split_at_tar,
 )
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import described, reason_of
 from manylabel.storage.schema import SplitName
 
 _T = TypeVar("_T")
@@ -219,7 +219,7 @@ def _told_apart(path: str, there_instead: Callable[[], str] = str) -> Iterator[N
             raise ImageRejectedError(RejectReason.UNREADABLE_FILE, detail) from error
         raise OSError(error.errno or errno.EIO, reason, path) from error
     except Exception as error:  # Remote storage has its own kinds.
-        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", path) from error
+        raise OSError(errno.EIO, described(error), path) from error
 
 
 def _there_instead(root: str, image_id: str) -> str:

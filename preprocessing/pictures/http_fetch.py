@@ -20,6 +20,7 @@ from manylabel.preprocessing.pictures.addresses import AddressRefusedError, Gate
 from manylabel.preprocessing.pictures.fetch import shown
 from manylabel.preprocessing.pictures.hosts import FetchFailure, Hosts
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.errors import described
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -283,4 +284,4 @@ def _named(url: URL) -> str:
 
 
 def _line(error: Exception) -> str:
-    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
+    return shown(described(error))

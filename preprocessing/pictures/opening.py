@@ -18,6 +18,7 @@ from manylabel.preprocessing.pictures.fetch import shown
 from manylabel.preprocessing.pictures.metadata import bare
 from manylabel.preprocessing.pictures.remarks import remarks_of_pillow
 from manylabel.preprocessing.rejections import ImageRejectedError, RejectReason
+from manylabel.storage.errors import described
 from manylabel.storage.image_policy import JPEG_SIDE_LIMIT, ImageConfig
 from manylabel.storage.stand_ins import HEAD_BYTES, text_instead
 
@@ -96,7 +97,7 @@ def _attempt(data: bytes, policy: ImageConfig, work: _Work[_T]) -> _T:
     except Exception as error:
         # Decoders meet damage with OSError, SyntaxError, ValueError, EOFError, struct.error and
         # others; whatever it was, this image is rejected, counted and named.
-        detail = f"{type(error).__name__}: {error}"
+        detail = described(error)
         raise ImageRejectedError(RejectReason.UNDECODABLE, detail) from error
 
 

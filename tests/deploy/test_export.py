@@ -247,14 +247,19 @@ def test_a_checkpoint_of_another_run_is_not_exported_with_this_ones_labels(run, 
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("kind", ["directory", "file"])
-def test_what_is_there_is_not_overwritten(run, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "told"), [("directory", "it is not empty"), ("file", "it, or .*, is a file")]
+)
+def test_what_is_there_is_not_overwritten(run, tmp_path, kind, told):
     output = tmp_path / "model"
     if kind == "directory":
         output.mkdir()
     mine = output / "mine" if kind == "directory" else output
     mine.write_text("mine")
-    with pytest.raises(DeploymentError, match="expected a new or empty directory"):
+    for place in (output, mine / "below"):
+        with pytest.raises(DeploymentError, match="expected a new or empty directory; it"):
+            export(run, place)
+    with pytest.raises(DeploymentError, match=told):
         export(run, output)
     assert mine.read_text() == "mine"
 

@@ -92,7 +92,7 @@ def test_events_are_passed_on(tmp_path):
         (CommandError("a.csv:\n no rows"), JobState.FAILED, "a.csv: no rows"),
         (TrainingError("worker-1 was lost"), JobState.FAILED, "worker-1 was lost"),
         (ValueError("our fault"), JobState.FAILED, "ValueError: our fault"),
-        (MemoryError(), JobState.FAILED, "MemoryError: MemoryError"),
+        (MemoryError(), JobState.FAILED, "MemoryError"),
         (SystemExit(3), JobState.FAILED, "SystemExit: 3"),
     ],
 )

@@ -1,5 +1,8 @@
 """What looks like another form of labels than was declared is told, and little else is."""
 
+import io
+import tarfile
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -224,3 +227,60 @@ def test_folders_have_no_forms(tmp_path):
 def test_a_table_without_a_label_has_none_to_doubt(doubts):
     assert doubts(["", ""]) == []
     assert doubts([]) == []
+
+
+class TestTars:
+    """Files with labels are doubted as cells are; what is told names settings that tars have."""
+
+    @pytest.fixture
+    def doubts(self, tmp_path):
+        def of(contents, extension="cls", **settings):
+            path = tmp_path / "a.tar"
+            with tarfile.open(path, "w") as tar:
+                for number, content in enumerate(contents):
+                    for end, data in (("jpg", b""), (extension, content.encode())):
+                        member = tarfile.TarInfo(f"{number:04d}.{end}")
+                        member.size = len(data)
+                        tar.addfile(member, io.BytesIO(data))
+            catalog = CatalogConfig.model_validate({"path": str(path), **settings})
+            told = label_doubts(catalog)
+            assert not any("column" in line for line in told)
+            return told
+
+        return of
+
+    @pytest.mark.parametrize("sign", ["|", ",", " "])
+    def test_joined_labels(self, doubts, sign):
+        (doubt,) = doubts([label.replace("|", sign) for label in PLANET])
+        assert doubt.endswith(
+            f"several in one: set preprocessing.catalog.label_separator to {sign!r}"
+        )
+        assert doubts([label.replace("|", sign) for label in PLANET], label_separator=sign) == []
+
+    @pytest.mark.parametrize("vector", ["0 1 0", "0,1,0", "0\n1\n0", "1.0\n0.0\n0.0"])
+    def test_vectors(self, doubts, vector):
+        (doubt,) = doubts([vector, vector[::-1]] * 3)
+        assert "have a digit for each label and no names: write the names or numbers" in doubt
+
+    def test_lists(self, doubts):
+        (doubt,) = doubts(['["a", "b"]', '["a"]'])
+        assert doubt.endswith("look like lists: set preprocessing.catalog.label_separator to json")
+
+    def test_captions(self, doubts):
+        captions = [f"a photo of thing {number} beside another" for number in range(30)]
+        settings = {"webdataset": {"labels": "txt"}}
+        (doubt,) = doubts(captions, "txt", **settings)
+        assert "or captions: set preprocessing.catalog.webdataset.labels to" in doubt
+
+    def test_confidences_and_names_of_nothing(self, doubts):
+        objects = ['{"a": 90, "nan": 80}', '{"a": 70}']
+        settings = {"webdataset": {"labels": "json", "label_key": ""}}
+        confidences, nothing = doubts(objects, "json", **settings)
+        assert confidences.endswith("reject their labels: divide them, or write lists")
+        assert "labels called 'nan': set preprocessing.catalog.null_values" in nothing
+
+    @pytest.mark.parametrize(
+        "contents", [["0", "1", "1"], ["0\n1", "1"], ["cat", "dog"], [""], ["tench, Tinca tinca"]]
+    )
+    def test_what_is_right_is_not_told(self, doubts, contents):
+        assert doubts(contents) == []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from upath import UPath
 
-from manylabel.storage.errors import UnreachableTableError, reason_of
+from manylabel.storage.errors import UnreachableTableError, described, reason_of
 from manylabel.storage.tables import read_table
 
 
@@ -23,6 +23,20 @@ from manylabel.storage.tables import read_table
 )
 def test_each_has_a_reason_of_one_line(error, told):
     assert reason_of(error) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (AssertionError(), "AssertionError"),
+        (TimeoutError(), "TimeoutError"),
+        (MemoryError(), "MemoryError"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (ValueError("one\n two"), "ValueError: one two"),
+    ],
+)
+def test_each_is_described_on_one_line(error, told):
+    assert described(error) == told
 
 
 def test_a_table_on_storage_that_does_not_answer_says_so(tmp_path, monkeypatch):

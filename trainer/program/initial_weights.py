@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import StorageError, reason_of
+from manylabel.storage.errors import StorageError, described, reason_of
 from manylabel.storage.locations import is_local
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import InitialWeightsError, TrainingError
@@ -153,7 +153,7 @@ def _opened(location: str) -> UPath:
         if not is_local(path):
             fsspec.get_filesystem_class(path.protocol)  # imports what reads this kind of storage
     except Exception as error:  # Each kind has its own, also for a missing package.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = described(error)[:200]
         raise InitialWeightsError(
             f"{setting}: expected a path or a URL, received one that cannot be opened ({reason}); "
             "write ./ before a path that looks like a URL"

@@ -18,6 +18,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
+from manylabel.storage.errors import described
 from manylabel.trainer.errors import LostPartError, TrainingError
 
 AGAIN = "run the same command again to go on from the last checkpoint"
@@ -94,7 +95,7 @@ def how_it_ended(
             raise error.cause from None
         if isinstance(error.cause, RayError):
             raise what_became(error.cause, name_of) from error
-        return WorkerEnd(worker, f"{type(error.cause).__name__}: {error.cause}", error.cause)
+        return WorkerEnd(worker, described(error.cause), error.cause)
     except RayError as error:
         if _never_was(error):
             never_was = what_became(error, name_of)

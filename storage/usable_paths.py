@@ -1,0 +1,50 @@
+"""Paths that can be opened or made at all."""
+
+import os
+from pathlib import Path
+
+_NAME_BYTES, _PATH_BYTES = 255, 4095
+"""What Linux opens (NAME_MAX, PATH_MAX without its last byte)."""
+
+_SHOWN = 40
+"""Characters of what is too long."""
+
+
+def refuse_unusable(text: str) -> None:
+    """Refuses a local path that can never be opened or made, before anything hangs on it.
+
+    Raises:
+        ValueError: a name in it is too long; it leads through a link to nowhere; or it is relative,
+            and the current folder is gone.
+    """
+    if "://" in text:
+        return
+    longest = max(text.split("/"), key=lambda name: len(os.fsencode(name)))
+    if (size := len(os.fsencode(longest))) > _NAME_BYTES:
+        raise ValueError(
+            f"expected names of at most {_NAME_BYTES} bytes, received one of {size:,} that begins "
+            f"{longest[:_SHOWN]!r}"
+        )
+    if (size := len(os.fsencode(text))) > _PATH_BYTES:
+        raise ValueError(
+            f"expected a path of at most {_PATH_BYTES:,} bytes, received one of {size:,} that "
+            f"begins {text[:_SHOWN]!r}"
+        )
+    path = Path(text)
+    if not (path.is_absolute() or current_folder_is_there()):
+        raise ValueError("the current folder was removed; run the command in another one")
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise ValueError(
+                f"{place}: is a link to {place.readlink()}, which is not there; make that, or "
+                "remove the link"
+            )
+
+
+def current_folder_is_there() -> bool:
+    """Whether relative paths lead anywhere."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
