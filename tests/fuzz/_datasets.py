@@ -31,7 +31,7 @@ REFUSALS = (StorageError, TrainingError, EvaluationError)
 
 
 @cache
-def sound_dataset() -> Mapping[str, bytes]:
+def sound_dataset() -> dict[str, bytes]:
     """Its files by their paths; some labels are verified absences."""
     with TemporaryDirectory() as folder:
         catalog = Path(folder) / "labels.csv"

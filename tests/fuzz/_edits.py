@@ -16,7 +16,7 @@ _HUGE = "a number of 5000 digits"
 _DEEP = "[" * 300
 _NESTED = "300 lists in each other"
 
-_PLAIN = st.sampled_from(
+_PLAIN: SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, False, 0, 1, -1, 2**31, 2**63, -(2**63) - 1, 2**64, 10**30, _HUGE, _NESTED),
         *(0.5, -0.0, 1e308, 1e-400, math.nan, math.inf, -math.inf),

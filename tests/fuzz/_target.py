@@ -118,7 +118,7 @@ def explore(
     cases: SearchStrategy[Any],
     seed: int,
     number: int,
-    on_case: Callable[[Any], None],
+    on_case: Callable[[Any], object],
     shrink: bool = True,
 ) -> None:
     """Calls a function with so many cases, the same ones for the same seed.

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -110,7 +111,7 @@ SETTINGS = st.sampled_from(
     )
 )
 CASES = st.tuples(damaged(FILES, WORDS) | _texts, SETTINGS)
-SOUND = [(data, {}) for data in FILES]
+SOUND: list[Any] = [(data, {}) for data in FILES]
 
 
 def check(case, folder):

@@ -1,6 +1,7 @@
 """JSON lines: any values under any keys, damaged lines."""
 
 import json
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def _lines(rows):
 
 
 CASES = st.tuples(damaged(FILES, WORDS) | edited([ROWS]).map(_lines), SETTINGS)
-SOUND = [(data, {}) for data in FILES]
+SOUND: list[Any] = [(data, {}) for data in FILES]
 
 
 def check(case, folder):

@@ -1,8 +1,10 @@
 """COCO's JSON, the CSVs of Open Images, ML-Images' text, and the tables of classes beside them."""
 
 import json
+from typing import Any
 
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from tests.fuzz._catalogs import read_catalog
 from tests.fuzz._damage import damaged
@@ -60,7 +62,7 @@ _open_images = st.tuples(
         }
     ),
 )
-_coco = st.tuples(
+_coco: SearchStrategy[Any] = st.tuples(
     st.just("labels.json"), damaged([COCO_FILE], WORDS) | edited_json([COCO]), st.just({})
 )
 _ml_images = st.tuples(
@@ -81,7 +83,7 @@ def check(case, folder):
     name, data, beside = case
     for setting, content in beside.items():
         (folder / setting).write_bytes(content)
-    settings = {"format": FORMATS[name]}
+    settings: dict[str, Any] = {"format": FORMATS[name]}
     if beside:
         settings[FORMATS[name]] = {setting: str(folder / setting) for setting in beside}
     if name == "labels.txt":

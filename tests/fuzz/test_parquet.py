@@ -1,5 +1,7 @@
 """Parquet catalogs: columns of any type and form, damaged footers and pages."""
 
+from typing import Any
+
 import pyarrow as pa
 from hypothesis import strategies as st
 
@@ -59,7 +61,7 @@ SETTINGS = st.sampled_from(
 CASES = st.tuples(
     damaged(FILES, (b"PAR1",)) | parquet(tables(NAMES)) | parquet(_edited()), SETTINGS
 )
-SOUND = [(data, {}) for data in FILES]
+SOUND: list[Any] = [(data, {}) for data in FILES]
 
 
 def check(case, folder):

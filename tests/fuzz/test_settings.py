@@ -1,5 +1,7 @@
 """Settings in YAML: any text and any values; what is accepted says the same when written again."""
 
+from typing import Any
+
 import yaml
 from hypothesis import strategies as st
 
@@ -99,7 +101,7 @@ CASES = st.tuples(
     ),
     _overrides,
 )
-SOUND = [(data, []) for data in FILES]
+SOUND: list[Any] = [(data, []) for data in FILES]
 
 
 def check(case, folder):

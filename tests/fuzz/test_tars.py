@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from typing import Any
 
 from hypothesis import strategies as st
 from upath import UPath
@@ -110,7 +111,7 @@ SETTINGS = st.sampled_from(
 CASES = st.tuples(
     damaged(FILES, WORDS) | damaged(FILES, WORDS).map(with_checksums) | _made, SETTINGS
 )
-SOUND = [(data, {}) for data in FILES]
+SOUND: list[Any] = [(data, {}) for data in FILES]
 
 
 def check(case, folder):
