@@ -247,7 +247,7 @@ def test_a_file_wins_over_a_preset_of_its_name(tmp_path, monkeypatch):
     ("text", "k"),
     [
         ("trainer: {epochs: 2}", 100),  # Of a script that gave the settings of training alone.
-        ("preprocessing: {no: longer}\ntrainer: {}\neval: {k: 50}", 50),
+        ("preprocessing: {gone: longer}\ntrainer: {}\neval: {k: 50}", 50),
     ],
 )
 def test_an_evaluation_reads_its_own_section_of_what_a_run_keeps(tmp_path, text, k):
