@@ -151,9 +151,8 @@ def test_confidences_that_are_numbers_already():
 def test_a_confidence_that_records_would_have_as_0_is_no_absence(confidence):
     """Records have floats of 32 bits, of which 2**-149 is the smallest."""
     values = [1e-50, 5e-324, 2.0**-150, 1e-45, 2.0**-149, -0.0, 0.0]
-    rows = [(f"{at}.jpg", "cat", value, None) for at, value in enumerate(values)]
-    if confidence == pa.string():
-        rows = [(image, label, repr(value), group) for image, label, value, group in rows]
+    spell = repr if confidence == pa.string() else float
+    rows = [(f"{at}.jpg", "cat", spell(value), None) for at, value in enumerate(values)]
     cleaned, rejected = clean_rows(raw_rows(*rows, confidence=confidence))
     assert cleaned.column("label").to_pylist() == [None] * 3 + ["cat"] * 4
     kept = cleaned.column("confidence").to_numpy()[3:].astype(np.float32)

@@ -485,7 +485,9 @@ def test_a_share_is_of_what_was_seen_since_the_resume(tmp_path):
     plane.coordinator.finish()
     limits = FailureConfig.model_validate({"max_bad_records": {"floor": 0, "share": 0.5}})
     resumed = Plane(tmp_path, total=40, resume=4, failures=limits)
-    start, _ = resumed.coordinator.lease("a")
+    lease = resumed.coordinator.lease("a")
+    assert lease is not None
+    start, _ = lease
     resumed.push("a", [start])
     for position in (start + 1, start + 2):
         assert resumed.failure() == ""

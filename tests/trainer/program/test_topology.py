@@ -73,7 +73,7 @@ def test_time_in_which_this_process_was_stopped_is_no_silence_of_others(monkeypa
             cluster.silent = set()
         return True
 
-    program._head = SimpleNamespace(answers=answers)  # type: ignore[assignment]
+    program._head = SimpleNamespace(answers=answers)
     coordinator = {"coordinator": program._parts["coordinator"]}
     assert program._get(coordinator) == ["answer to coordinator"]
 
