@@ -17,9 +17,9 @@ from ray.job_config import JobConfig
 from manylabel.cluster.errors import ClusterError, UnreachableClusterError
 from manylabel.cluster.leaving import abandoned, within
 from manylabel.cluster.open_files import check_open_files
-from manylabel.cluster.ray_files import LONGEST_FOLDER, private_ray_files
+from manylabel.cluster.ray_files import LONGEST_FOLDER, folder_of, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
-from manylabel.cluster.shared_memory import tell_if_store_is_on_disk
+from manylabel.cluster.shared_memory import check_room, full_disks, tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
 from manylabel.storage.own_process import python_path
 from manylabel.storage.stop_signals import STOP_SIGNALS
@@ -70,6 +70,7 @@ def _started_here(
     check_open_files(cpus)
     tell_if_store_is_on_disk(object_store_bytes)
     with private_ray_files() as files, ExitStack() as stack:
+        check_room(folder_of(files), object_store_bytes)
         # Also of what is half started, when a signal's handler raises.
         stack.callback(_leave)
         with (
@@ -258,6 +259,8 @@ def _cannot_join(address: str | None, error: Exception) -> str:
     if address is None:
         if "timed out" in reason:
             advice = "; run again when the machine is less busy"
+        elif full := full_disks():
+            advice = f"; {full}; make room there, or set TMPDIR to another place"
         elif "AF_UNIX" in reason:
             advice = f"; set RAY_TMPDIR to a shorter path, of at most {LONGEST_FOLDER} bytes"
         else:

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ray._private.authentication.authentication_token_setup import Authenticatio
 
 from manylabel.cluster.errors import ClusterError
 from manylabel.storage.errors import reason_of
+from manylabel.storage.full_disks import writing
 
 _PREFIX = "manylabel-ray-"
 _LOCK = "lock"
@@ -66,6 +67,14 @@ def private_ray_files() -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def folder_of(arguments: Mapping[str, str]) -> Path:
+    """Where Ray's files go, by what `private_ray_files` yielded: what is there of it already."""
+    folder = Path(arguments.get("_temp_dir") or os.environ[_FOLDER_VARIABLE])
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def _parent() -> Path:
     parent = Path(tempfile.gettempdir())
     return parent if len(os.fsencode(parent)) <= _LONGEST_PARENT else Path("/tmp")
@@ -88,8 +97,9 @@ def _own_token(path: Path) -> Iterator[None]:
     if _TOKEN_VARIABLE in os.environ or _TOKEN_PATH_VARIABLE in os.environ:
         yield
         return
-    path.touch(mode=0o600)
-    path.write_text(secrets.token_hex(32))
+    with writing(path):
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
     os.environ[_TOKEN_PATH_VARIABLE] = str(path)
     # Ray keeps the token that it read first for as long as the process lives.
     AuthenticationTokenLoader.instance().reset_cache()

@@ -28,6 +28,7 @@ from manylabel.deploy.origin import (
     TrainedModel,
     find_trained,
 )
+from manylabel.storage.full_disks import writing
 from manylabel.storage.locks import sole_holder, sole_user
 from manylabel.trainer.predict import refuse_unless_finite, share_gpus
 from manylabel.trainer.runs.directory import LABELS
@@ -58,7 +59,7 @@ def export(run: Path, output: Path, *, step: int | None = None, top_k: int = DEF
             or `output` holds something already, or gets it meanwhile.
     """
     model = find_trained(run, step, top_k)
-    with _unfinished_in(output) as unfinished:
+    with _unfinished_in(output) as unfinished, writing(output, unfinished):
         _write(model, unfinished)
         _publish(unfinished, output)
     return output / SAVED_MODEL

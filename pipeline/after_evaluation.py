@@ -16,7 +16,7 @@ from manylabel.eval.store.promotions import newest_promotion
 from manylabel.eval.store.summary import EvaluationSummary
 from manylabel.pipeline.events import OnEvent, ResultUnreadable
 from manylabel.storage.errors import StorageError
-from manylabel.storage.event_file import EventFile
+from manylabel.storage.event_file import EventFile, steps_of
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.metrics_log import TENSORBOARD
 
@@ -40,11 +40,24 @@ def _champion(root: Path, on_unreadable: OnUnreadable) -> EvaluationName | None:
     return None if promotion is None else promotion.candidate.name
 
 
-def write_events(run: Path, summaries: Sequence[EvaluationSummary]) -> None:
-    """Adds evaluations of one run with the same settings to its curves in TensorBoard."""
+def write_events(
+    run: Path, new: Sequence[EvaluationSummary], before: Sequence[EvaluationSummary]
+) -> None:
+    """Adds evaluations of one run with the same settings to its curves in TensorBoard.
+
+    Args:
+        before: evaluations that there were; one whose point is missing, because the disk was full
+            or the command was killed then, gets it now.
+    """
+    summaries = [*before, *new]
     if not summaries:
         return
-    with EventFile(run / TENSORBOARD / summaries[0].settings) as events:
+    folder = run / TENSORBOARD / summaries[0].settings
+    told = steps_of(folder)
+    summaries = [*(each for each in before if each.provenance.step not in told), *new]
+    if not summaries:
+        return
+    with EventFile(folder) as events:
         for summary in summaries:
             values = {}
             for form in MetricForm:

@@ -17,6 +17,7 @@ from manylabel.cluster.leaving import abandoned
 from manylabel.pipeline.errors import Interrupted, told
 from manylabel.pipeline.streams import outlive_displays
 from manylabel.storage.errors import ManylabelError, Transient, described, reason_of
+from manylabel.storage.full_disks import writing
 from manylabel.storage.stacks import show_stacks_on_signal
 from manylabel.storage.stop_signals import on_stop_signal
 
@@ -48,12 +49,10 @@ def run(arguments: list[str]) -> int:
         report(*(str(error).strip().splitlines() or [reason_of(error)]))
         if isinstance(error, Transient):
             return TRY_AGAIN
-    except OSError as error:
-        if (mendable := told(error)) is None:
+    except Exception as error:
+        if (mendable := told(error, _places(arguments))) is None:
             return _internal_error(error, arguments)
         report(str(mendable))
-    except Exception as error:
-        return _internal_error(error, arguments)
     return 2
 
 
@@ -67,19 +66,39 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
     if DEBUG in arguments:
         typer.echo(text, err=True)
         return 1
-    with tempfile.NamedTemporaryFile(
-        "w",
-        encoding="utf-8",
-        errors="backslashreplace",
-        prefix="manylabel-",
-        suffix=".log",
-        dir=_writable(logs_of_this_job()),
-        delete=False,
-    ) as file:
-        file.write(f"manylabel {' '.join(arguments)}\n{text}")
     summary = described(error)[:200]
-    typer.echo(f"internal error: {summary} (traceback: {file.name})", err=True)
+    try:
+        kept = _keep_traceback(
+            _writable(logs_of_this_job()), f"manylabel {' '.join(arguments)}\n{text}"
+        )
+    except OSError as refusal:
+        kept = f"not kept, {reason_of(refusal)}; --debug shows it"
+    typer.echo(f"internal error: {summary} (traceback: {kept})", err=True)
     return 1
+
+
+def _keep_traceback(folder: Path | None, text: str) -> str:
+    """The file."""
+    with (
+        tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            prefix="manylabel-",
+            suffix=".log",
+            dir=folder,
+            delete=False,
+        ) as file,
+        writing(file.name),
+    ):
+        file.write(text)
+        file.flush()
+    return file.name
+
+
+def _places(arguments: list[str]) -> list[str]:
+    """Where a command may have written what it does not say."""
+    return [*arguments, os.curdir, "/tmp", "/dev/shm", os.environ.get("TMPDIR", "")]
 
 
 def _writable(folder: Path | None) -> Path | None:

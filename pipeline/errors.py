@@ -1,5 +1,8 @@
 """What the command line can tell its user."""
 
+from collections.abc import Iterable
+
+from manylabel.storage import full_disks
 from manylabel.storage.errors import ManylabelError, reason_of
 from manylabel.storage.usable_paths import current_folder_is_there
 
@@ -20,8 +23,16 @@ class Interrupted(Exception):
     """The user stopped a command; the text says how it goes on. Exit code 130."""
 
 
-def told(error: OSError) -> CommandError | None:
-    """An error of the system's as a line; None where it is nothing that a user can mend."""
+def told(error: Exception, used: Iterable[str] = ()) -> CommandError | None:
+    """An error of the system's as a line; None where it is nothing that a user can mend.
+
+    Args:
+        used: places that may be meant where a full disk is not named.
+    """
+    if (refusal := full_disks.refused(error)) is not None:
+        return CommandError(full_disks.told(refusal, used))
+    if not isinstance(error, OSError):
+        return None
     if not current_folder_is_there():
         return CommandError("the current folder was removed; run the command in another one")
     if error.filename is None:

@@ -183,6 +183,7 @@ class _Evaluation:
         self._settings = settings_key(config, self._weights)
         self._evaluated = Evaluated(run, dataset, self._settings)
         self._new: list[EvaluationSummary] = []
+        self._before: list[EvaluationSummary] = []
 
     def of(self, checkpoint: CheckpointInfo) -> EvaluationSummary:
         """The evaluation that there is, or a new one; predicts only if nothing fits."""
@@ -202,7 +203,7 @@ class _Evaluation:
 
     def finish(self) -> None:
         """What follows from the new evaluations: history, curves, which predictions stay."""
-        write_events(self._run, self._new)
+        write_events(self._run, self._new, self._before)
         write_history(self._run, self._settings, self._on_event)
         drop_old_predictions(self._run, self._config.keep_predictions)
 
@@ -215,6 +216,7 @@ class _Evaluation:
         if summary is None or self._wants_predictions_back(checkpoint.step):
             return None
         self._on_event(EvaluatedBefore(checkpoint.step))
+        self._before.append(summary)
         return summary.in_form(self._config.form)
 
     def _wants_predictions_back(self, step: int) -> bool:

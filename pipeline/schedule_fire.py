@@ -29,6 +29,7 @@ from manylabel.pipeline.schedule_cluster import EvaluateOn, evaluate_on_cluster
 from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 from manylabel.pipeline.stopping import raise_if_told
 from manylabel.storage.errors import ManylabelError, described, reason_of
+from manylabel.storage.full_disks import writing
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -301,7 +302,8 @@ class Fire:
         return self._root / self._store.log_path(self._record.schedule, self._record.key)
 
     def _log(self, text: str) -> None:
-        with self._log_path.open("a", encoding="utf-8") as log:
+        path = self._log_path
+        with writing(path), path.open("a", encoding="utf-8") as log:
             log.write(f"{self._surroundings.clock():%Y-%m-%dT%H:%M:%SZ} {as_text(text)}\n")
 
 

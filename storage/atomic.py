@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from upath import UPath
 
+from manylabel.storage.full_disks import writing
 from manylabel.storage.locations import Location, is_local
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
@@ -31,13 +32,10 @@ def replacing(path: Location) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.rename(path)
-    except OSError as error:
-        if error.filename is None:  # A full disk says neither where nor of what.
-            error.filename = str(path)
-        raise
+        with writing(path, temporary):
+            with temporary.open("wb") as file:
+                yield file
+            temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,20 +55,26 @@ def create(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
-        temporary.write_bytes(content)
-        try:
-            os.link(temporary, path)  # Unlike a rename, it never replaces.
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with path.open("xb") as file:
-                file.write(content)
+        with writing(path, temporary):
+            temporary.write_bytes(content)
+            try:
+                os.link(temporary, path)  # Unlike a rename, it never replaces.
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                _create_without_links(path, content)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.filename is None:  # A full disk says neither where nor of what.
-            error.filename = str(path)
-        raise
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _create_without_links(path: Path, content: bytes) -> None:
+    with path.open("xb", buffering=0) as file:
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            path.unlink()  # The name alone would be taken for the whole.
+            raise

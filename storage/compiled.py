@@ -1,6 +1,7 @@
 """Compiled loops, kept on disk where that can be."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -11,14 +12,24 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
     Without Python's lock, and without checks for division by zero, which keep loops from becoming
     SIMD code. What was compiled is kept beside the module, else in the user's cache. Where neither
-    can be written (a container whose user has no home) each process compiles anew.
+    can be written (a container whose user has no home, a full disk) each process compiles anew.
     """
     options = {"parallel": parallel, "error_model": "numpy", "nogil": True}
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(cache=True, **options)(function)
+            loop = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # "no locator available": no folder for the cache.
             return numba.njit(**options)(function)
+        loop._cache.save_overload = _unless_full(loop._cache.save_overload)
+        return loop
 
     return decorate
+
+
+def _unless_full(save: Callable[..., None]) -> Callable[..., None]:
+    def save_if_there_is_room(*arguments: Any) -> None:
+        with suppress(OSError):  # numba removes what it has begun to write
+            save(*arguments)
+
+    return save_if_there_is_room

@@ -1,5 +1,7 @@
 """What a user is meant to read, and of that the errors of files on disk."""
 
+from manylabel.storage.full_disks import account, is_refusal
+
 
 class ManylabelError(Exception):
     """Settings, data, arguments or the machine are wrong; not our mistake. Its text is what the
@@ -73,7 +75,9 @@ def reason_of(error: BaseException) -> str:
     What a library repeats of a damaged file reaches no terminal as it is: `\\x1b` is spelled out.
     """
     text = str(error)
-    if isinstance(error, OSError) and error.strerror is None:  # Python would show "[Errno None]".
+    if is_refusal(error):
+        text = account(error)
+    elif isinstance(error, OSError) and error.strerror is None:  # Python would show "[Errno None]".
         text = " ".join(map(str, error.args))
     return printable(" ".join(text.split())) or type(error).__name__
 

@@ -6,13 +6,15 @@ TensorBoard's messages are imported where they are made: whoever reads a run doe
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from manylabel.storage.tfrecord import write_record
+from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.full_disks import writing
+from manylabel.storage.tfrecord import iterate_records, write_record
 
 
 class EventFile:
@@ -83,25 +85,32 @@ class EventFile:
 
     def flush(self) -> None:
         """Hands everything so far to the system."""
-        with self._named():
+        with writing(self._path):
             self._file.flush()
 
     def close(self) -> None:
         """No more is added."""
-        with self._named():
+        with writing(self._path):
             self._file.close()
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:  # A full disk says neither where nor of what.
-            error.filename = error.filename or str(self._path)
-            raise
 
     def _add(self, step: int, **content: Any) -> None:
         from tensorboard.compat.proto import event_pb2
 
         event = event_pb2.Event(wall_time=time.time(), step=step, **content)
-        with self._named():
+        with writing(self._path):
             write_record(self._file, event.SerializeToString())
+
+
+def steps_of(directory: Path) -> set[int]:
+    """Those of which the event files in a directory have points; a file that was cut short, as on a
+    full disk, has them up to there."""
+    from tensorboard.compat.proto import event_pb2
+
+    steps = set()
+    for path in directory.glob("events.out.tfevents.*"):
+        with suppress(CorruptRecordError):
+            for payload in iterate_records(str(path)):
+                event = event_pb2.Event.FromString(payload)
+                if event.summary.value:
+                    steps.add(int(event.step))
+    return steps

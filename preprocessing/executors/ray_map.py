@@ -19,6 +19,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from manylabel.cluster.shared_memory import full_disks
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Losses, Lost
 from manylabel.preprocessing.executors.lost_tasks import (
@@ -216,6 +217,11 @@ class TaskMap:
                 for item in reversed(batch.items):
                     self._window.insert(at, _Batch([item]))
             case Next.GIVEN_UP:
+                if full := full_disks():  # It ends processes, and is no fault of an image.
+                    raise PreprocessingError(
+                        f"processes of Ray end: {full}; make room there, then give the same "
+                        "command again, finished work is kept"
+                    )
                 batch.answer = given_up(end)
             case Next.HOPELESS:
                 raise ClusterLostError(

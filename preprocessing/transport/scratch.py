@@ -34,7 +34,8 @@ class Scratch:
                     data = data[os.pwrite(self._file.fileno(), data, self._size) :]
                     self._size = start + stream.size - len(data)
             except OSError as error:
-                error.filename = f"{self._directory} (runner.scratch)"
+                error.filename = self._directory
+                error.strerror = f"{error.strerror} (preprocessing.runner.scratch)"
                 raise
         return _PLACE.pack(start, stream.size)
 

@@ -2,11 +2,14 @@
 
 import logging
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import OutOfDiskError
 
-from manylabel.cluster.shared_memory import tell_if_store_is_on_disk
+from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.shared_memory import check_room, full_disks, tell_if_store_is_on_disk
 
 
 @pytest.fixture
@@ -14,10 +17,13 @@ def free(monkeypatch):
     """free(mebibytes): of /dev/shm."""
 
     def replace(mebibytes):
-        status = SimpleNamespace(f_bavail=mebibytes * 256, f_bsize=4096)
-        monkeypatch.setattr(os, "statvfs", {"/dev/shm": status}.__getitem__)
+        monkeypatch.setattr(os, "statvfs", {"/dev/shm": status_of(mebibytes)}.__getitem__)
 
     return replace
+
+
+def status_of(mebibytes):
+    return SimpleNamespace(f_bavail=mebibytes * 256, f_bsize=4096)
 
 
 def test_a_store_that_does_not_fit_is_told_in_a_line(free, caplog):
@@ -34,3 +40,25 @@ def test_one_that_fits_is_not_worth_a_word(free, caplog):
     free(256)
     tell_if_store_is_on_disk(256 * 2**20)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("shared", "folder", "enough"),
+    [(512, 16, True), (512, 15, False), (64, 271, False), (64, 272, True)],
+)
+def test_the_disk_of_ray_s_folder_must_hold_what_shared_memory_does_not(
+    monkeypatch, shared, folder, enough
+):
+    """A process that writes where there is no room any more is ended, without a word."""
+    sizes = {"/dev/shm": shared, "/scratch": folder}
+    monkeypatch.setattr(os, "statvfs", lambda path: status_of(sizes[str(path)]))
+    problem = nullcontext() if enough else pytest.raises(ClusterError, match="No space left")
+    with problem as caught:
+        check_room("/scratch", 256 * 2**20)
+    if not enough:
+        assert str(caught.value).startswith("/scratch: No space left on device for Ray's files: ")
+
+
+def test_ray_s_own_word_for_a_full_disk_is_one():
+    assert "Ray's object store has no room" in full_disks(OutOfDiskError())
+    assert full_disks() == ""

@@ -24,6 +24,7 @@ from manylabel.trainer.errors import CheckpointError, TrainingError
 from manylabel.trainer.predict import Predictor, load_checkpoint, new_model
 from manylabel.trainer.runs.checkpoint import list_checkpoints
 from manylabel.trainer.runs.directory import describe_run, open_run
+from tests._file_sizes import no_file_larger_than
 
 pytestmark = pytest.mark.slow
 
@@ -383,3 +384,25 @@ def test_the_network_alone_takes_pixels_and_runs_elsewhere(exported):
     for row, image in zip(logits, pixels, strict=True):
         of_lite = lite(pixels=image[np.newaxis])["logits"]
         np.testing.assert_allclose(of_lite[0], row, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["1", "model.keras", "export.json"])
+def test_what_a_library_makes_of_a_full_disk_names_the_place(run, tmp_path, monkeypatch, name):
+    """TensorFlow's own error, Keras's and ours."""
+
+    def write(model, folder):
+        with no_file_larger_than(1000):
+            if name == "1":
+                weights = tf.Module()
+                weights.variable = tf.Variable(tf.zeros(10_000))
+                tf.saved_model.save(weights, str(folder / name))
+            elif name == "model.keras":
+                keras.Sequential([keras.Input((100,)), keras.layers.Dense(9)]).save(folder / name)
+            else:
+                (folder / name).write_bytes(bytes(2000))
+
+    monkeypatch.setattr(export_module, "_write", write)
+    with pytest.raises(OSError, match="File too large") as caught:
+        export(run, tmp_path / "model")
+    assert caught.value.filename == str(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -135,6 +135,10 @@ def test_no_catalog(settings, tmp_path, capsys):
         (SettingsError("one\ntwo"), 2, "error: one\nerror: two\n"),
         (DatasetError("no dataset"), 2, "error: no dataset\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: /x: Permission den"),
+        (OSError(errno.ENOSPC, "No space left", "s3://x"), 2, "error: s3://x: No space left; make"),
+        (OSError(errno.ENOSPC, "No space left"), 2, "error: No space left: "),
+        (RuntimeError("x; No space left on device [Op:Save]"), 2, "error: No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system"), 2, "error: Read-only file system"),
         (Interrupted("stopped at step 3"), 130, "stopped at step 3\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -177,6 +181,15 @@ def test_an_internal_error_survives_arguments_that_are_no_text(tmp_path, monkeyp
     assert capsys.readouterr().err.startswith("internal error: ZeroDivisionError")
     (kept,) = tmp_path.iterdir()
     assert "\\udcff" in kept.read_text("utf-8")
+
+
+def test_an_internal_error_is_told_where_its_traceback_cannot_be_kept(monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", "/proc")  # Nobody makes a file there.
+    monkeypatch.setattr("manylabel.pipeline.config.preset_names", lambda: 1 / 0)
+    assert cli.run(["presets", "list"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("internal error: ZeroDivisionError: division by zero (traceback: not ")
+    assert line.endswith("; --debug shows it)")
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -26,6 +26,7 @@ from manylabel.eval.store.summary import (
     ScoredCounts,
     Scores,
 )
+from manylabel.pipeline.after_evaluation import write_events
 from manylabel.pipeline.choice import Evaluated, choose_checkpoints
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import _Evaluation
@@ -33,10 +34,12 @@ from manylabel.pipeline.runs import list_runs
 from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.terminal import Terminal
 from manylabel.storage.errors import DamagedShardError
+from manylabel.storage.event_file import steps_of
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
 from manylabel.trainer.runs.directory import DESCRIPTION, RunDescription
+from tests._file_sizes import no_file_larger_than
 
 INTERVALS = {form: Interval(standard_error=0.01, low=0.2812, high=0.3199) for form in MetricForm}
 EMPTY = EvaluationTables(
@@ -235,3 +238,18 @@ def test_a_broken_run_hides_no_other(tmp_path):
 def test_names_are_shown_as_they_are(tmp_path):
     make_run(tmp_path / "a[lr=1]")
     assert rows_of(listed(tmp_path))[-2][0] == "a[lr=1]"
+
+
+def test_a_point_for_which_there_was_no_room_comes_with_the_next_evaluation(tmp_path):
+    made = [summary(step, 0.3) for step in (0, 100, 250)]
+    folder = tmp_path / "tensorboard" / made[0].settings
+    write_events(tmp_path, made[:1], [])
+    with no_file_larger_than(100), pytest.raises(OSError, match="File too large") as caught:
+        write_events(tmp_path, made[1:2], made[:1])
+    assert str(caught.value.filename).startswith(str(folder))
+    assert steps_of(folder) == {0}
+    write_events(tmp_path, made[2:], made[:2])
+    assert steps_of(folder) == {0, 100, 250}
+    files = len(list(folder.iterdir()))
+    write_events(tmp_path, [], made)
+    assert len(list(folder.iterdir())) == files

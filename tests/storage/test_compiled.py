@@ -5,6 +5,7 @@ import pytest
 from numba.core import caching
 
 from manylabel.storage.compiled import compiled
+from tests._file_sizes import no_file_larger_than
 
 
 def double(values):
@@ -21,3 +22,14 @@ def test_without_a_folder_for_the_cache_it_is_compiled_all_the_same(monkeypatch,
     loop(values)
     assert values.tolist() == [0, 2, 4]
     assert loop.nopython_signatures
+
+
+def test_without_room_for_the_cache_it_is_compiled_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    loop = compiled()(double)
+    values = np.arange(3.0)
+    with no_file_larger_than(0):
+        loop(values)
+    assert values.tolist() == [0, 2, 4]
+    compiled()(double)(values)
+    assert values.tolist() == [0, 4, 8]

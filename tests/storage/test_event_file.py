@@ -1,8 +1,10 @@
 """Curves for TensorBoard."""
 
+import os
+
 import pytest
 
-from manylabel.storage.event_file import EventFile
+from manylabel.storage.event_file import EventFile, steps_of
 
 
 @pytest.mark.parametrize("end", [EventFile.flush, EventFile.close])
@@ -14,3 +16,14 @@ def test_a_full_disk_is_named(tmp_path, end):
     with pytest.raises(OSError, match="No space left") as error:
         end(events)
     assert error.value.filename == str(events._path)
+
+
+def test_steps_are_those_of_whole_points(tmp_path):
+    for steps in ([3, 5], [8, 9]):
+        with EventFile(tmp_path) as events:
+            for step in steps:
+                events.add(step, {"loss": 1.0})
+    assert steps_of(tmp_path) == {3, 5, 8, 9}
+    os.truncate(events._path, events._path.stat().st_size - 1)
+    assert steps_of(tmp_path) == {3, 5, 8}
+    assert steps_of(tmp_path / "none") == set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from manylabel.storage.full_disks import writing
 from manylabel.trainer.errors import NonFiniteStateError
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, FloatVector, RMSprop
 from manylabel.trainer.plane.policies.compensation import DelayCompensation
@@ -218,14 +219,14 @@ class ParameterShard:
         Raises:
             RuntimeError: the shard does not stand at `version`; an update was lost.
             NonFiniteStateError: a vector holds NaN or Inf; nothing is written.
-            OSError: the file cannot be written.
+            OSError: the file cannot be written; names it.
         """
         self._expect(version)
         vectors = self._state.vectors()
         for name, vector in vectors.items():
             if not np.isfinite(vector).all():
                 raise NonFiniteStateError(f"{name} in {Path(path).name} hold NaN or Inf")
-        with Path(path).open("wb") as file:
+        with writing(path), Path(path).open("wb") as file:
             np.savez(file, allow_pickle=False, **vectors)
             file.flush()
             os.fsync(file.fileno())

@@ -18,6 +18,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
+from manylabel.cluster.shared_memory import full_disks
 from manylabel.storage.errors import described
 from manylabel.trainer.errors import LostPartError, TrainingError
 
@@ -115,12 +116,17 @@ def what_became(error: RayError, name_of: NameOf = _unknown) -> TrainingError:
             "same manylabel, Python and Ray as this machine, installed or on its PYTHONPATH"
         )
     part = name_of(getattr(error, "actor_id", None) or "")
-    return LostPartError(
-        f"{part or 'a parameter shard or the coordinator'} was lost ({_how(error)}); {AGAIN}"
-    )
+    lost = f"{part or 'a parameter shard or the coordinator'} was lost ({_how(error)})"
+    if full_disks(error):
+        return TrainingError(f"{lost}; make room there, then {AGAIN}")
+    return LostPartError(f"{lost}; {AGAIN}")
 
 
 def _how(error: RayError) -> str:
+    return "; ".join(filter(None, [_what_ended(error), full_disks(error)]))
+
+
+def _what_ended(error: RayError) -> str:
     text = str(error)
     if (
         isinstance(error, NodeDiedError | ObjectLostError)

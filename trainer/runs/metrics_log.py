@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Literal, Self
@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, model_validator
 
 from manylabel.storage.documents import Document
 from manylabel.storage.event_file import EventFile
+from manylabel.storage.full_disks import writing
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.runs.line_file import clear_copies, cut_behind, thin
 
@@ -55,11 +56,19 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._events.close()
+        with closing(self._events), writing(self._path):
+            self._file.close()
 
     def append(self, rows: list[MetricsRow]) -> None:
-        """Writes rows to disk."""
+        """Writes rows to disk.
+
+        Raises:
+            OSError: there is no room for them; names the file.
+        """
+        with writing(self._path):
+            self._append(rows)
+
+    def _append(self, rows: list[MetricsRow]) -> None:
         for row in rows:
             self._file.write(_line(row))
             values = dataclasses.asdict(row)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from manylabel.storage.errors import reason_of
+from manylabel.storage.full_disks import writing
 from manylabel.storage.locks import sole_user
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
@@ -117,7 +118,8 @@ class CheckpointWriter:
     def _publish(self, manifest: CheckpointManifest) -> None:
         directory = self._directory(_UNFINISHED, manifest.step)
         files = tuple(_describe(directory / name) for name in self._names)
-        with (directory / MANIFEST).open("wb") as file:
+        manifest_path = directory / MANIFEST
+        with writing(manifest_path), manifest_path.open("wb") as file:
             file.write(manifest.model_copy(update={"shards": files}).to_bytes())
             file.flush()
             os.fsync(file.fileno())  # as the shards do: the checkpoint before may be removed next

@@ -8,12 +8,14 @@ from ray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
+    OutOfDiskError,
     RayActorError,
     RuntimeEnvSetupError,
 )
 
 from manylabel.storage.errors import Transient
 from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.program import losses
 from manylabel.trainer.program.losses import lost_head, what_became
 
 NAMES = {"ab12": "shard-1 on 10.0.0.7"}
@@ -71,3 +73,17 @@ def test_a_lost_head_is_told_so_that_the_job_is_tried_again():
     told = lost_head("the head, 10.0.0.1:6379, has not answered for 21 s")
     assert isinstance(told, LostPartError)
     assert str(told).startswith(f"the head, 10.0.0.1:6379, has not answered for 21 s; {AGAIN}")
+
+
+def test_a_part_that_a_full_disk_ended_is_no_reason_to_try_again(monkeypatch):
+    full = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
+    monkeypatch.setattr(losses, "full_disks", lambda error=None: full)
+    told = what_became(lost_actor("The actor died."), NAMES.get)
+    assert not isinstance(told, Transient)
+    assert str(told).startswith(f"shard-1 on 10.0.0.7 was lost (its process ended; {full}); make")
+
+
+def test_ray_s_word_that_disk_and_store_are_full_is_told():
+    told = what_became(OutOfDiskError())
+    assert not isinstance(told, Transient)
+    assert "No space left on device: Ray's object store has no room" in str(told)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import tracemalloc
 import zipfile
@@ -33,6 +34,7 @@ from manylabel.trainer.runs.checkpoint import (
     verify,
 )
 from manylabel.trainer.runs.writer import CheckpointWriter
+from tests._file_sizes import no_file_larger_than
 
 pytestmark = pytest.mark.slow
 
@@ -430,6 +432,20 @@ def test_a_failed_write_is_one_clear_error_and_leaves_nothing(tmp_path, fails_in
     assert writer.take_finished() == []
     assert [info.step for info in list_checkpoints(tmp_path)] == [3]
     writer.poll(wait=True)  # the failure was told once
+
+
+@pytest.mark.parametrize("size", [0, 1000, 2000])
+def test_a_file_of_a_checkpoint_that_does_not_fit_is_named(tmp_path, size):
+    """A file of a shard has 900 bytes or so of each of its vectors; the manifest has more."""
+    write(tmp_path, 3)
+    writer = new_writer(tmp_path)
+    with no_file_larger_than(size), pytest.raises(CheckpointError) as caught:
+        _begin_and_poll(writer)
+    assert re.search(r"step 4 .*/(shard-.*npz|manifest\.json): File too large; ", str(caught.value))
+    assert unfinished(tmp_path) == []
+    assert [info.step for info in list_checkpoints(tmp_path)] == [3]
+    _begin_and_poll(writer)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [3, 4]
 
 
 def _begin_and_poll(writer):

@@ -12,6 +12,7 @@ from manylabel.storage.errors import DamagedDocumentError, DocumentError, OtherV
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.runs import metrics_log
 from manylabel.trainer.runs.metrics_log import JSON_LINES, MetricsLog, read_metrics, sample_metrics
+from tests._file_sizes import no_file_larger_than
 
 
 def row(step, loss=0.5):
@@ -216,3 +217,16 @@ def test_no_room_to_thin_it_ends_no_training(tmp_path, monkeypatch):
         for each in rows:
             log.append([each])
     assert read_metrics(tmp_path) == rows
+
+
+def test_rows_for_which_there_is_no_room_name_the_file(tmp_path):
+    """Whichever of the two it is, and also where it shows when the log is closed."""
+    with (
+        no_file_larger_than(4096),
+        pytest.raises(OSError, match="File too large") as caught,
+    ):
+        log(tmp_path, 0, [row(step) for step in range(1, 100)])
+    assert str(caught.value.filename).startswith(str(tmp_path))
+    last = read_metrics(tmp_path)[-1].step
+    log(tmp_path, last, [row(last + 1)])
+    assert [each.step for each in read_metrics(tmp_path)] == list(range(1, last + 2))
