@@ -10,6 +10,7 @@ the others from running; the last lines name those, and the exit code is 1.
 
 import argparse
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,10 @@ def _no_image_builder() -> str | None:
     return f"needs {' and '.join(absent)} (apt-get install {' '.join(absent)})" if absent else None
 
 
+def _no_mounts() -> str | None:
+    return None if os.geteuid() == 0 else "small disks are mounted by root"
+
+
 NODES = "tests.integration.nodes"
 PROOFS = (
     Proof(
@@ -88,6 +93,12 @@ PROOFS = (
         "ends-well",
         "hundreds of commands end well on a busy machine",
         ("-m", "tests.integration._ends_well"),
+    ),
+    Proof(
+        "full-disks",
+        "every command that writes ends in one line where its disk is full, and goes on with room",
+        ("-m", "tests.integration._full_disks"),
+        _no_mounts,
     ),
     Proof(
         "preprocessing-node-kills",
