@@ -32,7 +32,7 @@ def replacing(path: Location) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
-        with writing(path, temporary):
+        with writing(str(path), str(temporary)):
             with temporary.open("wb") as file:
                 yield file
             temporary.rename(path)
@@ -55,7 +55,7 @@ def create(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex}{_TEMPORARY_SUFFIX}")
     try:
-        with writing(path, temporary):
+        with writing(str(path), str(temporary)):
             temporary.write_bytes(content)
             try:
                 os.link(temporary, path)  # Unlike a rename, it never replaces.
