@@ -220,7 +220,16 @@ def test_no_room_to_thin_it_ends_no_training(tmp_path, monkeypatch):
 
 
 def test_rows_for_which_there_is_no_room_name_the_file(tmp_path):
-    """Whichever of the two it is, and also where it shows when the log is closed."""
+    metrics = MetricsLog(tmp_path, 0)
+    metrics._file.close()
+    metrics._file = open("/dev/full", "a", encoding="utf-8")  # noqa: SIM115
+    with pytest.raises(OSError, match="No space left") as caught:
+        metrics.append([row(1)])
+    assert caught.value.filename == str(tmp_path / JSON_LINES)
+
+
+def test_a_log_that_was_cut_short_goes_on(tmp_path):
+    """Whichever of the two files it was, and also where it shows when the log is closed."""
     with (
         no_file_larger_than(4096),
         pytest.raises(OSError, match="File too large") as caught,
