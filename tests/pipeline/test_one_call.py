@@ -55,7 +55,7 @@ def test_being_told_to_stop_is_a_keyboard_interrupt():
 
 
 def test_the_systems_errors_are_told_as_the_command_line_does():
-    with pytest.raises(ManylabelError, match=r"^run: No space left on device$"), one_call():
+    with pytest.raises(ManylabelError, match=r"^run: No space left on device: /"), one_call():
         raise OSError(errno.ENOSPC, "No space left on device", "run")
     with pytest.raises(BrokenPipeError), one_call():
         raise BrokenPipeError
