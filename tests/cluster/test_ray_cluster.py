@@ -4,13 +4,15 @@ import os
 import resource
 import signal
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 import ray
 from ray._private import ray_constants, services
 
+from manylabel.cluster import leaving, shared_memory
 from manylabel.cluster import ray_cluster as cluster
-from manylabel.cluster import shared_memory
 from manylabel.cluster.errors import ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 
@@ -159,3 +161,17 @@ def test_a_folder_whose_path_is_too_long_for_sockets_is_told_in_a_line(starting)
     starting(fail)
     with pytest.raises(ClusterError, match="; set RAY_TMPDIR to a shorter path, of at most 39 byt"):
         start()
+
+
+def test_a_head_that_hangs_does_not_keep_who_leaves_it(starting, seen, monkeypatch):
+    starting()
+    over = threading.Event()
+    monkeypatch.setattr(ray, "shutdown", over.wait)
+    monkeypatch.setattr(cluster, "_SECONDS_TO_LEAVE", 0.01)
+    node = SimpleNamespace(kill_all_processes=lambda check_alive: seen.append("killed"))
+    monkeypatch.setattr(cluster.worker, "_global_node", node)
+    start()
+    over.set()
+    assert seen == ["started", "killed"]
+    assert leaving.abandoned.is_set()
+    leaving.abandoned.clear()

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 from upath import UPath
@@ -275,3 +277,18 @@ def test_the_network_of_settings_is_counted(capsys):
 def test_an_override_of_no_settings_is_refused(capsys):
     assert cli.run(["networks", "--set", "trainer.model.width=0.5"]) == 2
     assert "expected a CONFIG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("hangs", "told"), [(False, "Ray ends its processes\n"), (True, "")])
+def test_a_ray_that_hangs_does_not_keep_the_command(hangs, told):
+    script = f"""if True:
+        import atexit, sys
+        from manylabel.cluster.leaving import abandoned
+        from manylabel.pipeline import cli
+        sys.modules["ray"] = sys  # in place of what takes seconds to load
+        atexit.register(print, "Ray ends its processes")
+        cli.run = lambda arguments: {hangs} and abandoned.set() or 75
+        cli.main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (75, told, "")

@@ -355,3 +355,11 @@ def test_workers_leave_it_to_their_parent_to_stop(executor, number):
     os.kill(process, number)
     tells_itself = f"__import__('os').kill({PROCESS}, {number:d})"
     assert list(executor.map(eval, [tells_itself, PROCESS], 1)) == [None, process]
+
+
+def test_a_worker_shows_its_stacks_when_it_is_asked():
+    module = "__import__('signal')"
+    registered = f"__import__('faulthandler').unregister({module}.SIGUSR2)"
+    let_through = f"{module}.SIGUSR2 not in {module}.pthread_sigmask({module}.SIG_BLOCK, [])"
+    with closing(Processes(1)) as executor:
+        assert list(executor.map(eval, [registered, let_through], 1)) == [True, True]

@@ -1,5 +1,7 @@
-"""The task on a node, without Ray: where it prints to."""
+"""The task on a node, without Ray: where it prints to, and that it shows its stacks."""
 
+import faulthandler
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ def logged(monkeypatch):
     node = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
     monkeypatch.setattr(ray_work, "ray", SimpleNamespace(util=node))
     monkeypatch.setattr(ray_work, "log_to", lambda logs, process: told.append((logs, process)))
+    ray_work._show_stacks_once.cache_clear()
     ray_work._log_once.cache_clear()
     ray_work._missing_once.cache_clear()
     return told
@@ -34,3 +37,8 @@ def test_a_process_prints_to_its_file_from_its_first_batch_on(logged, tmp_path):
     for _ in range(2):
         assert run(abs, [-1], None, tmp_path).node == "10.0.0.7"
     assert len(logged) == 1
+
+
+def test_a_process_shows_its_stacks_when_it_is_asked(logged, tmp_path):
+    run(abs, [-1], None, tmp_path)
+    assert faulthandler.unregister(signal.SIGUSR2)

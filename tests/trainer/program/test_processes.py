@@ -1,5 +1,7 @@
 """The coordinator's process answers a worker that waits when it need not wait any more."""
 
+import faulthandler
+import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -7,7 +9,11 @@ import pytest
 
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.policies.synchronous import SynchronousPolicy
-from manylabel.trainer.program.processes import CoordinatorProcess
+from manylabel.trainer.program.processes import (
+    CoordinatorProcess,
+    GradientWorkerProcess,
+    ParameterShardProcess,
+)
 from manylabel.trainer.program.topology import coordinator_threads
 from tests.trainer.plane._plane import Plane
 
@@ -89,3 +95,10 @@ def test_the_death_of_others_ends_a_wait(process, plane, threads):
 def test_only_where_workers_may_wait_are_several_calls_in_hand(updates, threads):
     config = TrainerConfig.model_validate({"topology": {"workers": 6}, "updates": updates})
     assert coordinator_threads(config) == threads
+
+
+@pytest.mark.parametrize("kind", [CoordinatorProcess, ParameterShardProcess, GradientWorkerProcess])
+def test_each_shows_its_stacks_when_it_is_asked(kind):
+    """Before the program knows its process id, so that it is not asked too early."""
+    kind()
+    assert faulthandler.unregister(signal.SIGUSR2)
