@@ -41,4 +41,4 @@ def test_a_process_prints_to_its_file_from_its_first_batch_on(logged, tmp_path):
 
 def test_a_process_shows_its_stacks_when_it_is_asked(logged, tmp_path):
     run(abs, [-1], None, tmp_path)
-    assert faulthandler.unregister(signal.SIGUSR2)
+    assert faulthandler.unregister(signal.SIGUSR2)  # type: ignore[func-returns-value]

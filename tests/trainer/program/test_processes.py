@@ -101,4 +101,4 @@ def test_only_where_workers_may_wait_are_several_calls_in_hand(updates, threads)
 def test_each_shows_its_stacks_when_it_is_asked(kind):
     """Before the program knows its process id, so that it is not asked too early."""
     kind()
-    assert faulthandler.unregister(signal.SIGUSR2)
+    assert faulthandler.unregister(signal.SIGUSR2)  # type: ignore[func-returns-value]
