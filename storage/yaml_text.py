@@ -57,7 +57,13 @@ class _Loader(yaml.SafeLoader):
         self._checked: set[yaml.MappingNode] = set()
 
     def get_single_node(self) -> yaml.Node | None:
-        node: yaml.Node | None = super().get_single_node()
+        try:
+            node: yaml.Node | None = super().get_single_node()
+        except (ValueError, OverflowError) as error:  # PyYAML's scanner calls chr and int itself.
+            raise YamlError(
+                f"not valid YAML in line {self.line + 1}, column {self.column + 1}: an escape "
+                "beyond \\U0010ffff, the last character, or a version of thousands of digits"
+            ) from error
         if node is not None:
             _Sizes().size(node)
         return node

@@ -52,7 +52,17 @@ WORDS = (
         b"\t",
         b"\0",
     ),
-    *(b"\xff", b".inf", b".nan", b"~", b"\\x1b", b"\xc2\x85", b"\xe2\x80\xa8", b"9" * 5000),
+    *(
+        b"\xff",
+        b".inf",
+        b".nan",
+        b"~",
+        b"\\x1b",
+        b'"\\UFFFFFFFF"',
+        b"\xc2\x85",
+        b"\xe2\x80\xa8",
+        b"9" * 5000,
+    ),
     *(b"2026-13-45", b"0o777", b"1e999"),
 )
 _overrides = st.lists(
@@ -84,6 +94,7 @@ _overrides = st.lists(
                 "!!python/name:os.system",
                 "2026-13-45",
                 "9" * 5000,
+                '"\\U00110000"',
                 "\x1b[2J",
                 "a\nb",
                 "",

@@ -56,6 +56,12 @@ MERGES = "m0: &m0 {a: 1}" + "".join(
         ("a: 1:30", "'1:30' is not the same number"),
         ("a: 190:20:30.15", "'190:20:30.15' is not the same number"),
         ("a: 0x" + "f" * 300, "line 1: expected a value of the kind int: it has hundreds of"),
+        (
+            'a: 1\nb: "\\U00110000"',
+            r"not valid YAML in line 2, column 7: an escape beyond \U0010ffff",
+        ),
+        ('"\\UFFFFFFFF": 1', "not valid YAML in line 1, column 4: an escape beyond"),
+        ("%YAML 1." + "1" * 5000 + "\n---\na: 1", "or a version of thousands of digits"),
         ("a: !!bool maybe", "line 1: expected a value of the kind bool; put it in quotes"),
         ('a: !!int ""', "line 1: expected a value of the kind int; put"),
         ("a: !!timestamp today", "line 1: expected a value of the kind timestamp; put"),
