@@ -1,5 +1,6 @@
 """A Ray cluster: joined, or started on this machine."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import ray
+from ray import _raylet
 from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
@@ -148,6 +150,7 @@ def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
         handler = signal.getsignal(number)
         if callable(handler):
             ours[number] = handler
+    _have_ray_s_handlers_set()
     told: list[int] = []
 
     def keep(number: int, frame: FrameType | None) -> None:
@@ -168,6 +171,21 @@ def _stop_signals_kept(*, starts_here: bool) -> Iterator[None]:
             signal.signal(kept, handler)
     for kept in told:
         ours[kept](kept, None)
+
+
+def _have_ray_s_handlers_set() -> None:
+    """Has Ray's core (2.60) set its handlers of failures now, and takes SIGTERM back.
+
+    It sets them once, else somewhere within ray.init; from there on that of SIGTERM printed a
+    backtrace before ours was called. To block the signal would not do: not in threads that are
+    there before, and processes that Ray starts would not hear that they are to end.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    core = ctypes.CDLL(_raylet.__file__)
+    set_handlers = getattr(core, "_ZN3ray6RayLog27InstallFailureSignalHandlerEPKcb", None)
+    if set_handlers is not None and handler is not None:  # else it is not Python's
+        set_handlers(None, ctypes.c_bool(True))  # call those of before as well, as Ray has it
+        signal.signal(signal.SIGTERM, handler)
 
 
 class _InstalledCode(JobConfig):

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -96,6 +97,27 @@ def test_what_is_started_does_not_hear_what_the_whole_job_is_told(starting, seen
     start()
     assert {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2} <= seen[0]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_sigterm_is_handled_without_a_backtrace_by_ray_s_core():
+    """In a process of its own: what the core sets stays."""
+    script = """if True:
+        import ctypes, os, signal, sys
+        import ray
+        from manylabel.cluster import ray_cluster as cluster
+        def init(**options):
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            core = ctypes.CDLL(ray._raylet.__file__)
+            core._ZN3ray6RayLog27InstallFailureSignalHandlerEPKcb(None, ctypes.c_bool(True))
+            os.kill(os.getpid(), signal.SIGTERM)
+        ray.init = init
+        cluster.check_reachable = lambda address: None
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("stopped"))
+        with cluster.ray_cluster("nowhere:6379", cpus=1, object_store_bytes=1):
+            pass
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("stopped\n", 1)
 
 
 def test_joining_waits_for_nobody(starting, seen):
