@@ -79,7 +79,8 @@ def telling_standstill(on_event: OnEvent) -> Iterator[OnEvent]:
 def _how_far(event: Event) -> str | None:
     match event:
         case PreprocessingProgressed(progress):
-            return f"{progress.stage}: {_count(progress.done, progress.total)}"
+            begun = f", {progress.under_way:,} bytes under way" if progress.under_way else ""
+            return f"{progress.stage}: {_count(progress.done, progress.total)}{begun}"
         case PredictionProgressed(done, total):
             return f"predicting: {_count(done, total)}"
     return None

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -87,6 +87,7 @@ class Meter:
         self._ended: list[Progress] = []
         self._credits: dict[tuple[str, str], tuple[int, int]] = {}
         self._remarks = Remarks()
+        self._begun = 0  # stages
         self._under_way: Callable[[], int] | None = None
         self._looked: tuple[float, int] = (-math.inf, 0)
 
@@ -100,7 +101,7 @@ class Meter:
         """
         with self._lock:
             self._begin(stage, total)
-            self._under_way, self._looked = under_way, (-math.inf, 0)
+            self._under_way = under_way
 
     def advance(self, stage: Stage, units: int, total: int | None = None) -> None:
         """Units of a stage are done; the first ones begin it."""
@@ -138,21 +139,26 @@ class Meter:
 
     def read(self) -> list[Progress]:
         """The last state of each stage that has ended since the last call, then the present one."""
-        under_way = self._look()
+        self._look()
         with self._lock:
             ended, self._ended = self._ended, []
             if self._progress is None:
                 return ended
-            present = replace(self._measured(self._progress), under_way=under_way)
+            present = replace(self._measured(self._progress), under_way=self._looked[1])
             return [*ended, present]
 
-    def _look(self) -> int:
-        """Not under the lock: storage may be slow."""
-        when, found = self._looked
-        if self._under_way is not None and self._clock() - when > _SECONDS_BETWEEN_LOOKS:
-            found = self._under_way()
-            self._looked = (self._clock(), found)
-        return found
+    def _look(self) -> None:
+        """Not under the lock: storage may be slow, and another stage begin meanwhile."""
+        with self._lock:
+            stage, look = self._begun, self._under_way
+            when, found = self._looked
+        if look is None or self._clock() - when <= _SECONDS_BETWEEN_LOOKS:
+            return
+        with suppress(Exception):  # It is only shown: whoever shows it must not end for it.
+            found = look()
+        with self._lock:
+            if self._begun == stage:
+                self._looked = (self._clock(), found)
 
     def _in(self, stage: Stage, total: int | None) -> Progress:
         """The progress of this stage, which begins unless it is the present one."""
@@ -165,6 +171,7 @@ class Meter:
             self._ended.append(self._measured(self._progress))
         self._progress = Progress(stage, 0, total)
         self._seen = deque([(self._clock(), 0)])
+        self._begun += 1
         self._under_way, self._looked = None, (-math.inf, 0)
         return self._progress
 

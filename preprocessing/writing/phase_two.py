@@ -1,6 +1,6 @@
 """Phase two: finds which shards are there, and writes the others."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import ClassVar, Literal
@@ -107,7 +107,8 @@ def write_shards(
     (root / MANIFEST_NAME).unlink(missing_ok=True)  # First: an interrupted repair must not open.
     for name in names:
         (root / index_path(name)).unlink(missing_ok=True)
-    look = partial(_bytes_under_way, root, names) if is_local(root) else None
+    folders = {(root / tfrecord_path(name)).parent for name in names}
+    look = partial(_bytes_under_way, folders) if is_local(root) else None
     here().meter.begin(Stage.WRITE_SHARDS, planned_images(root, names), look)
     write = partial(write_from, root=root, image_roots=image_roots, policy=config.images)
     # In this process one step hands out all shards; elsewhere Beam does, one to a step.
@@ -155,10 +156,10 @@ def write_each(
             yield outcome
 
 
-def _bytes_under_way(root: UPath, names: Sequence[str]) -> int:
+def _bytes_under_way(folders: Collection[UPath]) -> int:
     """Of shards that are begun; they count when they are done, after a minute or more."""
     size = 0
-    for folder in {(root / tfrecord_path(name)).parent for name in names}:
+    for folder in folders:
         for path in folder.glob(TEMPORARY_PATTERN):
             with suppress(OSError):  # It is done by now.
                 size += path.stat().st_size

@@ -57,6 +57,14 @@ def test_what_goes_on_is_not_told(standstill, clock):
     assert not told(standstill, clock, PreprocessingProgressed(Progress(Stage.PLAN_SHARDS)), 59)
 
 
+def test_a_large_shard_that_grows_is_not_told(standstill, clock):
+    for size in (10**6, 10**7, 10**8):
+        event = PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 0, 4000, under_way=size))
+        assert not told(standstill, clock, event, 59)
+    (line,) = told(standstill, clock, event, 2).values()
+    assert "(writing shards: 0 of 4,000, 100,000,000 bytes under way)" in line
+
+
 def test_after_a_step_it_is_counted_anew(standstill, clock):
     assert list(told(standstill, clock, PredictionProgressed(1, 9), 130)) == [61, 121]
     assert list(told(standstill, clock, PredictionProgressed(2, 9), 130)) == [61, 121]

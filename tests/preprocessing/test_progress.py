@@ -71,6 +71,34 @@ def test_what_is_begun_is_asked_for_every_few_seconds_while_its_stage_lasts(cloc
     assert meter.read()[-1].under_way == 0
 
 
+def test_what_was_begun_is_not_the_next_stages_that_begins_during_a_look(clock):
+    meter = Meter(clock)
+
+    def look():
+        meter.begin(Stage.FIND_SHARDS, 4, lambda: 3)
+        return 7
+
+    meter.begin(Stage.WRITE_SHARDS, 100, look)
+    assert [progress.under_way for progress in meter.read()] == [0, 0]
+    assert [progress.under_way for progress in meter.read()] == [3], "asked for at once"
+
+
+def test_what_cannot_be_looked_at_ends_nothing(clock):
+    meter, answers = Meter(clock), iter([7, PermissionError, 8])
+
+    def look():
+        if isinstance(answer := next(answers), int):
+            return answer
+        raise answer
+
+    meter.begin(Stage.WRITE_SHARDS, 100, look)
+    seen = []
+    for second in (0, 4, 5, 8):
+        clock.now = second
+        seen.append(meter.read()[-1].under_way)
+    assert seen == [7, 7, 7, 8]
+
+
 def test_who_did_what_is_told_at_every_stage():
     meter = Meter()
     for node, images in (("10.0.0.2", 40), ("10.0.0.1", 30), ("10.0.0.2", 2)):
