@@ -132,8 +132,9 @@ def test_helpers_show_theirs_and_no_other_process_hears_of_it(started, tmp_path)
 
 
 def test_it_does_not_stop_a_job_and_what_stops_one_does(started):
-    process = started("""if True:
-        import threading
+    process = started(
+        """if True:
+        import sys, threading
         from manylabel.storage.stacks import show_stacks_on_signal
         from manylabel.storage.stop_signals import on_stop_signal
         show_stacks_on_signal(of_helpers=True)
@@ -143,10 +144,11 @@ def test_it_does_not_stop_a_job_and_what_stops_one_does(started):
             while not stop.wait(0.05):
                 pass
             print("saving", flush=True)
-            stop.clear()
-            stop.wait(0.5)
+            sys.stdin.readline()
             print("saved", flush=True)
-    """)
+    """,
+        stdin=subprocess.PIPE,
+    )
     for _ in range(2):
         process.send_signal(signal.SIGUSR2)
         told(process, "stacks of process")
@@ -154,6 +156,8 @@ def test_it_does_not_stop_a_job_and_what_stops_one_does(started):
     assert process.stdout.readline() == "saving\n"
     process.send_signal(signal.SIGUSR2)
     told(process, "stacks of process")
+    process.stdin.write("\n")  # Not earlier: its end would cut off what a slow thread tells.
+    process.stdin.flush()
     assert process.stdout.readline() == "saved\n"
     assert process.wait(DEADLINE) == 0
 
