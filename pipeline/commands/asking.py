@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from manylabel.pipeline.commands.options import OfCluster, Place, local_path, new_terminal
+from manylabel.pipeline.streams import check_written
 from manylabel.storage.jobs import JobStage
 
 Stage = Annotated[JobStage | None, typer.Option(help="Which job of it; without it, the newest.")]
@@ -32,6 +33,7 @@ def jobs(
     else:
         raise CommandError(f"{root}: expected a folder of runs, found none; name it: jobs ROOT")
     new_terminal().show_jobs(listed, now)
+    check_written()
 
 
 def status(run: Place, stage: Stage = None) -> int:
@@ -49,6 +51,7 @@ def status(run: Place, stage: Stage = None) -> int:
     now = datetime.datetime.now(datetime.UTC)
     listed = job_at(run, stage, now)
     new_terminal().show_job_status(listed, now)
+    check_written()
     bad = (Standing.FAILED, Standing.STOPPED, Standing.LOST)
     return 1 if listed[-1].view.standing in bad else 0
 
@@ -90,6 +93,7 @@ def logs(
             typer.echo(f"==> {log.name}")
         for line in read_log(run, chosen, number, log, is_followed=follow):
             typer.echo(line.rstrip("\n"))
+    check_written()
 
 
 def stop(

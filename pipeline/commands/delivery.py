@@ -11,6 +11,7 @@ import typer
 
 from manylabel.pipeline.commands.options import local_path, report
 from manylabel.pipeline.stopping import told_to_stop_with
+from manylabel.pipeline.streams import check_written
 from manylabel.storage.jobs import JobStage
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def submit(
 
         seen = [*folders.shared, *folders.read]
         typer.echo(submit_on_kubernetes(request, delivery.on, seen, dry_run=delivery.dry_run))
+        if delivery.dry_run:
+            check_written()
         return 0
     with told_to_stop_with("stopped; the same command submits it, or finds it at work"):
         return _to_cluster(request, folders, delivery)
@@ -140,6 +143,7 @@ def _to_cluster(request: "JobRequest", folders: "Folders", delivery: Delivery) -
     )
     if delivery.dry_run:
         typer.echo(described(submitter.submission(0, submitter.check()), request))
+        check_written()
         return 0
     submitted = submitter.submit()
     where = f"{submitted.submission} on {request.address}"

@@ -173,6 +173,8 @@ def score(
             predictions, dataset, place, samples, overrides or [], terminal.on_event
         )
     terminal.show_evaluations([summary])
+    if place is None:
+        check_written()
 
 
 def promote(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from manylabel.pipeline.commands.options import Root, new_terminal
+from manylabel.pipeline.streams import check_written
 
 
 def schedule_run_due(root: Root = Path("runs")) -> None:
@@ -30,3 +31,4 @@ def schedule_list(root: Root = Path("runs")) -> None:
 
     terminal = new_terminal()
     terminal.show_schedules(list_schedules(root, terminal.on_event))
+    check_written()

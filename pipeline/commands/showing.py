@@ -19,6 +19,7 @@ def runs(
     from manylabel.pipeline.runs import list_runs
 
     new_terminal().show_runs(root, list_runs(root))
+    check_written()
 
 
 def networks(
@@ -52,6 +53,7 @@ def networks(
             else [network_of(settings.trainer, classes)]
         )
     new_terminal().show_networks(listed, classes)
+    check_written()
 
 
 def dashboard(
