@@ -38,7 +38,10 @@ def run(arguments: list[str]) -> int:
     from manylabel.pipeline.commands.options import report
 
     try:
-        return app(arguments, prog_name="manylabel", standalone_mode=False) or 0
+        code = app(arguments, prog_name="manylabel", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # what Typer makes of a KeyboardInterrupt, without a word
+            typer.echo(_STOPPED, err=True)
+        return code
     except typer.TyperException as error:
         if problem := error.format_message().rstrip("."):  # Empty: the help was shown instead.
             report(f"{problem}; see manylabel --help")

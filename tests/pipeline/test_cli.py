@@ -142,7 +142,7 @@ def test_no_catalog(settings, tmp_path, capsys):
         (RuntimeError("x; No space left on device [Op:Save]"), 2, "error: No space left on device"),
         (OSError(errno.EROFS, "Read-only file system"), 2, "error: Read-only file system"),
         (Interrupted("stopped at step 3"), 130, "stopped at step 3\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "stopped; the same command begins again, or goes on"),
     ],
 )
 def test_errors_and_their_exit_codes(error, code, text, monkeypatch, capsys):
