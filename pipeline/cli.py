@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, Transient):
             return TRY_AGAIN
     except Exception as error:
-        if (mendable := told(error, _places(arguments))) is None:
+        if (mendable := told(error, arguments)) is None:
             return _internal_error(error, arguments)
         report(str(mendable))
     return 2
@@ -97,11 +97,6 @@ def _keep_traceback(folder: Path | None, text: str) -> str:
         file.write(text)
         file.flush()
     return file.name
-
-
-def _places(arguments: list[str]) -> list[str]:
-    """Where a command may have written what it does not say."""
-    return [*arguments, os.curdir, "/tmp", "/dev/shm", os.environ.get("TMPDIR", "")]
 
 
 def _writable(folder: Path | None) -> Path | None:

@@ -1,5 +1,6 @@
 """What the command line can tell its user."""
 
+import os
 from collections.abc import Iterable
 
 from manylabel.storage import full_disks
@@ -24,13 +25,16 @@ class Interrupted(Exception):
 
 
 def told(error: Exception, used: Iterable[str] = ()) -> CommandError | None:
-    """An error of the system's as a line; None where it is nothing that a user can mend.
+    """What came of a full disk, and errors of the system's, as a line; None where it is nothing
+    that a user can mend.
 
     Args:
-        used: places that may be meant where a full disk is not named.
+        used: places that may be meant where a full disk is not named, beside those where any
+            command writes what it does not say.
     """
     if (refusal := full_disks.refused(error)) is not None:
-        return CommandError(full_disks.told(refusal, used))
+        hidden = (os.curdir, "/tmp", "/dev/shm", os.environ.get("TMPDIR", ""))
+        return CommandError(full_disks.told(refusal, (*used, *hidden)))
     if not isinstance(error, OSError):
         return None
     if not current_folder_is_there():

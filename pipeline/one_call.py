@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from manylabel.pipeline.errors import CommandError, Interrupted, told
 from manylabel.pipeline.quiet import quiet_for_a_while
 from manylabel.pipeline.streams import open_closed_streams
+from manylabel.storage.errors import ManylabelError
 
 # Of the thread that is in a call: what it is told of may call us again.
 _under_way = threading.RLock()
@@ -19,8 +20,8 @@ def one_call() -> Iterator[None]:
     """The block has the process to itself, as far as we are concerned.
 
     Raises:
-        CommandError: another thread is in a call; the system's errors that a user can mend; or
-            Keras computes with something else here.
+        CommandError: another thread is in a call; what came of a full disk, and the system's
+            errors that a user can mend; or Keras computes with something else here.
         KeyboardInterrupt: in place of Interrupted, with its text.
     """
     if not _under_way.acquire(blocking=False):
@@ -37,7 +38,9 @@ def one_call() -> Iterator[None]:
             yield
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from stop
-    except OSError as error:
+    except ManylabelError:
+        raise
+    except Exception as error:
         if (ours := told(error)) is None:
             raise
         raise ours from error

@@ -7,6 +7,7 @@ TensorFlow, what ran on another node), or only how much was written (NumPy's `to
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit on a file's size (`ulimit -f`), or use another file system",
     errno.EROFS: "mount it so that it can be written, or name another place",
 }
+# In a traceback that is text, as Ray's: what stands before did not cause what stands behind.
+_WHILE_HANDLED = "During handling of the above exception, another exception occurred:"
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -28,8 +31,8 @@ def refused(error: BaseException) -> OSError | None:
     Its file is the one that the error names, and None where it names none.
 
     Args:
-        error: also one that came of the refusal: while it was handled, or, as Ray's `cause`, on
-            another node.
+        error: also one that came of the refusal, or, as Ray's `cause`, did so on another node. A
+            mistake in a program, made while the refusal was handled, did not come of it.
     """
     found = [refusal for each in _origins(error) if (refusal := _refusal(each)) is not None]
     named = (refusal for refusal in found if refusal.filename is not None)
@@ -45,7 +48,17 @@ def _origins(error: BaseException) -> Iterator[BaseException]:
         if isinstance(each, BaseException) and id(each) not in seen:
             seen.add(id(each))
             yield each
-            waiting += [each.__context__, each.__cause__, getattr(each, "cause", None)]
+            waiting += [each.__cause__, getattr(each, "cause", None)]
+            if _is_a_librarys(each):
+                waiting.append(each.__context__)
+
+
+def _is_a_librarys(error: BaseException) -> bool:
+    """Whether its kind is one that libraries make of what the system says; HDF5 has none of its
+    own. Python's other kinds, as TypeError, tell of mistakes."""
+    kind = type(error)
+    is_pythons = kind.__module__.partition(".")[0] in sys.stdlib_module_names
+    return not is_pythons or kind is RuntimeError or isinstance(error, OSError)
 
 
 def is_refusal(error: BaseException) -> TypeGuard[OSError]:
@@ -59,7 +72,9 @@ def _refusal(error: BaseException) -> OSError | None:
         return OSError(number, error.strerror or os.strerror(number), _place(error))
     if isinstance(error, OSError) and error.errno is not None:
         return None
-    text = str(error).lower()
+    if not _is_a_librarys(error):
+        return None
+    text = str(error).rpartition(_WHILE_HANDLED)[2].lower()
     numbers = [number for number in _REMEDIES if os.strerror(number).lower() in text]
     if isinstance(error, OSError) and _SHORT_WRITE.search(text):
         numbers.append(errno.ENOSPC)

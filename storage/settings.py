@@ -1,6 +1,6 @@
 """What all sections of settings have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -22,22 +22,32 @@ class SettingsSection(BaseModel):
     def _no_truth_for_a_number(cls, tree: Any) -> Any:
         """YAML 1.1 makes true of yes, on and true, which pydantic takes for a 1."""
         for name, value in tree.items() if isinstance(tree, Mapping) else ():
-            if isinstance(value, bool) and name in cls.model_fields:
+            truth = next((each for each in _each(value) if isinstance(each, bool)), None)
+            if truth is not None and name in cls.model_fields:
                 kinds = _kinds(cls.model_fields[name].annotation)
                 if kinds & {int, float} and not any(map(_is_other, kinds)):
                     raise ValueError(
-                        f"expected a number for {name}, received {value}, as which YAML reads "
-                        f"{'yes and on' if value else 'no and off'} too"
+                        f"expected a number for {name}, received {truth}, as which YAML reads "
+                        f"{'yes and on' if truth else 'no and off'} too"
                     )
         return tree
 
     @field_validator("*", mode="after")
     @classmethod
     def _in_64_bits(cls, value: Any) -> Any:
-        for each in value if isinstance(value, tuple) else (value,):
+        for each in _each(value):
             if isinstance(each, int) and abs(each) >= _WHOLE_NUMBERS:
                 raise ValueError(f"expected a whole number below 2**63, received {shown(each)}")
         return value
+
+
+def _each(value: Any) -> Iterator[Any]:
+    """A value; in place of a list or tuple, what is in it."""
+    if not isinstance(value, list | tuple):
+        yield value
+        return
+    for item in value:
+        yield from _each(item)
 
 
 def _is_other(kind: Any) -> bool:

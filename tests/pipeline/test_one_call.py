@@ -15,7 +15,7 @@ import pytest
 
 from manylabel.pipeline.errors import CommandError, Interrupted
 from manylabel.pipeline.one_call import one_call
-from manylabel.storage.errors import ManylabelError
+from manylabel.storage.errors import DatasetError, ManylabelError
 
 
 def test_another_thread_has_to_wait():
@@ -59,6 +59,15 @@ def test_the_systems_errors_are_told_as_the_command_line_does():
         raise OSError(errno.ENOSPC, "No space left on device", "run")
     with pytest.raises(BrokenPipeError), one_call():
         raise BrokenPipeError
+
+
+def test_what_a_library_makes_of_a_full_disk_is_told_too(monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/proc/self")
+    told = r"^No space left on device: .*/proc has 0 bytes of 0 bytes free.*; make room there"
+    with pytest.raises(CommandError, match=told), one_call():
+        raise RuntimeError("unable to close file (errno = 28, 'No space left on device')")
+    with pytest.raises(DatasetError, match=r"^a: damaged$"), one_call():
+        raise DatasetError("a: damaged") from OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_all_is_as_before(monkeypatch):

@@ -1,6 +1,7 @@
 """What is told of storage that takes no more, whoever met it: real limits, real libraries."""
 
 import errno
+import json
 import os
 import pickle
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 
 from manylabel.storage.atomic import create, replace_text, replacing
 from manylabel.storage.documents import Document
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import StorageError, reason_of
 from manylabel.storage.event_file import EventFile
 from manylabel.storage.full_disks import account, refused, told, writing
 from manylabel.storage.tables import write_table
@@ -155,9 +156,28 @@ class TestOrigin:
         error.cause = pickle.loads(pickle.dumps(self.full))
         assert found_in(error) == (errno.ENOSPC, "/far/file")
 
-    def test_a_text_alone_is_found(self):
-        assert found_in(ValueError(f"disk/a; {FULL} [Op:SaveV2]")) == (errno.ENOSPC, None)
-        assert found_in(ValueError("Read-only file system")) == (errno.EROFS, None)
+    @pytest.mark.parametrize("kind", [TaskError, RuntimeError, StorageError, OSError])
+    def test_a_text_alone_is_found(self, kind):
+        assert found_in(kind(f"disk/a; {FULL} [Op:SaveV2]")) == (errno.ENOSPC, None)
+        assert found_in(kind("Read-only file system")) == (errno.EROFS, None)
+
+    @pytest.mark.parametrize("kind", [KeyError, TypeError, AssertionError, json.JSONDecodeError])
+    def test_a_mistake_made_while_one_is_handled_is_none(self, kind):
+        error = kind(FULL, "", 0) if kind is json.JSONDecodeError else kind(FULL)
+        error.__context__ = self.full
+        assert refused(error) is None
+        far = TaskError(
+            f"OSError: {FULL}\n\nDuring handling of the above exception, another "
+            "exception occurred:\n\nKeyError: 'a'"
+        )
+        far.cause = error
+        assert refused(far) is None
+
+    @pytest.mark.parametrize("kind", [TaskError, RuntimeError, OSError])
+    def test_what_a_library_raised_while_it_handled_one_is_found(self, kind):
+        error = kind("not closed")
+        error.__context__ = self.full
+        assert found_in(error) == (errno.ENOSPC, "/far/file")
 
     def test_an_error_that_names_the_file_tells_more(self):
         error = OSError(errno.ENOSPC, FULL)

@@ -13,7 +13,9 @@ class Section(SettingsSection):
     either: int | float = 1
     count: int | None = None
     counts: tuple[int, ...] = ()
+    area: tuple[float, float] | None = None
     switch: bool = False
+    switches: tuple[bool, ...] = ()
     mode: str | float = Field("auto")
 
 
@@ -42,6 +44,16 @@ def test_a_truth_is_no_number(name, value):
     with pytest.raises(ValidationError, match=f"expected a number for {name}, received {value}"):
         Section.model_validate({name: value})
     assert Section.model_validate({"switch": value}).switch is value
+
+
+@pytest.mark.parametrize("given", [[1, True], (False,), [1.5, [True]]])
+@pytest.mark.parametrize("name", ["counts", "area"])
+def test_a_truth_in_a_list_is_no_number(name, given):
+    with pytest.raises(
+        ValidationError, match=f"expected a number for {name}, received (Tru|Fals)e"
+    ):
+        Section.model_validate({name: given})
+    assert Section.model_validate({"switches": [True]}).switches == (True,)
 
 
 def test_an_unknown_key_is_refused_and_nothing_changes_afterwards():
