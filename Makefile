@@ -73,6 +73,6 @@ lock: setup ## Write requirements.lock, and the image's locks, anew from setup.c
 	$(IMAGE_LOCK) --output-file deploy/docker/cpu.lock setup.cfg
 	$(IMAGE_LOCK) --extra gpu --output-file deploy/docker/gpu.lock setup.cfg
 
-clean: ## Remove results and caches; .venv stays.
-	rm -rf demo-output build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove caches and the demos' results; .venv, dataset, model and runs stay.
+	rm -rf demo-output library-demo build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

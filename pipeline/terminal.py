@@ -185,7 +185,7 @@ class Terminal:
         self.show_evaluations(report.summaries)
         last = report.summaries[-1].provenance.step
         self._print(
-            f"{report.report}  is the last checkpoint better than the first, and on which labels?\n"
+            f"{report.report}  is the last checkpoint better than the champion, on which labels?\n"
             f"{report.profile}  the metric over training, with the baseline\n"
             f"{report.sheet}  held-out pictures, their labels and what was predicted\n\n"
             "Next, after `source .venv/bin/activate`:\n"

@@ -80,6 +80,9 @@ def main() -> None:
     parser.add_argument("--floor", type=float, default=0.0, help="percent")
     parser.add_argument("--files", action="store_true", help="a line for each file, worst first")
     arguments = parser.parse_args()
+    for path in arguments.paths:
+        if not path.is_file():
+            sys.exit(f"error: {path}: no such file; `make test` writes what it has run")
     counts = combined(arguments.paths)
     if arguments.files:
         for name, (run, lines) in sorted(counts.items(), key=lambda item: item[1][0] - item[1][1]):

@@ -37,6 +37,12 @@ def test_it_is_a_line_of_text_and_fails_below_the_floor(runs, capsys, monkeypatc
         main()
 
 
+def test_a_run_that_was_not_made_is_told_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "*.json"), "--files"])
+    with pytest.raises(SystemExit, match=r"error: .*\*\.json: no such file; `make test` writes"):
+        main()
+
+
 def test_files_that_miss_the_most_come_first(runs, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["", str(runs[0]), str(runs[1]), "--files"])
     main()

@@ -20,7 +20,17 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a checkout gathers beside the project.
-LEFT_OUT = (".git", ".venv", "build", "dist", "demo-output", "runs")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    "build",
+    "dataset",
+    "demo-output",
+    "dist",
+    "library-demo",
+    "model",
+    "runs",
+)
 CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache", "*.nb[ci]")
 PICTURES = "openclipart/images"  # 20 MB
 PACKAGES = ("cluster", "deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
@@ -112,7 +122,7 @@ def test_a_wheel_has_every_module_below_one_name(wheel):
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"manylabel"}
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
     ours = {f"manylabel/{path.relative_to(ROOT)}" for path in files if path.suffix in SUFFIXES}
-    top = {f"manylabel/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    top = {f"manylabel/{name}" for name in ("__init__.py", "__main__.py", "library.py", "py.typed")}
     assert ours | top == {name for name in names if name.startswith("manylabel/")}
 
 
