@@ -42,7 +42,7 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(source: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads and validates settings.
 
     Args:
@@ -54,7 +54,7 @@ def load_settings(source: str, overrides: Sequence[str] = ()) -> Settings:
     """
     path = _find(source)
     tree = _read(path)
-    for text in overrides:
+    for text in _texts(overrides):
         _apply(tree, text)
     try:
         return Settings.model_validate(tree)
@@ -114,14 +114,32 @@ def preset_path(name: str) -> Path:
     return PRESETS / f"{name}.yaml"
 
 
-def _find(source: str) -> Path:
-    path = Path(source)
-    if path.is_file():
-        return path
-    if source in preset_names():
-        return preset_path(source)
+def _texts(overrides: Any) -> Sequence[str]:
+    """Refuses one text, whose letters are texts too."""
+    if isinstance(overrides, list | tuple) and all(isinstance(each, str) for each in overrides):
+        return overrides
     raise SettingsError(
-        f"{source}: expected a YAML file or one of the presets {', '.join(preset_names())}; "
+        f"overrides: expected a list of section.key=value, received {shown(overrides)}"
+    )
+
+
+def _find(source: Any) -> Path:
+    if not isinstance(source, str | Path):
+        raise SettingsError(
+            "expected the path of a YAML file as a str or a Path, or a preset's name, received "
+            f"{shown(source)}"
+        )
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:  # A name that is too long for any file.
+        raise SettingsError(f"{_told(str(source))}: cannot be read: {reason_of(error)}") from error
+    if str(source) in preset_names():
+        return preset_path(str(source))
+    raise SettingsError(
+        f"{printable(str(source))}: expected a YAML file or one of the presets "
+        f"{', '.join(preset_names())}; "
         f"{'it is a folder' if path.is_dir() else 'there is no such file'}"
     )
 

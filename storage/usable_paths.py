@@ -14,9 +14,11 @@ def refuse_unusable(text: str) -> None:
     """Refuses a local path that can never be opened or made, before anything hangs on it.
 
     Raises:
-        ValueError: a name in it is too long; it leads through a link to nowhere; or it is relative,
-            and the current folder is gone.
+        ValueError: it holds a character 0; a name in it is too long; it leads through a link to
+            nowhere; or it is relative, and the current folder is gone.
     """
+    if "\0" in text:
+        raise ValueError(f"expected a path without the character 0, received {text[:_SHOWN]!r}")
     if "://" in text:
         return
     longest = max(text.split("/"), key=lambda name: len(os.fsencode(name)))

@@ -1,6 +1,7 @@
 """The functions for scripts, beside the command line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,59 @@ def test_an_error_is_the_line_that_the_command_line_shows(
 def test_arguments_that_the_command_line_would_not_take(call, told):
     with pytest.raises(library.ManylabelError, match=f"^{told}$"):
         call()
+
+
+DEMO = library.load_settings("demo")
+untyped: Any = library  # As those call it who check no types.
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: untyped.train(DEMO, "d", None), "run: expected a path as a str or a Path, receiv"),
+        (lambda: untyped.train(DEMO, b"d", "r"), "dataset: .* or a Path, received b'd'"),
+        (lambda: untyped.train(DEMO, "d", "r", address=3), "address: expected a str, received 3"),
+        (lambda: untyped.train({"epochs": 1}, "d", "r"), "settings: .*TrainerConfig, .*a section"),
+        (lambda: untyped.preprocess(DEMO, None), "output: expected a path .*, received None"),
+        (lambda: untyped.preprocess(DEMO, "a\0b"), r"output: .* character 0, received 'a\\x00b'"),
+        (lambda: untyped.preprocess(DEMO.trainer, "o"), "settings: .*, received a TrainerConfig"),
+        (lambda: untyped.preprocess(None, "o"), "settings: expected Settings, .* received None"),
+        (lambda: untyped.evaluate(3), "run: expected a path as a str or a Path, received 3"),
+        (lambda: untyped.evaluate("a\0b"), "run: expected a path without the character 0"),
+        (lambda: untyped.evaluate("r", dataset=b"d"), "dataset: expected a path .* received b'd'"),
+        (
+            lambda: untyped.evaluate("r", settings=DEMO.trainer),
+            "settings: expected Settings or an EvalConfig, received a TrainerConfig",
+        ),
+        (lambda: untyped.evaluate("no", settings=DEMO), "no: expected a run directory"),
+        (lambda: untyped.export("r", "m", top_k="5"), "top_k: .* whole number, received '5'"),
+        (lambda: untyped.export("r", "m", top_k=True), "top_k: .* whole number, received True"),
+        (lambda: untyped.export("r", "m", step="5"), "step: .* whole number, received '5'"),
+        (lambda: untyped.predict("r", None), "images: expected a path .*, received None"),
+        (lambda: untyped.predict("r", "i", batch_size=1.5), "batch_size: expected a whole number"),
+        (lambda: untyped.load_settings(None), "expected the path of a YAML file .* received None"),
+        (lambda: untyped.load_settings(3), "expected the path of a YAML file .* received 3"),
+        (lambda: untyped.load_settings(b"demo"), "expected the path of a YAML file .* b'demo'"),
+        (lambda: untyped.load_settings({}), "expected the path of a YAML file .* a section"),
+        (lambda: untyped.load_settings("x" * 5000), "x{200}…: cannot be read: .* too long"),
+        (lambda: untyped.load_settings("a\0b"), r"a\\x00b: expected a YAML file"),
+        (
+            lambda: untyped.load_settings("demo", "trainer.epochs=1"),
+            "overrides: expected a list of section.key=value, received 'trainer.epochs=1'",
+        ),
+        (lambda: untyped.load_settings("demo", [1]), r"overrides: .* received \[1\]"),
+    ],
+)
+def test_arguments_of_another_kind(call, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(library.ManylabelError, match=f"^{told}") as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preset_is_one_as_a_path_too():
+    assert library.load_settings(Path("demo")) == DEMO
 
 
 def test_a_home_directory_is_one(monkeypatch, tmp_path):

@@ -7,17 +7,24 @@ nothing, unless `on_event` does. What the command line says in a line, with exit
 `ManylabelError` here; what it says when it is told to stop is the text of a `KeyboardInterrupt`.
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manylabel.eval.config import EvalConfig
+from manylabel.pipeline.call_arguments import (
+    local_path,
+    location,
+    section_of,
+    whole_number,
+    whole_settings,
+)
 from manylabel.pipeline.config import Settings, load_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.events import Event, OnEvent
 from manylabel.pipeline.one_call import one_call
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.storage.errors import ManylabelError, Transient
+from manylabel.storage.problems import shown
 from manylabel.trainer.config import TrainerConfig
 
 if TYPE_CHECKING:  # What these load takes seconds.
@@ -73,11 +80,10 @@ def preprocess(
     with one_call():
         from manylabel.pipeline.preprocess import preprocess_with
 
-        if isinstance(settings, str | Path):
-            settings = _read(settings)
+        given = whole_settings(settings, PreprocessingConfig)
         return preprocess_with(
-            settings.preprocessing if isinstance(settings, Settings) else settings,
-            _location(output),
+            section_of(given, "preprocessing", PreprocessingConfig),
+            location("output", output),
             on_event,
             overwrite=overwrite,
             verify=verify,
@@ -111,9 +117,12 @@ def train(
     with one_call():
         from manylabel.pipeline.train import train_with
 
-        if isinstance(settings, str | Path):
-            settings = _read(settings)
-        return train_with(settings, _location(dataset), _local(run), address, on_event)
+        given = whole_settings(settings, TrainerConfig)
+        if not isinstance(address, str | None):
+            raise CommandError(f"address: expected a str, received {shown(address)}")
+        return train_with(
+            given, location("dataset", dataset), local_path("run", run), address, on_event
+        )
 
 
 def evaluate(
@@ -121,7 +130,7 @@ def evaluate(
     step: int | str = "latest",
     *,
     dataset: str | Path | None = None,
-    settings: EvalConfig | None = None,
+    settings: Settings | EvalConfig | None = None,
     on_event: OnEvent = _silent,
 ) -> "list[EvaluationSummary]":
     """Scores checkpoints on the held-out images: `manylabel evaluate`.
@@ -129,7 +138,7 @@ def evaluate(
     Args:
         step: of a checkpoint; or latest, best, new, all.
         dataset: where the run's is now, if it was moved.
-        settings: instead of the run's own.
+        settings: instead of the run's own; of all settings their section `eval`.
 
     Returns:
         One for each checkpoint, oldest first; `headline.value` is its weighted MAP@100. What was
@@ -141,10 +150,12 @@ def evaluate(
     with one_call():
         from manylabel.pipeline.evaluate import evaluate_run, evaluate_with
 
-        root = None if dataset is None else _location(dataset)
+        place = local_path("run", run)
+        root = None if dataset is None else location("dataset", dataset)
         if settings is None:
-            return evaluate_run(_local(run), str(step), root, (), on_event)
-        return evaluate_with(settings, _local(run), str(step), root, on_event)
+            return evaluate_run(place, str(step), root, (), on_event)
+        config = section_of(settings, "eval", EvalConfig)
+        return evaluate_with(config, place, str(step), root, on_event)
 
 
 def predict(
@@ -169,13 +180,17 @@ def predict(
     Raises:
         ManylabelError: there is no such model or image, or no image could be seen.
     """
-    for name, value in (("top_k", top_k), ("batch_size", batch_size)):
-        _check_positive(name, value)
     with one_call():
         from manylabel.pipeline.predict import predict_labels
 
         return predict_labels(
-            _local(model), _local(images), _local(output), step, top_k, batch_size, on_event
+            local_path("model", model),
+            local_path("images", images),
+            local_path("output", output),
+            None if step is None else whole_number("step", step),
+            None if top_k is None else whole_number("top_k", top_k, least=1),
+            whole_number("batch_size", batch_size, least=1),
+            on_event,
         )
 
 
@@ -195,27 +210,12 @@ def export(run: str | Path, output: str | Path, *, step: int | None = None, top_
         ManylabelError: there is no such run or checkpoint, or `output` holds something.
         KeyboardInterrupt: it was told to stop; there is nothing of the export.
     """
-    _check_positive("top_k", top_k)
     with one_call():
         from manylabel.pipeline.export import export_run
 
-        return export_run(_local(run), _local(output), step, top_k)
-
-
-def _read(source: str | Path) -> Settings:
-    return load_settings(os.path.expanduser(source))
-
-
-def _location(place: str | Path) -> str:
-    return os.path.expanduser(str(place))
-
-
-def _local(place: str | Path) -> Path:
-    if "://" in str(place):
-        raise CommandError(f"expected a local path, received {place}")
-    return Path(_location(place))
-
-
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise CommandError(f"{name}: expected at least 1, received {value}")
+        return export_run(
+            local_path("run", run),
+            local_path("output", output),
+            None if step is None else whole_number("step", step),
+            whole_number("top_k", top_k, least=1),
+        )
