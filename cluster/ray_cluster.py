@@ -16,7 +16,7 @@ from ray import _raylet
 from ray._private import ray_constants, worker
 from ray.job_config import JobConfig
 
-from manylabel.cluster.errors import ClusterError, UnreachableClusterError
+from manylabel.cluster.errors import BusyMachineError, ClusterError, UnreachableClusterError
 from manylabel.cluster.leaving import abandoned, within
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_files import LONGEST_FOLDER, folder_of, private_ray_files
@@ -48,7 +48,8 @@ def ray_cluster(
 
     Raises:
         ClusterError: the cluster cannot be reached, or started; UnreachableClusterError if the
-            cluster that this process is a job of does not answer.
+            cluster that this process is a job of does not answer, BusyMachineError if this
+            machine is too busy to start one.
     """
     address = address or own_cluster()
     with ExitStack() as stack:
@@ -122,9 +123,7 @@ def _init(where: str | None, **options: Any) -> None:
                 logging_level=logging.ERROR,
             )
         except Exception as error:  # what Ray raises when a busy machine is slow to start it
-            # It answered just now.
-            kind = ClusterError if own_cluster() is None else UnreachableClusterError
-            raise kind(_cannot_join(where, error)) from error
+            raise _kind(where, error)(_cannot_join(where, error)) from error
 
 
 def ray_logs() -> Path | None:
@@ -272,13 +271,20 @@ def _quiet() -> Iterator[None]:
         worker._worker_logs_enabled = before
 
 
+def _kind(address: str | None, error: Exception) -> type[ClusterError]:
+    if own_cluster() is not None:
+        return UnreachableClusterError  # it answered just now
+    is_busy = address is None and "timed out" in str(error) and not full_disks()
+    return BusyMachineError if is_busy else ClusterError
+
+
 def _cannot_join(address: str | None, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
-        if "timed out" in reason:
-            advice = "; run again when the machine is less busy"
-        elif full := full_disks():
+        if full := full_disks():
             advice = f"; {full}; make room there, or set TMPDIR to another place"
+        elif "timed out" in reason:
+            advice = "; run again when the machine is less busy"
         elif "AF_UNIX" in reason:
             advice = f"; set RAY_TMPDIR to a shorter path, of at most {LONGEST_FOLDER} bytes"
         else:

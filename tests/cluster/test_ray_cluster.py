@@ -14,7 +14,7 @@ from ray._private import ray_constants, services
 
 from manylabel.cluster import leaving, shared_memory
 from manylabel.cluster import ray_cluster as cluster
-from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.errors import BusyMachineError, ClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 
 
@@ -143,6 +143,19 @@ def test_a_cluster_that_cannot_be_joined_is_told_in_a_line(starting, seen):
     with pytest.raises(ClusterError, match="nowhere:6379 could not be joined: timed out; check"):
         start("nowhere:6379")
     assert seen == ["shut down"]
+
+
+def test_a_machine_that_is_too_busy_may_not_be_for_long(starting, monkeypatch):
+    def fail():
+        raise RuntimeError("its head timed out")
+
+    starting(fail)
+    with pytest.raises(BusyMachineError, match="timed out; run again when the machine is less bu"):
+        start()
+    monkeypatch.setattr(cluster, "full_disks", lambda: "/dev/shm is full")
+    with pytest.raises(ClusterError, match="timed out; /dev/shm is full; make room") as caught:
+        start()
+    assert not isinstance(caught.value, BusyMachineError)
 
 
 def test_ray_gets_more_time_than_it_gives_itself(starting, seen):

@@ -10,7 +10,7 @@ import pytest
 from ray._private import services
 
 from manylabel.cluster import slow_start
-from manylabel.cluster.errors import ClusterError
+from manylabel.cluster.errors import BusyMachineError, ClusterError
 from manylabel.cluster.slow_start import time_to_start
 
 
@@ -55,20 +55,37 @@ def test_a_node_that_takes_longer_than_ray_s_half_minute_is_waited_for(node):
 
 def test_one_that_does_not_come_is_given_up(node, clock):
     node(seconds=1e6)
-    with time_to_start(), pytest.raises(ClusterError, match="raylet timed out after 180 s"):
+    with time_to_start(), pytest.raises(BusyMachineError, match="timed out after 180 s"):
         ask()
     assert clock.now < 190
 
 
-def test_one_that_ended_is_not_waited_for(node, clock, tmp_path):
-    node(seconds=1e6)
+@pytest.fixture
+def ended(tmp_path):
+    """A raylet of this process that has ended."""
     (tmp_path / "raylet").symlink_to("/bin/false")
-    with subprocess.Popen([str(tmp_path / "raylet")]) as ended:
-        while "Z" not in Path(f"/proc/{ended.pid}/stat").read_text():
+    with subprocess.Popen([str(tmp_path / "raylet")]) as raylet:
+        while "Z" not in Path(f"/proc/{raylet.pid}/stat").read_text():
             time.sleep(0.01)
-        with time_to_start(), pytest.raises(ClusterError, match="raylet ended"):
-            ask()
+        yield
+
+
+def test_one_that_ended_is_not_waited_for(node, clock, ended):
+    node(seconds=1e6)
+    with time_to_start(), pytest.raises(ClusterError, match="raylet ended") as caught:
+        ask()
+    assert not isinstance(caught.value, BusyMachineError)
     assert clock.now == 0
+
+
+def test_one_that_waited_for_its_agents_may_find_them_at_another_time(
+    node, clock, ended, monkeypatch
+):
+    node(seconds=1e6)
+    see = slow_start._node_ended
+    monkeypatch.setattr(slow_start, "_node_ended", lambda: clock.now >= 15 and see())
+    with time_to_start(), pytest.raises(BusyMachineError, match="timed out over its agents"):
+        ask()
 
 
 def test_ray_is_as_before_when_it_has_started(node, monkeypatch):
