@@ -149,16 +149,20 @@ def clean_rows(
     tiny = pc.and_(pc.greater(value, 0.0), pc.less_equal(value, _ROUNDED_TO_0))
     tiny = pc.and_(named, tiny.fill_null(False))
     rejected = [
-        _rejected(key, RejectReason.EMPTY_LABEL, empty, [label], "received {!r}"),
+        _rejected(key, RejectReason.EMPTY_LABEL, empty, [label], "received {!r:.500}"),
         _rejected(
-            key, RejectReason.BAD_CONFIDENCE, bad, [name, confidence], "label {!r}: received {!r}"
+            key,
+            RejectReason.BAD_CONFIDENCE,
+            bad,
+            [name, confidence],
+            "label {!r:.500}: received {!r:.500}",
         ),
         _rejected(
             key,
             RejectReason.TINY_CONFIDENCE,
             tiny,
             [name, confidence],
-            "label {!r}: received {!r}; write 0 if it is absent, or at least 1e-45",
+            "label {!r:.500}: received {!r:.500}; write 0 if it is absent, or at least 1e-45",
         ),
     ]
     none = pa.scalar(None, pa.string())

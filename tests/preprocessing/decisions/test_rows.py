@@ -137,6 +137,12 @@ def test_what_can_be_used_of_a_row():
     ]
 
 
+def test_a_rejection_does_not_repeat_what_fills_pages():
+    _, rejected = clean_rows(raw_rows(("a.jpg", "cat" * 1000, "2" * 5000, None)))
+    (detail,) = rejected["detail"].to_pylist()
+    assert len(detail) < 1100
+
+
 def test_confidences_that_are_numbers_already():
     values = [0.0, 0.5, 1.0, 1.01, -0.1, float("nan"), float("inf"), None]
     rows = [("a.jpg", "cat", value, None) for value in values]
