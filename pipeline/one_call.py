@@ -10,6 +10,7 @@ from manylabel.pipeline.errors import CommandError, Interrupted, told
 from manylabel.pipeline.quiet import quiet_for_a_while
 from manylabel.pipeline.streams import open_closed_streams
 from manylabel.storage.errors import ManylabelError
+from manylabel.storage.stacks import stacks_shown_meanwhile
 
 # Of the thread that is in a call: what it is told of may call us again.
 _under_way = threading.RLock()
@@ -35,6 +36,7 @@ def one_call() -> Iterator[None]:
             for descriptor in open_closed_streams():
                 stack.callback(os.close, descriptor)
             stack.enter_context(quiet_for_a_while())
+            stack.enter_context(stacks_shown_meanwhile())
             yield
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from stop

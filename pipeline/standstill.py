@@ -13,6 +13,7 @@ from manylabel.pipeline.events import (
     PredictionProgressed,
     PreprocessingProgressed,
 )
+from manylabel.storage.stacks import this_process_shows_stacks
 
 FIRST_SECONDS = 60.0
 """Without progress, after which it is told; then at twice that, at four times, and so on."""
@@ -43,10 +44,12 @@ class Standstill:
             if seconds < self._tell_after:
                 return None
             self._tell_after *= 2
-            return (
-                f"no progress for {seconds:.0f} s ({self._at}); `kill -USR2 {os.getpid()}` shows "
-                "where it is"
+            advice = (
+                f"; `kill -USR2 {os.getpid()}` shows where it is"
+                if this_process_shows_stacks()  # else it might end it
+                else ""
             )
+            return f"no progress for {seconds:.0f} s ({self._at}){advice}"
 
 
 @contextmanager

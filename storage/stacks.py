@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +34,35 @@ def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR
     faulthandler.register(signal.SIGUSR2, descriptor, all_threads=True, chain=of_helpers)
     # Who started us has blocked it until now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+@contextmanager
+def stacks_shown_meanwhile() -> Iterator[None]:
+    """The same within someone else's process, while the block runs.
+
+    Only where SIGUSR2 would end that process: who handles, ignores or blocks it has a use for it.
+    """
+    if not _would_end_this_process():
+        yield
+        return
+    is_main = threading.current_thread() is threading.main_thread()
+    show_stacks_on_signal(of_helpers=is_main)
+    try:
+        yield
+    finally:
+        faulthandler.unregister(signal.SIGUSR2)
+        if is_main:
+            signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+
+def _would_end_this_process() -> bool:
+    if not hasattr(faulthandler, "register") or not hasattr(signal, "SIGUSR2"):
+        return False
+    return (
+        signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+        and not process_shows_stacks(os.getpid())  # by a handler in C
+        and signal.SIGUSR2 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    )
 
 
 def _hand_on(number: int, frame: FrameType | None) -> None:
@@ -89,6 +118,14 @@ def process_shows_stacks(process: int) -> bool:
         if line.startswith("SigCgt:"):
             return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
     return False
+
+
+def this_process_shows_stacks() -> bool:
+    """Whether SIGUSR2 would show them now: it may have another meaning to whose process it is."""
+    return process_shows_stacks(os.getpid()) and signal.getsignal(signal.SIGUSR2) in (
+        signal.SIG_DFL,  # to Python, which does not know of handlers in C
+        _hand_on,
+    )
 
 
 def _children() -> Mapping[int, list[int]]:

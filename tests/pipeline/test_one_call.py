@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -44,9 +45,19 @@ def test_a_call_after_one_that_failed_is_a_call():
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), one_call():
             raise ZeroDivisionError
-    thread = threading.Thread(target=lambda: one_call().__enter__())
+    outcomes = []
+
+    def call():
+        try:
+            with one_call():
+                outcomes.append("called")
+        except CommandError as error:
+            outcomes.append(str(error))
+
+    thread = threading.Thread(target=call)
     thread.start()
     thread.join()
+    assert outcomes == ["called"]
 
 
 def test_being_told_to_stop_is_a_keyboard_interrupt():
@@ -91,6 +102,43 @@ def test_all_is_as_before(monkeypatch):
         logging.root.handlers[:],
     )
     assert logging.getLogger("ray").level == level
+
+
+SIGNALLED = """if True:
+    import faulthandler, signal, sys, threading
+    from manylabel.pipeline.one_call import one_call
+    send = lambda: signal.raise_signal(signal.SIGUSR2)
+    with one_call():
+        with one_call():
+            pass
+        send()
+    def in_another_thread():
+        with one_call():
+            send()
+    thread = threading.Thread(target=in_another_thread)
+    thread.start()
+    thread.join()
+    theirs = []
+    signal.signal(signal.SIGUSR2, lambda number, frame: theirs.append(number))
+    with one_call():
+        send()
+    assert theirs == [signal.SIGUSR2]
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    faulthandler.register(signal.SIGUSR2, sys.stdout)
+    with one_call():
+        send()
+    assert faulthandler.unregister(signal.SIGUSR2)
+    send()
+"""
+
+
+def test_the_signal_for_stacks_shows_them_and_does_so_during_a_call_alone():
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGUSR2, done.stderr
+    assert done.stderr.count("in in_another_thread") == 1
+    assert done.stderr.count("in <module>") == 2, "of each of our calls"
+    assert done.stdout.count("in <module>") == 1, "where the caller shows them"
 
 
 def test_keras_that_computes_in_another_way_is_refused():

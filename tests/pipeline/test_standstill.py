@@ -9,6 +9,7 @@ from manylabel.pipeline import standstill as module
 from manylabel.pipeline.events import Event, LineTold, PredictionProgressed, PreprocessingProgressed
 from manylabel.pipeline.standstill import Standstill, telling_standstill
 from manylabel.preprocessing.progress import Progress, Stage
+from manylabel.storage.stacks import stacks_shown_meanwhile
 
 
 class Clock:
@@ -42,12 +43,20 @@ def told(standstill, clock, event, seconds):
 def test_what_hangs_is_told_sparingly(standstill, clock):
     progress = PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 1200, 4000, rate=7.0))
     standstill.note(progress)
-    lines = told(standstill, clock, progress, 250)
+    with stacks_shown_meanwhile():
+        lines = told(standstill, clock, progress, 250)
     assert list(lines) == [60, 120, 240]
     assert lines[120] == (
         f"no progress for 120 s (writing shards: 1,200 of 4,000); `kill -USR2 {os.getpid()}` shows "
         "where it is"
     )
+
+
+def test_nobody_is_told_to_send_what_would_end_the_process(standstill, clock):
+    progress = PredictionProgressed(32, 500)
+    standstill.note(progress)
+    expected = {60: "no progress for 60 s (predicting: 32 of 500)"}
+    assert told(standstill, clock, progress, 60) == expected
 
 
 def test_what_goes_on_is_not_told(standstill, clock):
@@ -76,7 +85,10 @@ def test_work_that_says_nothing_is_told_of_and_its_events_are_passed_on(monkeypa
     came: list[Event] = []
     with telling_standstill(came.append) as on_event:
         on_event(PredictionProgressed(1, 9))
-        time.sleep(0.1)
+        deadline = time.monotonic() + 60
+        while len(came) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
     assert came[0] == PredictionProgressed(1, 9)
     assert isinstance(came[1], LineTold)
     assert "(predicting: 1 of 9)" in came[1].line

@@ -2,7 +2,6 @@
 
 import datetime
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -111,7 +110,13 @@ def test_who_is_told_to_stop_hears_at_once_that_it_saves(silences, monkeypatch):
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
     stop = threading.Event()
     lines: list[str] = []
-    with telling(silences, stop, lines.append):
+    told = threading.Event()
+
+    def tell(line):
+        lines.append(line)
+        told.set()
+
+    with telling(silences, stop, tell):
         stop.set()
-        time.sleep(0.1)
+        assert told.wait(60)
     assert lines == ["told to stop: saving; told once more, it ends without that"]
