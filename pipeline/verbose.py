@@ -1,11 +1,12 @@
 """`--verbose`: what libraries and the processes of a command print, each line with its process."""
 
 import os
+import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from manylabel.pipeline.quiet import let_libraries_speak
@@ -44,10 +45,12 @@ class Tail:
 
     def _new_lines(self, log: Path, *, is_over: bool) -> tuple[list[bytes], str]:
         begin, size = self._read.get(log, 0), log.stat().st_size
+        start = max(begin, size - _BYTES)
         with log.open("rb") as file:
-            file.seek(max(begin, size - _BYTES))
-            data = self._cut.pop(log, b"") + file.read(_BYTES)
-        self._read[log] = max(begin, size)
+            file.seek(start)
+            came = file.read(_BYTES)
+        self._read[log] = start + len(came)  # which may be more than there was, or less than is
+        data = self._cut.pop(log, b"") + came
         *lines, rest = data.split(b"\n")
         if is_over and rest:
             lines.append(rest)
@@ -83,16 +86,31 @@ def _folder_of_logs(place: Path | None, stage: JobStage) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    folder = (
-        local_logs_path(place.absolute(), stage)
+    with (
+        nullcontext(local_logs_path(place.absolute(), stage))
         if place is not None
-        else Path(tempfile.mkdtemp(prefix="manylabel-logs-"))
-    )
-    os.environ[LOGS_VARIABLE] = str(folder)
+        else _temporary_folder()
+    ) as folder:
+        os.environ[LOGS_VARIABLE] = str(folder)
+        try:
+            yield folder
+        finally:
+            del os.environ[LOGS_VARIABLE]
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """It stays where the block raises and something was printed, and is named then."""
+    folder = Path(tempfile.mkdtemp(prefix="manylabel-logs-"))
+    is_kept = True
     try:
         yield folder
+        is_kept = False
     finally:
-        del os.environ[LOGS_VARIABLE]
+        if is_kept and any(folder.iterdir()):
+            print(f"what processes printed is in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """`--verbose`: lines of processes, with their names, and not too many."""
 
+import io
 import logging
 import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +45,23 @@ def test_a_line_is_shown_once_it_is_whole(folder):
     assert list(tail.lines()) == ["worker-0 | half"]
     write(folder, "worker-0", "st")
     assert list(tail.lines(is_over=True)) == ["worker-0 | rest"]
+
+
+def test_what_is_printed_while_it_is_read_is_shown_once(folder, monkeypatch):
+    class Growing(io.FileIO):
+        def read(self, size=-1):
+            write(folder, "worker-0", "two\n")
+            return super().read(size)
+
+    tail = Tail(folder)
+    write(folder, "worker-0", "one\n")
+    with monkeypatch.context() as patch:
+        opened = Path.open
+        patch.setattr(
+            Path, "open", lambda log, mode: Growing(log) if mode == "rb" else opened(log, mode)
+        )
+        shown = list(tail.lines())
+    assert shown + list(tail.lines()) == ["worker-0 | one", "worker-0 | two"]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +134,22 @@ def test_libraries_speak_with_it_alone(tmp_path, capfd):
         capfd.readouterr().err == "apache_beam.runners: aloud\nI0000 00:00: of TensorFlow's C++\n"
     )
     assert not list(tmp_path.iterdir()), "there is no folder until a process prints"
+
+
+@pytest.mark.usefixtures("as_in_a_command")
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_without_a_place_logs_stay_after_a_failure_alone_and_are_named(
+    tmp_path, monkeypatch, capsys, error
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with suppress(KeyboardInterrupt), verbose_output(True, None, JobStage.PREPROCESS):
+        write(Path(os.environ[LOGS_VARIABLE]), "worker-0", "one\n")
+        if error is not None:
+            raise error
+    folders = list(tmp_path.iterdir())
+    named = [f"what processes printed is in {folder}" for folder in folders]
+    assert capsys.readouterr().err.splitlines() == ["worker-0 | one", *named]
+    assert len(folders) == (error is not None)
 
 
 @pytest.mark.usefixtures("as_in_a_command")
