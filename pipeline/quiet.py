@@ -57,7 +57,11 @@ def quiet_libraries() -> None:
 
 
 def let_libraries_speak() -> None:
-    """Undoes it, for `--verbose`, as far as the libraries are not imported yet."""
+    """Undoes TensorFlow's level and those of loggers, for `--verbose`.
+
+    To be called before the libraries are imported. Other variables stay as they are, and so do the
+    filters of warnings: with `error` in PYTHONWARNINGS, the libraries' own would end them.
+    """
     if os.environ.get(_TENSORFLOW_LEVEL) == _VARIABLES[_TENSORFLOW_LEVEL]:
         os.environ[_TENSORFLOW_LEVEL] = "0"
     for name in _LEVELS:
