@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
         return code
     except typer.TyperException as error:
         if problem := error.format_message().rstrip("."):  # Empty: the help was shown instead.
-            report(f"{problem}; see manylabel --help")
+            report(f"{' '.join(problem.split())}; see manylabel --help")
     except Interrupted as error:
         typer.echo(error, err=True)
         return _INTERRUPTED

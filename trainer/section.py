@@ -1,7 +1,7 @@
 """What all sections of the trainer's settings have in common."""
 
 import struct
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -18,7 +18,12 @@ class TrainerSection(SettingsSection):
 
     A number is refused that is not 0 and becomes 0 there, becomes infinite, or becomes 1 where it
     has to be below: a momentum of 1 - 1e-11 would never forget, an epsilon of 1e-50 divide by 0.
+
+    Attributes:
+        IN_FLOAT32: False where all of a section's numbers are only counted or waited with.
     """
+
+    IN_FLOAT32: ClassVar[bool] = True
 
     @field_validator("*", mode="after")
     @classmethod
@@ -26,7 +31,7 @@ class TrainerSection(SettingsSection):
         assert info.field_name is not None
         field = cls.model_fields[info.field_name]
         for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, float):
+            if cls.IN_FLOAT32 and isinstance(each, float):
                 _check(each, below_1=_has_to_be_below_1(field))
         return value
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manylabel.storage.errors import reason_of
+from manylabel.storage.errors import printable, reason_of
 from manylabel.storage.usable_paths import refuse_unusable
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ def new_terminal() -> "Terminal":
 
 
 def report(*problems: str) -> None:
-    """Tells what is wrong, a line each."""
+    """Tells what is wrong, a line each; what a terminal would obey is spelled out."""
     for problem in problems:
-        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem}", err=True)
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(problem)}", err=True)

@@ -279,6 +279,15 @@ def test_an_override_of_no_settings_is_refused(capsys):
     assert "expected a CONFIG" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["runs", "{}"], ["status", "{}"], ["evaluate", "s3://{}"]])
+def test_what_a_terminal_would_obey_is_spelled_out(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([each.format("a\x01\x07\x1b[31mb") for each in arguments]) == 2
+    told = capsys.readouterr().err
+    assert r"a\x01\x07\x1b[31mb" in told
+    assert told.removesuffix("\n").isprintable()
+
+
 @pytest.mark.parametrize(("hangs", "told"), [(False, "Ray ends its processes\n"), (True, "")])
 def test_a_ray_that_hangs_does_not_keep_the_command(hangs, told):
     script = f"""if True:

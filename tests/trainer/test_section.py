@@ -52,3 +52,12 @@ def test_what_float32_holds_is_taken_as_it_is():
     assert config.schedule.learning_rate == 1e-40
     assert config.schedule.decay_rate == 1 - 1e-11
     assert (config.l2, config.epochs) == (0.0, 0.1)
+
+
+def test_what_is_only_counted_or_waited_with_may_be_what_float32_cannot_hold():
+    failures = TrainerConfig.model_validate(
+        {"failures": {"max_bad_records": {"share": 1e-60}, "worker_silence_seconds": 1e300}}
+    ).failures
+    assert failures.max_bad_records.share == 1e-60
+    assert failures.max_bad_records.allowed(10**9) == 100
+    assert failures.worker_silence_seconds == 1e300

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,8 @@ _OF_A_SMALL_RUN = 0.1
 class Budget(TrainerSection):
     """How many of what was seen so far may go wrong: the share of it, or the floor where that is
     more. A whole number in its place is a fixed count, `share: 0`."""
+
+    IN_FLOAT32: ClassVar[bool] = False
 
     floor: int = Field(ge=0, description="that may go wrong however little was seen")
     share: float = Field(ge=0, le=1, description="of what was seen since the start or resume")
@@ -87,6 +89,8 @@ def _fixed_count(value: Any) -> Any:
 
 class FailureConfig(TrainerSection):
     """How much may go wrong in one run before it stops. Counts start anew when it is resumed."""
+
+    IN_FLOAT32: ClassVar[bool] = False
 
     max_bad_records: Annotated[RecordBudget, BeforeValidator(_fixed_count)] = Field(
         RecordBudget(), description="unreadable records; a whole number is a fixed count"
