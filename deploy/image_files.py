@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from manylabel.deploy.errors import DeploymentError
+from manylabel.storage.errors import printable
 
 # Formats that nothing here reads are among them: their pictures are told of, not passed over.
 _SUFFIXES = tuple(
@@ -79,7 +80,7 @@ def text_of(name: str) -> str:
 
 def one_line(text: str) -> str:
     """For a terminal: line ends and other characters that are not printed become escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text_of(text))
+    return printable(text_of(text))
 
 
 def _files_below(root: Path, unreadable: dict[str, str]) -> Iterator[tuple[str, str | None]]:

@@ -20,6 +20,9 @@ from manylabel.storage.event_file import EventFile, steps_of
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.runs.metrics_log import TENSORBOARD
 
+_NEWEST = 20
+"""Evaluations whose points are looked for: more than end at once in several processes."""
+
 
 def write_history(run: Path, settings: str, on_event: OnEvent) -> None:
     """Rebuilds the history of a run's evaluations, with the differences from the champion."""
@@ -53,7 +56,12 @@ def write_events(
     if not summaries:
         return
     folder = run / TENSORBOARD / summaries[0].settings
-    told = steps_of(folder)
+    newest = sorted(before, key=lambda each: each.provenance.evaluated_at)[-_NEWEST:]
+    sought = {each.provenance.step for each in newest}
+    # A call adds all that is missing: where none of the newest is, no file before theirs is read.
+    told = steps_of(folder, sought)
+    if sought <= told:
+        told.update(each.provenance.step for each in before)
     summaries = [*(each for each in before if each.provenance.step not in told), *new]
     if not summaries:
         return

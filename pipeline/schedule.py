@@ -26,14 +26,13 @@ from manylabel.pipeline.schedule_fire import Fire, Surroundings
 from manylabel.pipeline.schedule_review import review_against_champion
 from manylabel.pipeline.schedule_runs import (
     OnProblem,
-    as_text,
     covered_runs,
     evaluate_step,
     hold_waiting,
     run_facts,
 )
 from manylabel.pipeline.stopping import told_to_stop
-from manylabel.storage.errors import ManylabelError, StorageError, reason_of
+from manylabel.storage.errors import ManylabelError, StorageError, described, reason_of
 
 
 @dataclass(frozen=True)
@@ -271,8 +270,8 @@ class _Work:
 
 
 def _told(error: Exception) -> str:
-    kind = "" if isinstance(error, (ManylabelError, OSError)) else f"{type(error).__name__}: "
-    return kind + as_text(str(error) or type(error).__name__)
+    is_known = isinstance(error, ManylabelError | OSError)
+    return reason_of(error) if is_known else described(error)
 
 
 def _attempt(decision: Decision) -> tuple[str, str | None, int]:

@@ -237,13 +237,13 @@ class Fire:
         except subprocess.TimeoutExpired:
             return f"ended after {COMMAND_SECONDS} s"
         except (OSError, ValueError) as error:
-            return f"cannot be run: {as_text(reason_of(error))}"
+            return f"cannot be run: {reason_of(error)}"
         return f"exit code {done.returncode}"
 
     def _told(self, error: Exception) -> str:
-        problem = as_text(reason_of(error))
+        problem = reason_of(error)
         if not isinstance(error, ManylabelError):
-            problem = as_text(described(error))
+            problem = described(error)
             self._log("".join(traceback.format_exception(error)))
         self._log(f"failed: {problem}")
         return problem

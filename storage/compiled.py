@@ -1,10 +1,11 @@
 """Compiled loops, kept on disk where that can be."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numba
+
+from manylabel.storage.full_disks import is_refusal
 
 
 def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -29,7 +30,10 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
 def _unless_full(save: Callable[..., None]) -> Callable[..., None]:
     def save_if_there_is_room(*arguments: Any) -> None:
-        with suppress(OSError):  # numba removes what it has begun to write
-            save(*arguments)
+        try:
+            save(*arguments)  # Of one that fails, numba removes what it has begun to write.
+        except OSError as error:
+            if not (is_refusal(error) or isinstance(error, PermissionError)):
+                raise
 
     return save_if_there_is_room

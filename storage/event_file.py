@@ -6,7 +6,7 @@ TensorBoard's messages are imported where they are made: whoever reads a run doe
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -101,13 +101,19 @@ class EventFile:
             write_record(self._file, event.SerializeToString())
 
 
-def steps_of(directory: Path) -> set[int]:
+def steps_of(directory: Path, sought: Collection[int] | None = None) -> set[int]:
     """Those of which the event files in a directory have points; a file that was cut short, as on a
-    full disk, has them up to there."""
+    full disk, has them up to there.
+
+    Args:
+        sought: no more files are read, from the newest on, than it takes to find these.
+    """
     from tensorboard.compat.proto import event_pb2
 
-    steps = set()
-    for path in directory.glob("events.out.tfevents.*"):
+    steps: set[int] = set()
+    for path in sorted(directory.glob("events.out.tfevents.*"), reverse=True):  # By their times.
+        if sought is not None and steps.issuperset(sought):
+            break
         with suppress(CorruptRecordError):
             for payload in iterate_records(str(path)):
                 event = event_pb2.Event.FromString(payload)

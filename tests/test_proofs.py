@@ -55,6 +55,12 @@ def test_one_that_fails_does_not_keep_others_from_running(tmp_path, capfd):
     ]
 
 
+def test_the_image_is_built_by_root(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (image,) = [proof for proof in PROOFS if proof.name == "image"]
+    assert image.missing() == "images are built by root"
+
+
 @pytest.mark.parametrize(("argument", "code"), [("--list", 0), ("training-kils", 2)])
 def test_its_names_are_told_and_checked(argument, code, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["", argument])

@@ -35,6 +35,7 @@ from manylabel.pipeline.tables import evaluation_table
 from manylabel.pipeline.terminal import Terminal
 from manylabel.storage.errors import DamagedShardError
 from manylabel.storage.event_file import steps_of
+from manylabel.storage.tfrecord import iterate_records
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.networks.loss_config import LossKind
 from manylabel.trainer.runs.checkpoint import MANIFEST, CheckpointInfo, checkpoint_path
@@ -253,3 +254,22 @@ def test_a_point_for_which_there_was_no_room_comes_with_the_next_evaluation(tmp_
     files = len(list(folder.iterdir()))
     write_events(tmp_path, [], made)
     assert len(list(folder.iterdir())) == files
+
+
+def test_a_point_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
+    made = [summary(step, 0.3) for step in range(60)]
+    folder = tmp_path / "tensorboard" / made[0].settings
+    read = []
+
+    def noted(path):
+        read.append(path)
+        return iterate_records(path)
+
+    monkeypatch.setattr("manylabel.storage.event_file.iterate_records", noted)
+    for number, each in enumerate(made):
+        write_events(tmp_path, [each], made[:number])
+    assert len(read) <= 20 * len(made)
+    for path in folder.iterdir():
+        path.unlink()
+    write_events(tmp_path, [], made)
+    assert steps_of(folder) == set(range(60)), "all that is missing comes at once"

@@ -24,6 +24,11 @@ def test_steps_are_those_of_whole_points(tmp_path):
             for step in steps:
                 events.add(step, {"loss": 1.0})
     assert steps_of(tmp_path) == {3, 5, 8, 9}
+    first = min(tmp_path.iterdir())
+    first.rename(tmp_path / "hidden")
+    assert steps_of(tmp_path, [8]) == {8, 9}, "those that are sought are in the newest"
+    (tmp_path / "hidden").rename(first)
+    assert steps_of(tmp_path, [3, 8]) == {3, 5, 8, 9}
     os.truncate(events._path, events._path.stat().st_size - 1)
     assert steps_of(tmp_path) == {3, 5, 8}
     assert steps_of(tmp_path / "none") == set()
