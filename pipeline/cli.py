@@ -44,7 +44,9 @@ def run(arguments: list[str]) -> int:
         return code
     except typer.TyperException as error:
         if problem := error.format_message().rstrip("."):  # Empty: the help was shown instead.
-            report(f"{' '.join(problem.split())}; see manylabel --help")
+            context = getattr(error, "ctx", None)
+            command = "manylabel" if context is None else context.command_path
+            report(f"{' '.join(problem.split())}; see {command} --help")
     except Interrupted as error:
         typer.echo(error, err=True)
         return _INTERRUPTED

@@ -103,8 +103,9 @@ class LabelsReport:
         tally = self.tally
         speed = tally.seen / max(self.seconds, 1e-9)
         yield (
-            f"{self.output}: labels of {tally.seen:,} images by {self.model}, in "
-            f"{self.seconds:.0f} s ({speed:.{0 if speed >= 10 else 1}f} images/s)"
+            f"{self.output}: labels of {tally.seen:,} image{'s' if tally.seen != 1 else ''} by "
+            f"{self.model}, in {self.seconds:.0f} s "
+            f"({speed:.{0 if speed >= 10 else 1}f} images/s)"
         )
         if tally.faults:
             yield (

@@ -49,7 +49,9 @@ def list_runs(root: Path) -> list[ListedRun]:
         CommandError: `root` is no folder.
     """
     if not root.is_dir():
-        raise CommandError(f"{root}: expected a folder of runs, found none; name it: runs ROOT")
+        raise CommandError(
+            f"{root}: expected a folder of runs, found none; name it: manylabel runs ROOT"
+        )
     runs = [_listed(path.parent) for path in root.glob(f"*/{DESCRIPTION}")]
     return sorted(runs, key=_begun, reverse=True)
 

@@ -100,7 +100,7 @@ class Terminal:
             return
         begin = f" (resumed at step {report.resumed_at:,})" if report.resumed_at else ""
         self._print(
-            f"{report.run}: {report.step:,} updates, {report.samples:,} images{begin}, "
+            f"{report.run}: {_updates(report.step)}, {report.samples:,} images{begin}, "
             f"{report.images_per_second:.0f} images/s",
             soft_wrap=False,
         )
@@ -264,13 +264,17 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
             display.update(0, None, what)
 
 
+def _updates(number: int) -> str:
+    return f"{number:,} update{'s' if number != 1 else ''}"
+
+
 def _speed_and_loss(progress: "TrainingProgress") -> str:
     row, number = progress.row, progress.workers
     workers = f"  {number} worker{'s' if number > 1 else ''}" if number else ""
     if row is None and not progress.updates:
         return "workers are starting"
     if row is None:  # It comes after some updates, of which the last minutes may have fewer.
-        return f"{progress.updates:,} updates{workers}"
+        return f"{_updates(progress.updates)}{workers}"
     return (
         f"{row.images_per_second:.0f} images/s  loss {row.loss:.3f}  "
         f"rate {row.learning_rate:.2g}  staleness {row.staleness:.1f}{workers}"

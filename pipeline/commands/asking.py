@@ -31,7 +31,9 @@ def jobs(
     elif root.is_dir():
         listed = jobs_below(root, now)
     else:
-        raise CommandError(f"{root}: expected a folder of runs, found none; name it: jobs ROOT")
+        raise CommandError(
+            f"{root}: expected a folder of runs, found none; name it: manylabel jobs ROOT"
+        )
     new_terminal().show_jobs(listed, now)
     check_written()
 

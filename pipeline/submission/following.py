@@ -21,6 +21,7 @@ from manylabel.pipeline.submission.state import (
 from manylabel.storage.errors import Transient
 from manylabel.storage.jobs import (
     COMMAND_LOG,
+    DIRECTORY,
     Attempt,
     JobStage,
     JobState,
@@ -179,10 +180,11 @@ def job_of(place: Path, stage: JobStage | None) -> JobFiles:
     """
     found = [each for each in read_job_files(place) if stage in (None, each.stage)]
     if not found:
+        root = place if any(place.glob(f"*/{DIRECTORY}")) else place.parent
         what = "job" if stage is None else f"job of {stage}"
         raise CommandError(
             f"{place}: expected the directory of a run or a dataset with jobs/, found no {what} "
-            "there; manylabel jobs lists them"
+            f"there; manylabel jobs {shlex.quote(str(root))} lists them"
         )
     return found[-1]
 

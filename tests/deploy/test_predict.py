@@ -191,7 +191,7 @@ def test_one_image_is_told_at_once(run, folder, by_run, tmp_path):
         f"{score:6.3f}  {label}"
         for label, score in zip(row["labels"][:2], row["scores"][:2], strict=True)
     ]
-    assert "labels of 1 images" in lines[2]
+    assert "labels of 1 image by" in lines[2]
 
 
 def test_the_step_and_the_number_of_labels_are_chosen(run, steps, dataset, folder, tmp_path):

@@ -40,8 +40,8 @@ def test_the_version_is_shown_without_a_command(capsys):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["bogus"], "No such command 'bogus'"),
-        (["train"], "Missing argument 'CONFIG'"),
+        (["bogus"], "; see manylabel --help"),
+        (["train"], "Missing argument 'CONFIG'; see manylabel train --help"),
         (["train", "demo"], "Missing option '--dataset'"),
         (["train", "demo", "--dataset", "d", "--run", "r", "--sat", "a=b"], "No such option"),
         (["evaluate", "run", "--step"], "'--step' requires an argument"),
@@ -49,7 +49,8 @@ def test_the_version_is_shown_without_a_command(capsys):
         (["presets", "show", "bogus"], "preset bogus: expected one of demo"),
         (["preprocess", "bogus.yaml", "--output", "o"], "there is no such file"),
         (["train", "bogus.yaml", "--dataset", "d", "--run", "r"], "there is no such file"),
-        (["runs", "bogus"], "expected a folder of runs"),
+        (["runs", "bogus"], "found none; name it: manylabel runs ROOT"),
+        (["jobs", "bogus"], "found none; name it: manylabel jobs ROOT"),
         (["evaluate", "bogus"], "expected a run directory"),
         (["evaluate", "bogus", "--set", "trainer.epochs=1"], "expected eval.key=value"),
         (["evaluate", "bogus", "--set", "evaluation.k=1"], "expected eval.key=value"),

@@ -266,7 +266,7 @@ def test_the_command_tells_what_it_did(model, images, picture, tmp_path, monkeyp
         (images / name).write_bytes(picture if name < "b" else b"text")
     assert cli.run(["predict", str(model), "images"]) == 0
     first, *others = capsys.readouterr().out.splitlines()[-3:]
-    assert first.startswith(f"labels.parquet: labels of 1 images by {model}, in 0 s (")
+    assert first.startswith(f"labels.parquet: labels of 1 image by {model}, in 0 s (")
     assert others == [
         "1 could not be seen, `fault` says why; the first is b.jpg: not an image of a known "
         "format: expected one of JPEG, PNG, WEBP, GIF, BMP, received text that begins 'text'; "

@@ -81,6 +81,7 @@ def page(store: Store, view: View, names: Mapping[str, str]) -> Page:
             "section": section,
             "summary": _summary(store, found, section, problems),
             "health": health,
+            "rows": len(rows),
             "dataset": dataset,
             "description": description,
             "settings": None if settings is None else yaml.safe_dump(settings, sort_keys=False),

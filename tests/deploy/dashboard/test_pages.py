@@ -200,6 +200,16 @@ def test_runs_without_evaluations_tell_the_command(client, folder):
     assert "Training" in page.text
 
 
+def test_one_row_of_metrics_is_not_told_to_be_none(client, folder):
+    folder.add_run("short", 5)
+    path = folder.root / "short" / "metrics.jsonl"
+    first, *_ = path.read_text().splitlines(keepends=True)
+    path.write_text(first)
+    page = shown(client(), "/runs/short")
+    assert "One row of metrics, too few for a curve." in page.text
+    assert "No metrics yet" not in page.text
+
+
 def test_without_a_champion_nothing_is_better(client, folder):
     folder.make_dataset()
     folder.add_run("only", 5)

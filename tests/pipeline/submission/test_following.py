@@ -147,7 +147,12 @@ def write(place: Path, state=JobState.RUNNING, number=1, exit_code=None) -> None
 
 
 def test_a_place_without_a_job_is_told(tmp_path):
-    with pytest.raises(CommandError, match="found no job there; manylabel jobs lists them"):
+    for place in (tmp_path / "run", tmp_path):
+        found = f"found no job there; manylabel jobs {place.parent} lists them"
+        with pytest.raises(CommandError, match=found):
+            job_of(place, None)
+    (tmp_path / "run" / "jobs").mkdir(parents=True)
+    with pytest.raises(CommandError, match=f"manylabel jobs {tmp_path} lists them"):
         job_of(tmp_path, None)
     write(tmp_path)
     with pytest.raises(CommandError, match="found no job of export"):
