@@ -1,5 +1,6 @@
 """The functions for scripts, beside the command line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,8 @@ def test_all_that_is_documented_is_there():
     text = (REPOSITORY / "docs" / "library.md").read_text("utf-8")
     named = [name for name in library.__all__ if f"`{name}" not in text]
     assert named == []
+    table = re.findall(r"^\| `(\w+)\(", text, re.MULTILINE)
+    imported = re.findall(r"^from manylabel\.library import (.+)$", text, re.MULTILINE)
+    told = {*table, *(name for line in imported for name in line.split(", "))}
+    assert len(table) > 5
+    assert told - set(library.__all__) == set()
