@@ -113,7 +113,9 @@ def main() -> NoReturn:
     # Stages that have something to save, or to clear away, handle these signals in their own way.
     with on_stop_signal(partial(_stop_at_once, stderr)):
         show_stacks_on_signal(of_helpers=True)
-        _end(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+        with on_stop_signal(partial(os._exit, code)):  # What was done stays done, or failed.
+            _end(code)
 
 
 def _stop_at_once(stderr: int) -> NoReturn:
@@ -131,6 +133,8 @@ def _end(code: int) -> NoReturn:
     been started when the libraries' own memory is taken down, or that asks for the interpreter
     then, aborts the process, now and then, whatever its exit code was to be.
     """
+    sys.stdout.flush()  # A signal ends the process from here on.
+    sys.stderr.flush()
     if not abandoned.is_set():  # Else Ray's would not return.
         atexit._run_exitfuncs()  # Ray ends its processes; temporary files go, and logs are written.
     sys.stdout.flush()

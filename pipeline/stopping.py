@@ -1,7 +1,7 @@
 """Being told to stop, as an exception."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from manylabel.pipeline.errors import Interrupted
@@ -39,8 +39,11 @@ def raise_if_told(error: Exception) -> None:
 
 
 @contextmanager
-def told_to_stop_with(line: str = BEGINS_AGAIN) -> Iterator[None]:
+def told_to_stop_with(line: str | Callable[[], str] = BEGINS_AGAIN) -> Iterator[None]:
     """For a command that has nothing to do then but to say `line`, and to remove what is half done.
+
+    Args:
+        line: also as a call, made when that is removed.
 
     Raises:
         Interrupted: it was told to stop.
@@ -49,7 +52,7 @@ def told_to_stop_with(line: str = BEGINS_AGAIN) -> Iterator[None]:
         with told_to_stop():
             yield
     except KeyboardInterrupt as stop:
-        raise Interrupted(line) from stop
+        raise Interrupted(line if isinstance(line, str) else line()) from stop
 
 
 def _interrupt() -> None:

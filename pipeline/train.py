@@ -13,6 +13,10 @@ from manylabel.storage.jobs import JobStage
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.job import train
 from manylabel.trainer.reports import TrainingReport
+from manylabel.trainer.runs.directory import is_described
+
+_BETWEEN_UPDATES = "stopped between updates; the same command goes on from what is saved"
+_BEFORE_TRAINING = "stopped before training began; the same command begins anew"
 
 
 def train_with(
@@ -33,7 +37,7 @@ def train_with(
     Dataset.open(dataset)  # Its errors come before a display is opened.
     with (
         # Before workers are at work and after: while they are, a signal is how training ends.
-        told_to_stop_with("stopped between updates; the same command goes on from what is saved"),
+        told_to_stop_with(lambda: _BETWEEN_UPDATES if is_described(run) else _BEFORE_TRAINING),
         StatusWriter(run, JobStage.TRAIN, on_event) as status,
         long_work("train", on_event),
     ):

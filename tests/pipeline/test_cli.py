@@ -13,6 +13,7 @@ from manylabel.pipeline.config import preset_names
 from manylabel.pipeline.errors import Interrupted, SettingsError
 from manylabel.storage.errors import DatasetError
 from manylabel.storage.provenance import code_version
+from manylabel.storage.stop_signals import STOP_SIGNALS
 
 SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
 
@@ -302,3 +303,16 @@ def test_a_ray_that_hangs_does_not_keep_the_command(hangs, told):
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (75, told, "")
+
+
+@pytest.mark.parametrize(("code", "number"), [(0, STOP_SIGNALS[0]), (75, STOP_SIGNALS[1])])
+def test_what_is_told_to_stop_when_it_is_done_ends_as_it_did(code, number):
+    script = f"""if True:
+        import atexit, os, sys
+        from manylabel.pipeline import cli
+        atexit.register(os.kill, os.getpid(), {int(number)})
+        cli.run = lambda arguments: sys.stdout.write("the result") and {code}
+        cli.main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "the result", "")

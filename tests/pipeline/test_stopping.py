@@ -73,10 +73,23 @@ def test_a_library_that_makes_an_error_of_it_while_it_is_imported(tmp_path, monk
 
 
 @pytest.mark.parametrize("told", TOLD)
-def test_training_that_is_stopped_before_its_workers_are_at_work(told, monkeypatch, capsys):
-    """As while the first weights are made, or Ray starts."""
+@pytest.mark.parametrize(
+    ("is_described", "line"),
+    [
+        (False, "stopped before training began; the same command begins anew\n"),
+        (True, "stopped between updates; the same command goes on from what is saved\n"),
+    ],
+)
+def test_training_that_is_stopped_before_its_workers_are_at_work(
+    is_described, line, told, tmp_path, monkeypatch, capsys
+):
+    """As while the first weights are made, or Ray starts: also of a run that goes on."""
+    monkeypatch.chdir(tmp_path)
 
-    def work(*arguments, on_doing, **options):
+    def work(config, dataset, run, *, on_doing, **options):
+        run.mkdir(exist_ok=True)
+        if is_described:
+            (run / "run.json").touch()
         on_doing("making the first weights")
         os.kill(os.getpid(), told)
         signal.pause()
@@ -85,7 +98,7 @@ def test_training_that_is_stopped_before_its_workers_are_at_work(told, monkeypat
     monkeypatch.setattr("manylabel.pipeline.train.Dataset.open", lambda root: None)
     assert cli.run(["train", "demo", "--dataset", "dataset", "--run", "run"]) == 130
     shown = capsys.readouterr()
-    assert shown.err == "stopped between updates; the same command goes on from what is saved\n"
+    assert shown.err == line
     assert shown.out == "train: making the first weights\n"
 
 
