@@ -1,14 +1,16 @@
-"""The dashboard's process: a socket, the server on it, and its end by Ctrl-C or SIGTERM."""
+"""The dashboard's process: a socket, the server on it, and its end by a signal to stop."""
 
 import errno
 import signal
 import socket
+from types import FrameType
 
 import pyarrow as pa
 import uvicorn
 from starlette.types import ASGIApp
 
 from manylabel.deploy.errors import DeploymentError
+from manylabel.storage.stop_signals import STOP_SIGNALS
 
 _BACKLOG = 128
 _GRACE = 2
@@ -41,7 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answers until Ctrl-C or SIGTERM; then lets answers under way end and returns."""
+    """Answers until a signal to stop; then lets answers under way end and returns."""
     # Arrow's own pool keeps what it freed, 30 MB and more after a page about predictions.
     pa.set_memory_pool(pa.system_memory_pool())
     config = uvicorn.Config(
@@ -54,11 +56,13 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         timeout_graceful_shutdown=_GRACE,
     )
     # The server raises the signal that stopped it once more, when it has stopped.
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # as under nohup
+        del before[signal.SIGHUP]
     try:
+        for number in before:
+            of_the_server = number in (signal.SIGINT, signal.SIGTERM)
+            signal.signal(number, signal.default_int_handler if of_the_server else _as_sigterm)
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         pass
@@ -66,3 +70,8 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
         listening.close()
+
+
+def _as_sigterm(number: int, frame: FrameType | None) -> None:
+    """The server handles that one, and SIGINT."""
+    signal.raise_signal(signal.SIGTERM)

@@ -15,6 +15,7 @@ from manylabel.deploy.errors import DeploymentError
 from manylabel.pipeline.cli import run
 from manylabel.pipeline.dashboard import serve_dashboard
 from manylabel.pipeline.errors import CommandError
+from manylabel.storage.stop_signals import STOP_SIGNALS
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +72,7 @@ def started(*arguments):
     return process, process.stdout.readline()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", STOP_SIGNALS, ids=lambda number: number.name)
 def test_it_answers_until_it_is_stopped_and_ends_well(tmp_path, stop):
     process, line = started(str(tmp_path))
     url = re.match(r"(http://127\.0\.0\.1:\d+/)  \(Ctrl-C", line)
