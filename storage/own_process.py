@@ -15,8 +15,8 @@ import site
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any, Self
@@ -37,31 +37,30 @@ class OwnProcess:
     Args:
         module: its full name; `main(connection)` may return or not.
         environment: all of its variables.
-        log: the file that it prints to; None: where this process does.
+        output: the file that it prints to; None: where this process does.
 
     Attributes:
         connection: to it; at its end when the process has ended.
+        pid: its id.
 
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(
-        self, module: str, environment: Mapping[str, str], log: Path | None = None
+        self, module: str, environment: Mapping[str, str], output: IO[bytes] | None = None
     ) -> None:
         self.connection, theirs = Pipe()
         their_lifeline, self._lifeline = Pipe(duplex=False)
         with theirs, their_lifeline:
             try:
-                with _appended(log) as output:
-                    self._process = _start(
-                        module, environment, theirs.fileno(), their_lifeline.fileno(), output
-                    )
-                    if output is not None:
-                        output.write(f"process {self._process.pid} is at work\n".encode())
+                self._process = _start(
+                    module, environment, theirs.fileno(), their_lifeline.fileno(), output
+                )
             except BaseException:
                 self._hang_up()
                 raise
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -75,9 +74,16 @@ class OwnProcess:
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(payload)
 
-    def wait(self) -> int:
-        """Waits until it has ended by itself; its exit code, or minus the signal that ended it."""
-        return self._process.wait()
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Waits until it has ended by itself; its exit code, or minus the signal that ended it.
+
+        Args:
+            seconds: at the longest; None is returned when they are over.
+        """
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     def kill(self) -> None:
         """Ends it at once, and waits until it is gone; what it answered can still be read."""
@@ -133,16 +139,6 @@ def describe_end(code: int) -> str:
         return f"by signal {-code} ({signal.Signals(-code).name})"
     except ValueError:  # a real-time one
         return f"by signal {-code}"
-
-
-@contextmanager
-def _appended(log: Path | None) -> Iterator[IO[bytes] | None]:
-    if log is None:
-        yield None
-        return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab", buffering=0) as file:
-        yield file
 
 
 def _start(

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from pathlib import Path
+from typing import IO
 
 from manylabel.preprocessing.executors.batch import Batch
 from manylabel.storage.own_process import OwnProcess
@@ -35,14 +35,14 @@ class WorkerProcess(OwnProcess):
         loaded: number of the map whose function it has, 0 before the first.
 
     Args:
-        log: the file that it prints to; None: where this process does.
+        output: the file that it prints to; None: where this process does.
     """
 
-    def __init__(self, log: Path | None = None) -> None:
+    def __init__(self, output: IO[bytes] | None = None) -> None:
         super().__init__(
             "manylabel.preprocessing.executors.worker",
             {**_ONE_THREAD, **KEPT_MEMORY, **os.environ},
-            log,
+            output,
         )
         self.batches: deque[Batch] = deque()
         self.started = False

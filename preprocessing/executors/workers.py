@@ -3,9 +3,12 @@
 import selectors
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors.worker_process import WorkerProcess
+from manylabel.storage.full_disks import writing
 from manylabel.storage.jobs import logs_of_this_job
 
 
@@ -31,18 +34,13 @@ class Workers:
         return len(self._workers)
 
     def start(self) -> WorkerProcess:
-        """Raises PreprocessingError if it cannot be started, or all have been told to end."""
+        """Raises PreprocessingError if it cannot be started, or all have been told to end; OSError,
+        which names it, if its log cannot be written."""
         with self._lock:
             self.check_open()
-            try:
-                logs = logs_of_this_job()
-                worker = WorkerProcess(logs and logs / f"worker-{self._started}.log")
-                self._started += 1
-            except OSError as error:
-                raise PreprocessingError(
-                    f"no worker process can be started: {error.strerror or error}; lower "
-                    "preprocessing.runner.processes"
-                ) from error
+            logs = logs_of_this_job()
+            worker = _start_logged(logs / f"worker-{self._started}.log") if logs else _start()
+            self._started += 1
             self._workers.append(worker)
             self._selector.register(worker.connection, selectors.EVENT_READ, worker)
             if self.closed:  # by a signal's handler, meanwhile
@@ -86,3 +84,28 @@ class Workers:
         for worker in list(self._workers):
             self.end(worker)
         self._selector.close()
+
+
+def _start(log: IO[bytes] | None = None) -> WorkerProcess:
+    try:
+        return WorkerProcess(log)
+    except OSError as error:
+        raise PreprocessingError(
+            f"no worker process can be started: {error.strerror or error}; lower "
+            "preprocessing.runner.processes"
+        ) from error
+
+
+def _start_logged(path: Path) -> WorkerProcess:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab", buffering=0)
+    with log:
+        worker = _start(log)
+        try:
+            with writing(path):
+                log.write(f"process {worker.pid} is at work\n".encode())
+        except BaseException:
+            worker.end()
+            raise
+    return worker

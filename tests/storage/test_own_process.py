@@ -69,3 +69,8 @@ def test_an_error_travels_as_it_is_or_by_its_text():
     assert portable(corrupt) is corrupt
     told = portable(OddError(1, 2), ValueError)
     assert (type(told), str(told)) == (ValueError, "OddError: 1 and 2")
+
+
+def test_one_that_does_not_end_is_waited_for_no_longer_than_was_said():
+    with OwnProcess("manylabel.preprocessing.executors.worker", os.environ) as process:
+        assert process.wait(0.01) is None

@@ -5,6 +5,7 @@ memory nor a place on the GPUs that it would take.
 """
 
 import os
+import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.runs.checkpoint import checkpoint_path
 from manylabel.trainer.runs.writer import CheckpointWriter
 
+_SECONDS_TO_END = 20.0  # of a process that let go of its connection; at once, unless it hangs
+
 
 def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) -> Path:
     """As `write_initial_checkpoint`, in a new process that sees no GPU."""
@@ -42,14 +45,28 @@ def make_initial_checkpoint(run: Path, dataset: Dataset, config: TrainerConfig) 
         try:
             answer: Path | Exception = process.connection.recv()
         except (EOFError, OSError) as error:
-            raise TrainingError(
-                f"the process that makes the first weights was ended {describe_end(process.wait())}"
-                ": it had too little memory"
-                + (f", or cannot read {weights}, which is damaged then" if weights else "")
-            ) from error
+            raise TrainingError(_became_of(process.wait(_SECONDS_TO_END), weights)) from error
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _became_of(code: int | None, weights: str) -> str:
+    """What to tell of a process that answers no more.
+
+    Args:
+        code: as of `OwnProcess.wait`.
+        weights: what it was to begin with, if anything.
+    """
+    maker = "the process that makes the first weights"
+    if code is None:
+        return f"{maker} hangs, and was ended; give the same command again"
+    causes = [
+        *(["it had too little memory"] if code == -signal.SIGKILL else []),
+        *([f"it cannot read {weights}, which is damaged then"] if weights else []),
+    ]
+    cause = f": {', or '.join(causes)}" if causes else "; give the same command again"
+    return f"{maker} was ended {describe_end(code)}{cause}"
 
 
 def _downloads() -> Path:

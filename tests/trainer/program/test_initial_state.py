@@ -13,7 +13,7 @@ from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import TrainingError
 from manylabel.trainer.networks.build import build_model
 from manylabel.trainer.networks.losses import label_loss
-from manylabel.trainer.program.initial_state import write_initial_checkpoint
+from manylabel.trainer.program.initial_state import _became_of, write_initial_checkpoint
 from manylabel.trainer.program.plan import record_order
 from manylabel.trainer.records.batches import training_batches
 from manylabel.trainer.runs.checkpoint import describe_checkpoint, load_weights
@@ -138,3 +138,21 @@ def test_a_job_that_watches_a_run_loads_no_tensorflow():
     script = "import sys, manylabel.trainer.job; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.split() == ["False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "weights", "told"),
+    [
+        (-9, "", "was ended by signal 9 (SIGKILL): it had too little memory"),
+        (-11, "", "was ended by signal 11 (SIGSEGV); give the same command again"),
+        (
+            -11,
+            "w.h5",
+            "was ended by signal 11 (SIGSEGV): it cannot read w.h5, which is damaged then",
+        ),
+        (1, "", "was ended with exit code 1; give the same command again"),
+        (None, "w.h5", "hangs, and was ended; give the same command again"),
+    ],
+)
+def test_too_little_memory_is_told_of_what_the_system_killed(code, weights, told):
+    assert _became_of(code, weights) == f"the process that makes the first weights {told}"
