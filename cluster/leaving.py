@@ -4,8 +4,11 @@ import threading
 from collections.abc import Callable
 
 abandoned = threading.Event()
-"""Set once such a call was given up: nor would what Ray does when the interpreter ends return, so
-that the process is to be ended without."""
+"""Set while such a call that was given up has not returned: nor would what Ray does when the
+interpreter ends, so that the process is to be ended without."""
+
+_given_up: set[threading.Event] = set()
+_lock = threading.Lock()
 
 
 def within(seconds: float, call: Callable[[], object]) -> bool:
@@ -23,14 +26,21 @@ def within(seconds: float, call: Callable[[], object]) -> bool:
         except BaseException as error:
             errors.append(error)
         finally:
-            returned.set()
+            with _lock:
+                returned.set()
+                if returned in _given_up:
+                    _given_up.remove(returned)
+                    if not _given_up:
+                        abandoned.clear()
 
     threading.Thread(target=carry_out, name="leaving-ray", daemon=True).start()
     try:
         returned.wait(seconds)
     finally:
-        if not returned.is_set():
-            abandoned.set()
+        with _lock:
+            if not returned.is_set():
+                _given_up.add(returned)
+                abandoned.set()
     if errors:
         raise errors[0]
     return returned.is_set()

@@ -48,9 +48,14 @@ def ray_cluster(
 
     Raises:
         ClusterError: the cluster cannot be reached, or started; UnreachableClusterError if the
-            cluster that this process is a job of does not answer, BusyMachineError if this
-            machine is too busy to start one.
+            cluster that this process is a job of does not answer, or one that it left hangs;
+            BusyMachineError if this machine is too busy to start one.
     """
+    if abandoned.is_set():  # Ray still calls itself initialized, with what hangs
+        raise UnreachableClusterError(
+            "the Ray cluster that this process was in hangs, and is not left yet; try again later, "
+            "or in a new process"
+        )
     address = address or own_cluster()
     with ExitStack() as stack:
         if not ray.is_initialized():

@@ -53,3 +53,22 @@ def test_who_is_told_to_stop_waits_no_longer(never, abandoned):
         signal.signal(signal.SIGALRM, before)
     assert abandoned.is_set()
     assert time.monotonic() - began < 10
+
+
+def test_it_is_over_once_the_last_call_that_was_given_up_has_returned(never, abandoned):
+    returns = threading.Event()
+    assert not within(0.01, never)
+    assert not within(0.01, returns.wait)
+    returns.set()
+    time.sleep(0.1)
+    assert abandoned.is_set(), "the other one hangs"
+
+
+def test_a_call_that_returns_late_leaves_nothing_behind(abandoned):
+    returns = threading.Event()
+    assert not within(0.01, returns.wait)
+    returns.set()
+    deadline = time.monotonic() + 10
+    while abandoned.is_set():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -14,7 +14,7 @@ from ray._private import ray_constants, services
 
 from manylabel.cluster import leaving, shared_memory
 from manylabel.cluster import ray_cluster as cluster
-from manylabel.cluster.errors import BusyMachineError, ClusterError
+from manylabel.cluster.errors import BusyMachineError, ClusterError, UnreachableClusterError
 from manylabel.cluster.ray_cluster import ray_cluster
 
 
@@ -206,7 +206,9 @@ def test_a_head_that_hangs_does_not_keep_who_leaves_it(starting, seen, monkeypat
     node = SimpleNamespace(kill_all_processes=lambda check_alive: seen.append("killed"))
     monkeypatch.setattr(cluster.worker, "_global_node", node)
     start()
-    over.set()
     assert seen == ["started", "killed"]
     assert leaving.abandoned.is_set()
+    with pytest.raises(UnreachableClusterError, match="hangs, and is not left yet; try again"):
+        start()
+    over.set()
     leaving.abandoned.clear()

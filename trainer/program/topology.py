@@ -19,7 +19,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from manylabel.cluster.head import Head
+from manylabel.cluster.head import PATIENCE_SECONDS, Head
 from manylabel.cluster.leaving import within
 from manylabel.cluster.ray_cluster import ray_logs
 from manylabel.storage.jobs import ProcessPlace
@@ -66,6 +66,7 @@ class _Part:
     process: int | None = None  # its id there, once it has said so
     where: Any = None  # its answer, until it has said where it runs
     ended: bool = False
+    kill_began: float | None = None  # while Ray is asked for it; of time.monotonic
 
 
 class Topology:
@@ -154,8 +155,30 @@ class Topology:
         return self._pings.answer_at_once()
 
     def kill_worker(self, worker: str) -> None:
-        """Kills a worker that hangs; it is then among the ended ones."""
-        within(_SECONDS_TO_KILL, lambda: ray.kill(self._parts[worker].actor))
+        """Kills a worker that hangs; it is then among the ended ones. One whose kill is under way
+        is left to that.
+
+        Raises:
+            LostPartError: it is under way for long, as the cluster's head hangs.
+        """
+        part = self._parts[worker]
+        if part.kill_began is not None:
+            seconds = time.monotonic() - part.kill_began
+            if seconds > PATIENCE_SECONDS:
+                raise lost_head(
+                    f"the head of the Ray cluster has not ended {self._describe(part)} for "
+                    f"{seconds:.0f} s"
+                )
+            return
+        part.kill_began = time.monotonic()
+
+        def kill() -> None:
+            try:
+                ray.kill(part.actor)
+            finally:
+                part.kill_began = None
+
+        within(_SECONDS_TO_KILL, kill)
 
     def ended_workers(self, timeout: float) -> list[WorkerEnd]:
         """Waits up to `timeout` seconds for a worker to end.

@@ -1,10 +1,12 @@
 """Who is blamed for silence, without Ray."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import GetTimeoutError
 
+from manylabel.cluster import leaving
 from manylabel.trainer.errors import LostPartError
 from manylabel.trainer.program import topology
 from manylabel.trainer.program.silences import Silences
@@ -97,3 +99,36 @@ def test_a_shard_that_says_nothing_is_named_though_nobody_waits_for_it(monkeypat
     cluster.now = 600.1
     with pytest.raises(LostPartError, match=r"^shard-1 on 10.0.0.7 has not answered for 600 s: .*"):
         program.ping()
+
+
+def test_a_kill_that_hangs_is_left_to_itself_and_then_told(monkeypatch):
+    program, cluster = parts(monkeypatch, set())
+    over, kills = threading.Event(), []
+
+    def kill(actor):
+        kills.append(actor)
+        over.wait()
+
+    monkeypatch.setattr(topology, "ray", SimpleNamespace(kill=kill))
+    monkeypatch.setattr(topology, "_SECONDS_TO_KILL", 0.01)
+    program._parts["worker-1"] = topology._Part("worker-1", None, "a")
+    try:
+        for cluster.now in (0.0, 10.0, 20.0):
+            program.kill_worker("worker-1")
+        cluster.now = 21.0
+        with pytest.raises(LostPartError, match=r"head .* has not ended worker-1 on .* for 21 s"):
+            program.kill_worker("worker-1")
+        assert len(kills) == 1
+    finally:
+        over.set()
+        leaving.abandoned.clear()
+
+
+def test_a_worker_that_was_not_gone_is_killed_again(monkeypatch):
+    program, _ = parts(monkeypatch, set())
+    kills = []
+    monkeypatch.setattr(topology, "ray", SimpleNamespace(kill=kills.append))
+    program._parts["worker-1"] = topology._Part("worker-1", None, "a")
+    program.kill_worker("worker-1")
+    program.kill_worker("worker-1")
+    assert len(kills) == 2
