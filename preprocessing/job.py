@@ -142,14 +142,16 @@ def _retried(config: PreprocessingConfig, root: UPath, *, retry: bool) -> int:
     """
     if DatasetPlan.read_at(root) is None:
         return count_retryable(root) if retry else 0
-    below_now = 0
-    for side, catalog in catalogs_of(config).items():
-        if catalog.http is None:
-            rejected = root / NOT_WRITTEN[side][0]
-            if not retry:
-                refuse_paths_below_now(catalog, rejected)
-            below_now += len(paths_below_now(catalog, rejected))
-    return count_retryable(root) + below_now if retry else 0
+    tables = [
+        (catalog, root / NOT_WRITTEN[side][0])
+        for side, catalog in catalogs_of(config).items()
+        if catalog.http is None
+    ]
+    if retry:
+        return count_retryable(root) + sum(len(paths_below_now(*table)) for table in tables)
+    for table in tables:
+        refuse_paths_below_now(*table)
+    return 0
 
 
 def _split_doubts(config: PreprocessingConfig, root: UPath) -> list[str]:

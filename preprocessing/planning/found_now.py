@@ -45,7 +45,7 @@ def refuse_paths_below_now(catalog: CatalogConfig, rejected: UPath) -> None:
     """Raises PreprocessingError where there are such paths."""
     if found := paths_below_now(catalog, rejected):
         raise PreprocessingError(
-            f"{rejected}: {len(found):,} rejected paths, such as {found[0]!r}, are below "
+            f"{rejected}: {len(found):,} rejected paths, such as {found[0]!r:.200}, are below "
             f"{catalog.SECTION}.image_root as it is spelled now; {_REMEDY}"
         )
 
@@ -53,7 +53,7 @@ def refuse_paths_below_now(catalog: CatalogConfig, rejected: UPath) -> None:
 def refuse_files_found_now(side: SplitName, job: CheckJob) -> None:
     """Raises PreprocessingError where a file that was missing is in the place of now."""
     image_root, rejected = job.image_roots[side], job.root / NOT_WRITTEN[side][0]
-    is_there = partial(_is_there, image_root=image_root, max_bytes=job.policy.max_bytes)
+    is_there = partial(_is_there, image_root=image_root)
     names = (
         name
         for part in _rejected_for(RejectReason.MISSING_FILE, rejected)
@@ -63,7 +63,7 @@ def refuse_files_found_now(side: SplitName, job: CheckJob) -> None:
         if isinstance(name, str):
             raise PreprocessingError(
                 f"{rejected}: files are missing by that table, of which {image_root} has some, "
-                f"such as {name!r}; {_REMEDY}"
+                f"such as {name!r:.200}; {_REMEDY}"
             )
 
 
@@ -78,10 +78,10 @@ def _rejected_for(reason: RejectReason, rejected: UPath) -> Iterator[pa.Array]:
         yield column(table.filter(pc.equal(table.column("reason"), reason)), "image_id")
 
 
-def _is_there(image_id: str, image_root: Pictures, max_bytes: int) -> str | None:
+def _is_there(image_id: str, image_root: Pictures) -> str | None:
     """The name where there is any file."""
     try:
-        fetch(image_root, image_id, max_bytes)
+        fetch(image_root, image_id, max_bytes=0)  # too many are there, and none is read
     except ImageRejectedError as rejected:
         return None if rejected.reason is RejectReason.MISSING_FILE else image_id
     return image_id

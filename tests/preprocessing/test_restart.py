@@ -13,7 +13,8 @@ from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.executors import Lost
 from manylabel.preprocessing.job import preprocess
-from manylabel.preprocessing.pictures import checking
+from manylabel.preprocessing.pictures import checking, fetch
+from manylabel.preprocessing.planning import found_now
 from manylabel.preprocessing.planning.dataset_plan import DatasetPlan
 from manylabel.preprocessing.progress import Meter
 from manylabel.preprocessing.rejections import RejectReason
@@ -189,7 +190,7 @@ def from_root(catalog, image_root):
     return PreprocessingConfig.model_validate(config_of(catalog).model_dump() | {"catalog": paths})
 
 
-def test_a_root_whose_spelling_takes_in_more_paths_is_noticed(tmp_path, linked):
+def test_a_root_whose_spelling_takes_in_more_paths_is_noticed(tmp_path, linked, monkeypatch):
     """It is the same folder, so neither the plan nor the fingerprint shows it."""
     catalog, pictures = linked
     root, link = tmp_path / "dataset", tmp_path / "link"
@@ -200,6 +201,11 @@ def test_a_root_whose_spelling_takes_in_more_paths_is_noticed(tmp_path, linked):
     with pytest.raises(PreprocessingError, match=message):
         preprocess(from_root(catalog, link), str(root))
     assert (root / "manifest.json").read_bytes() == manifest
+    reads = []
+    read = found_now.read_table
+    monkeypatch.setattr(found_now, "read_table", lambda part: reads.append(part) or read(part))
+    assert preprocess(from_root(catalog, pictures), str(root)).nothing_to_do
+    assert len(reads) == 1, "of a table that may be large"
     for same in (f"{pictures}/", pictures / "." / ".." / "pictures"):
         assert preprocess(from_root(catalog, same), str(root)).nothing_to_do
     again = preprocess(from_root(catalog, f"{link}/"), str(root), retry_rejected=True)
@@ -450,3 +456,11 @@ def test_storage_that_does_not_answer_costs_nothing(
     assert stored() == before
     monkeypatch.undo()
     assert preprocess(config_of(catalog), far_away, verify=True).nothing_to_do
+
+
+def test_to_learn_that_a_picture_is_there_none_is_read(tmp_path, monkeypatch):
+    (tmp_path / "there.jpg").write_bytes(b"a picture")
+    monkeypatch.setattr(fetch, "open", pytest.fail, raising=False)
+    place = UPath(tmp_path)
+    assert found_now._is_there("there.jpg", place) == "there.jpg"
+    assert found_now._is_there("gone.jpg", place) is None
