@@ -1,5 +1,6 @@
 """What training puts up with, and when it stops: a pure function of what happened."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -30,7 +31,7 @@ class Budget(TrainerSection):
         A fixed count stays."""
         if not self.share:
             return self
-        most = -int(-_OF_A_SMALL_RUN * total // 1)
+        most = math.ceil(_OF_A_SMALL_RUN * total)
         return self.model_copy(update={"floor": min(self.floor, most)})
 
 
@@ -163,6 +164,29 @@ class Stop:
     save: bool
 
 
+@dataclass(frozen=True)
+class _Trouble:
+    """One kind of what went wrong, and what of it is allowed; `seen` as `of` names it."""
+
+    what: str
+    count: int
+    setting: str
+    budget: Budget
+    seen: int
+    of: str
+    leaves_sound: bool  # the weights
+
+    def stop(self, last_detail: str) -> Stop | None:
+        """None while it is within its budget."""
+        if self.count <= self.budget.allowed(self.seen):
+            return None
+        return Stop(
+            f"{self.count:,} {self.what}, more than trainer.failures.{self.setting} = "
+            f"{_told(self.budget, self.seen, f'{self.seen:,} {self.of}')}; the last: {last_detail}",
+            save=self.leaves_sound,
+        )
+
+
 def judge(
     counts: FailureCounts, seen: Seen, config: FailureConfig, last_detail: str
 ) -> Stop | None:
@@ -179,38 +203,37 @@ def judge(
             f"{last_detail}",
             save=False,
         )
-    budgets = (
-        # what, how many, of how many, the setting, and whether the weights are still sound
-        (
+    troubles = (
+        _Trouble(
             f"gradients {not_finite}",
             counts.rejected_gradients,
-            f"{seen.gradients:,} gradients",
-            ("max_rejected_gradients", config.max_rejected_gradients, seen.gradients),
-            False,
+            "max_rejected_gradients",
+            config.max_rejected_gradients,
+            seen.gradients,
+            "gradients",
+            leaves_sound=False,
         ),
-        (
+        _Trouble(
             "unreadable records",
             counts.bad_records,
-            f"{seen.records:,} records",
-            ("max_bad_records", config.max_bad_records, seen.records),
-            True,
+            "max_bad_records",
+            config.max_bad_records,
+            seen.records,
+            "records",
+            leaves_sound=True,
         ),
-        (
+        _Trouble(
             "worker deaths",
             counts.worker_deaths,
-            f"{seen.updates:,} updates",
-            ("max_worker_restarts", config.max_worker_restarts, seen.updates),
-            True,
+            "max_worker_restarts",
+            config.max_worker_restarts,
+            seen.updates,
+            "updates",
+            leaves_sound=True,
         ),
     )
-    for what, count, of_all, (setting, budget, of), sound in budgets:
-        if count > budget.allowed(of):
-            return Stop(
-                f"{count:,} {what}, more than trainer.failures.{setting} = "
-                f"{_told(budget, of, of_all)}; the last: {last_detail}",
-                save=sound,
-            )
-    return None
+    stops = (trouble.stop(last_detail) for trouble in troubles)
+    return next((stop for stop in stops if stop is not None), None)
 
 
 def _told(budget: Budget, seen: int, of_all: str) -> str:
