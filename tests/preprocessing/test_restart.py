@@ -23,6 +23,7 @@ from manylabel.preprocessing.writing import shards
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.errors import UnreachableTableError
 from manylabel.storage.schema import SplitName
+from manylabel.storage.tables import read_table
 
 pytestmark = pytest.mark.slow
 
@@ -202,8 +203,12 @@ def test_a_root_whose_spelling_takes_in_more_paths_is_noticed(tmp_path, linked, 
         preprocess(from_root(catalog, link), str(root))
     assert (root / "manifest.json").read_bytes() == manifest
     reads = []
-    read = found_now.read_table
-    monkeypatch.setattr(found_now, "read_table", lambda part: reads.append(part) or read(part))
+
+    def read(part):
+        reads.append(part)
+        return read_table(part)
+
+    monkeypatch.setattr(found_now, "read_table", read)
     assert preprocess(from_root(catalog, pictures), str(root)).nothing_to_do
     assert len(reads) == 1, "of a table that may be large"
     for same in (f"{pictures}/", pictures / "." / ".." / "pictures"):

@@ -126,7 +126,7 @@ def test_a_kill_that_hangs_is_left_to_itself_and_then_told(monkeypatch):
 
 def test_a_worker_that_was_not_gone_is_killed_again(monkeypatch):
     program, _ = parts(monkeypatch, set())
-    kills = []
+    kills: list[None] = []
     monkeypatch.setattr(topology, "ray", SimpleNamespace(kill=kills.append))
     program._parts["worker-1"] = topology._Part("worker-1", None, "a")
     program.kill_worker("worker-1")
