@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from manylabel.trainer.errors import TrainingError
@@ -27,6 +28,8 @@ from tests.fuzz._damage import damaged
 from tests.fuzz._datasets import write
 from tests.fuzz._edits import edited_json
 from tests.fuzz._target import ACCEPTED, Target, fuzz, refused
+
+pytestmark = pytest.mark.slow
 
 PARAMETERS, STATISTICS, SHARDS = 40, 20, 2
 LAYOUT = ParameterLayout(

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import strategies as st
 
 from manylabel.eval.errors import EvaluationError
@@ -26,6 +27,8 @@ from tests.fuzz._damage import damaged
 from tests.fuzz._datasets import LABELS, sound_dataset, write
 from tests.fuzz._tables import parquet, tables, to_parquet
 from tests.fuzz._target import ACCEPTED, Target, fuzz, refused
+
+pytestmark = pytest.mark.slow
 
 FILES = sound_dataset()
 NAMES = ("image_id", "image_row", "class_ids", "labels", "scores")
