@@ -65,7 +65,7 @@ def let_libraries_speak() -> None:
     if os.environ.get(_TENSORFLOW_LEVEL) == _VARIABLES[_TENSORFLOW_LEVEL]:
         os.environ[_TENSORFLOW_LEVEL] = "0"
     for name in _LEVELS:
-        logging.getLogger(name).setLevel(logging.NOTSET)
+        logging.getLogger(name).setLevel(logging.INFO)  # not NOTSET: it has been said
     logging.getLogger().removeFilter(_is_error)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 

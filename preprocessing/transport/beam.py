@@ -16,9 +16,17 @@ try:
 finally:
     logging.disable(_disabled)
 
-logging.getLogger("apache_beam").setLevel(logging.ERROR)
+
+def _set_level(name: str, level: int) -> None:
+    """Unless somebody has: who asked to be told everything did so before Beam is loaded."""
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(level)
+
+
+_set_level("apache_beam", logging.ERROR)
 # Its errors are tracebacks of steps; what a step raised reaches the job, which says it in a line.
-logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+_set_level("apache_beam.runners.common", logging.CRITICAL)
 
 __all__ = ["FnApiRunner", "PipelineOptions", "beam", "outside_notebooks"]
 

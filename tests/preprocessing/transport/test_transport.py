@@ -2,6 +2,8 @@
 
 import errno
 import gc
+import importlib
+import logging
 import os
 import sys
 import tracemalloc
@@ -269,6 +271,14 @@ def test_tables_that_wait_need_no_memory(tmp_path):
     held = [int(line) for line in (tmp_path / "held").read_text().split()]
     assert len(held) == 16
     assert max(held) < 4 * (1 << 20)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.NOTSET])
+def test_beam_is_quiet_unless_it_was_asked_to_speak(level, monkeypatch):
+    logger = logging.getLogger("apache_beam")
+    monkeypatch.setattr(logger, "level", level)
+    importlib.reload(sys.modules["manylabel.preprocessing.transport.beam"])
+    assert logger.level == (level or logging.ERROR)
 
 
 def test_a_graph_that_is_run_in_a_notebook_is_like_any_other(tmp_path, monkeypatch):
