@@ -84,12 +84,12 @@ def test_what_was_begun_is_not_the_next_stages_that_begins_during_a_look(clock):
 
 
 def test_what_cannot_be_looked_at_ends_nothing(clock):
-    meter, answers = Meter(clock), iter([7, PermissionError, 8])
+    meter, answers = Meter(clock), iter([7, None, 8])
 
     def look():
-        if isinstance(answer := next(answers), int):
-            return answer
-        raise answer
+        if (answer := next(answers)) is None:
+            raise PermissionError
+        return answer
 
     meter.begin(Stage.WRITE_SHARDS, 100, look)
     seen = []
