@@ -13,6 +13,7 @@ from manylabel.pipeline.events import (
     PredictionProgressed,
     PreprocessingProgressed,
 )
+from manylabel.storage.repeating import repeating
 from manylabel.storage.stacks import this_process_shows_stacks
 
 FIRST_SECONDS = 60.0
@@ -59,24 +60,18 @@ def telling_standstill(on_event: OnEvent) -> Iterator[OnEvent]:
     Yields:
         What to tell the work's events, in place of `on_event`; it passes them on.
     """
-    standstill, over = Standstill(), threading.Event()
+    standstill = Standstill()
 
     def note(event: Event) -> None:
         standstill.note(event)
         on_event(event)
 
     def watch() -> None:
-        while not over.wait(_POLL_SECONDS):
-            if (line := standstill.line()) is not None:
-                on_event(LineTold(line))
+        if (line := standstill.line()) is not None:
+            on_event(LineTold(line))
 
-    thread = threading.Thread(target=watch, name="standstill", daemon=True)
-    thread.start()
-    try:
+    with repeating(watch, _POLL_SECONDS, "standstill"):
         yield note
-    finally:
-        over.set()
-        thread.join()
 
 
 def _how_far(event: Event) -> str | None:

@@ -4,13 +4,13 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from manylabel.pipeline.quiet import let_libraries_speak
 from manylabel.storage.jobs import LOGS_VARIABLE, JobStage, local_logs_path, logs_of_this_job
+from manylabel.storage.repeating import repeating
 
 _POLL_SECONDS = 0.5
 LINES = 50
@@ -115,22 +115,15 @@ def _temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def _followed(tail: Tail, show: Callable[[str], None]) -> Iterator[None]:
-    over = threading.Event()
-
-    def follow() -> None:
-        while not over.wait(_POLL_SECONDS):
-            for line in tail.lines():
-                show(line)
-
-    thread = threading.Thread(target=follow, name="verbose", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        for line in tail.lines(is_over=True):
+    def follow(is_over: bool = False) -> None:
+        for line in tail.lines(is_over=is_over):
             show(line)
+
+    try:
+        with repeating(follow, _POLL_SECONDS, "verbose"):
+            yield
+    finally:
+        follow(is_over=True)
 
 
 def _shown_on(stderr: object) -> Callable[[str], None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from manylabel.storage.jobs import ProcessPlace
+from manylabel.storage.repeating import repeating
 
 POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
@@ -195,21 +196,13 @@ def reporting(meter: Meter, listener: ProgressListener) -> Iterator[None]:
 
     Of each stage it hears at least how it ended.
     """
-    finished = threading.Event()
 
     def report() -> None:
         for progress in meter.read():
             listener(progress)
 
-    def watch() -> None:
-        while not finished.wait(POLL_SECONDS):
-            report()
-
-    thread = threading.Thread(target=watch, name="preprocessing-progress", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(report, POLL_SECONDS, "preprocessing-progress"):
+            yield
     finally:
-        finished.set()
-        thread.join()
         report()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from manylabel.storage.repeating import repeating
 from manylabel.trainer.plane.status import CoordinatorStatus
 
 FIRST_SECONDS = 30.0
@@ -126,21 +127,15 @@ def telling(
 ) -> Iterator[None]:
     """Tells what there is to tell while the block runs, also while its thread waits within Ray; and
     once, as soon as `stop` is set, what happens then."""
-    over = threading.Event()
+    saving = False
 
     def watch() -> None:
-        saving = False
-        while not over.wait(_POLL_SECONDS):
-            if stop.is_set() and not saving:
-                saving = True
-                tell("told to stop: saving; told once more, it ends without that")
-            for line in silences.lines():
-                tell(line)
+        nonlocal saving
+        if stop.is_set() and not saving:
+            saving = True
+            tell("told to stop: saving; told once more, it ends without that")
+        for line in silences.lines():
+            tell(line)
 
-    thread = threading.Thread(target=watch, name="training-silences", daemon=True)
-    thread.start()
-    try:
+    with repeating(watch, _POLL_SECONDS, "training-silences"):
         yield
-    finally:
-        over.set()
-        thread.join()
