@@ -226,6 +226,9 @@ def test_other_settings_are_one_click_away(client, filled):
     (here / "uniform-aaaaaaaaaaaa" / "evaluations.parquet").write_bytes(table.read_bytes())
     page = shown(client(), "/runs/run-a")
     assert "/runs/run-a?settings=uniform-aaaaaaaaaaaa" in page.links
+    front = shown(client(), "/?settings=uniform-aaaaaaaaaaaa")
+    assert "Settings uniform-aaaaaaaaaaaa" in front.text
+    assert "/?settings=training_share-0123456789ab" in front.links
     data = client().get("/runs/run-a.json?settings=uniform-aaaaaaaaaaaa").json()
     assert data["settings"] == "uniform-aaaaaaaaaaaa"
     assert client().get("/runs.json?settings=nothing").json()["runs"][0]["value"] is None
