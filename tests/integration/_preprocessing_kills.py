@@ -45,7 +45,7 @@ ENDING = 10.0  # seconds in which its processes end after it was killed
 POLL = 0.002  # seconds
 
 _WORKERS = {
-    "processes": re.compile(r".*\bexecutors\.worker import main\b.*"),
+    "processes": re.compile(r".*\bserve\(.manylabel\.preprocessing\.executors\.worker\b.*"),
     "ray": re.compile(r"ray::[a-z_]+"),  # at work: others are ray::IDLE, or agents
 }
 _AGENTS = re.compile(r"ray::(DashboardAgent|RuntimeEnvAgent)")
