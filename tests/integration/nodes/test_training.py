@@ -98,9 +98,9 @@ def test_a_lost_worker_is_replaced_and_a_lost_node_is_told_and_made_good(
     nodes.kill(lost)
     assert job.end() == 75, job.printed
     # Of a node that loses its power, the end of its processes may be heard of first.
-    why = r"\(its (node is gone|process ended)\)"
+    why = r"\((its (node is gone|process ended)|it does not answer)\)"
     # Or of an answer that lay there, of which Ray does not say whose it was.
-    who = rf"\S+ on {nodes.ip(lost)}|a parameter shard or the coordinator"
+    who = rf"\S+ on {nodes.ip(lost)} \(process \d+\)|a parameter shard or the coordinator"
     told = rf"error: ({who}) was lost {why}; run the same command"
     assert re.match(told, job.printed.splitlines()[-1]), job.printed
     assert "Traceback" not in job.printed
