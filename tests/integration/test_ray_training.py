@@ -163,7 +163,7 @@ def test_a_killed_job_resumes_and_ends_with_the_same_number_of_samples(job: Job)
     os.kill(shard, signal.SIGKILL)
     assert job.end() == 75, job.log
     assert "Traceback" not in job.log
-    told = r"error: shard-\d on 127\.0\.0\.1 \(process \d+\) was lost \(its process ended\); run the same"
+    told = r"error: shard-\d on 127\.0\.0\.1 \(process \d+\) was lost \(its process ended\); run"
     assert re.search(told, job.log), job.log
 
     job.start()
