@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
+from manylabel.eval.axis import lower_end
 from manylabel.eval.errors import EvaluationError
 from manylabel.eval.samples import Sample
 from manylabel.eval.sheet import (
@@ -108,15 +109,17 @@ def _draw_profile(axes: Axes, ordered: Sequence[EvaluationSummary]) -> None:
 
 
 def _ends(ordered: Sequence[EvaluationSummary]) -> tuple[float, float]:
-    """Of the axis: it begins at 0 where the trained networks and the baseline then fill half."""
+    """Of the axis: it begins at 0, or else at the untrained network, where that leaves half of it
+    to the trained ones and the baseline."""
     trained = ordered[1:] if _untrained(ordered) and len(ordered) > 1 else ordered
     low = min(_low(summary) for summary in trained)
     high = max(summary.headline.interval.high or summary.headline.value for summary in trained)
     low, high = min(low, ordered[-1].headline.baseline), max(high, ordered[-1].headline.baseline)
-    if high - low < high / 2 and high > low:
-        room = 0.15 * (high - low)
-        return max(0.0, low - room), high + room
-    return 0.0, 1.15 * high or 1.0
+    if high == low or lower_end(low, high, 0.0) == 0:
+        return 0.0, 1.15 * high or 1.0
+    low = lower_end(low, high, _low(ordered[0]))
+    room = 0.15 * (high - low)
+    return max(0.0, low - room), high + room
 
 
 def _untrained(ordered: Sequence[EvaluationSummary]) -> EvaluationSummary | None:

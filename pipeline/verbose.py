@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from manylabel.pipeline.quiet import let_libraries_speak
+from manylabel.storage.errors import printable
 from manylabel.storage.jobs import LOGS_VARIABLE, JobStage, local_logs_path, logs_of_this_job
 from manylabel.storage.repeating import repeating
 
@@ -39,7 +40,7 @@ class Tail:
             except OSError:  # storage that is away for a moment
                 continue
             for line in lines:
-                yield f"{log.stem} | {_printable(line)}"
+                yield f"{log.stem} | {_shown(line)}"
             if left_out:
                 yield f"{log.stem} | ... {left_out} left out; all are in {log}"
 
@@ -136,8 +137,6 @@ def _shown_on(stderr: object) -> Callable[[str], None]:
     return show
 
 
-def _printable(line: bytes) -> str:
+def _shown(line: bytes) -> str:
     text = line.decode("utf-8", "replace").expandtabs().rstrip("\r")
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )[:_LINE_LENGTH]
+    return printable(text)[:_LINE_LENGTH]

@@ -80,7 +80,7 @@ def test_what_is_printed_does_nothing_to_the_terminal(folder):
     tail = Tail(folder)
     write(folder, "worker-0", "\x1b[2Jred\a\r\n")
     (line,) = tail.lines()
-    assert line == "worker-0 | \N{REPLACEMENT CHARACTER}[2Jred\N{REPLACEMENT CHARACTER}"
+    assert line == r"worker-0 | \x1b[2Jred\x07"
 
 
 @pytest.fixture

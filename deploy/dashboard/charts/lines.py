@@ -12,6 +12,7 @@ from manylabel.deploy.dashboard.charts.labels import Labels
 from manylabel.deploy.dashboard.charts.points import Numbers, Points
 from manylabel.deploy.dashboard.charts.scales import Scale, padded
 from manylabel.deploy.dashboard.charts.svg import HALF, HALF_TEXT, Chart, Frame
+from manylabel.eval.axis import lower_end
 
 _WIDE = Frame(HALF, 320, HALF_TEXT, left=82, right=12, top=14, bottom=56)
 _FOCUS = 9.0
@@ -103,9 +104,7 @@ def map_chart(
     trained = there[points.samples[there] > 0]
     top = max(*levels, float(np.nanmax(np.fmax(points.high, points.values)[there])), -np.inf)
     bottom = min(*levels, float(np.nanmin(lows[trained if len(trained) else there])), np.inf)
-    lowest = min(bottom, float(np.nanmin(lows[there])))
-    if top - lowest <= 2 * (top - bottom):
-        bottom = lowest
+    bottom = lower_end(bottom, top, float(np.nanmin(lows[there])))
     y = _WIDE.y_scale(*padded(bottom, top, 0.1))
 
     def at(values: Numbers, places: NDArray[np.int64]) -> list[tuple[float, float]]:
