@@ -68,7 +68,7 @@ def test_processes_come_with_the_work_and_stay_for_the_next(executor):
     before = children()
     (first,) = executor.map(eval, [PROCESS], 1)
     assert children() - before == {first}
-    both = set()
+    both: set[int] = set()
     while len(both) < PROCESSES:  # a busy machine takes its time to start the second
         both = set(executor.map(eval, [slow(0.1)] * 20, 1))
     assert len(both) == PROCESSES
