@@ -47,6 +47,20 @@ DEMO_FOLDERS = ("animals", "food")
 DEMO_PICTURES = 64
 
 
+class Clock:
+    """Seconds, as a test sets them."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(scope="session")
 def lfs_pointer() -> bytes:
     """What a clone without its large files has in the place of one."""

@@ -12,18 +12,6 @@ from manylabel.preprocessing.progress import Progress, Stage
 from manylabel.storage.stacks import stacks_shown_meanwhile
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def standstill(clock):
     return Standstill(clock)

@@ -6,21 +6,6 @@ from manylabel.preprocessing.progress import Meter, Progress, Stage, reporting
 from manylabel.storage.jobs import ProcessPlace
 
 
-class Clock:
-    """Seconds, as they are set."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def test_stages_that_end_between_two_looks_are_told(clock):
     meter = Meter(clock)
     assert meter.read() == []

@@ -15,18 +15,6 @@ from tests.trainer.test_job import GOING
 NOON = datetime.datetime(2026, 1, 1, 12, 3, 4)
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def silences(clock):
     return Silences(clock, lambda: NOON)
