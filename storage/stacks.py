@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import select
 import signal
 import stat
 import threading
@@ -13,46 +14,61 @@ from types import FrameType
 
 _STDERR = 2
 _SECONDS_TO_SHOW = 0.2  # what a helper takes at most to write its own, before the next is named
+_SECONDS_TO_ARRIVE = 0.02  # from the first byte of what one signal writes to its last
+_PIPE_BYTES = 65_536  # what a pipe holds at most
+_END = b"\0"  # what the handlers do not write
 _PROCESSES = Path("/proc")
 
 
 def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR) -> None:
     """From now on SIGUSR2, whose own meaning is to end the process, writes all stacks instead.
 
-    They are written by the signal's handler in C, so also while a library holds the interpreter.
+    The stack of the thread that the signal interrupts is written by a handler in C, so also while a
+    library holds the interpreter; that is the main thread, if it is this one. The others move while
+    it does not hold them, and to follow their frames then can crash: they are written a moment
+    later, by a thread that holds the interpreter.
+
     Where there is no such signal, this does nothing. To be called by our commands and the processes
     that they start, never on import: the process of who uses the library is not ours.
 
     Args:
-        of_helpers: hand the signal on to the processes that this one started; main thread only.
+        of_helpers: hand the signal on to the processes that this one started.
         descriptor: of an open file; standard error follows where it is led later.
     """
+    global _watch
     if not hasattr(faulthandler, "register") or not hasattr(signal, "SIGUSR2"):
         return
-    if of_helpers:
-        signal.signal(signal.SIGUSR2, _hand_on)
-    faulthandler.register(signal.SIGUSR2, descriptor, all_threads=True, chain=of_helpers)
-    # Who started us has blocked it until now.
+    stop_showing_stacks()
+    # Who started us has blocked it until now, and the thread that waits for it is not to hear it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    _watch = _Watch(descriptor, of_helpers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+def stop_showing_stacks() -> bool:
+    """Gives SIGUSR2 its own meaning back; whether it had ours. In the thread that gave it ours."""
+    global _watch
+    if _watch is None:
+        return False
+    _watch.end()
+    _watch = None
+    return True
 
 
 @contextmanager
 def stacks_shown_meanwhile() -> Iterator[None]:
-    """The same within someone else's process, while the block runs.
+    """The same within someone else's process, while the block runs, helpers' stacks included.
 
     Only where SIGUSR2 would end that process: who handles, ignores or blocks it has a use for it.
     """
     if not _would_end_this_process():
         yield
         return
-    is_main = threading.current_thread() is threading.main_thread()
-    show_stacks_on_signal(of_helpers=is_main)
+    show_stacks_on_signal(of_helpers=True)
     try:
         yield
     finally:
-        faulthandler.unregister(signal.SIGUSR2)
-        if is_main:
-            signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        stop_showing_stacks()
 
 
 def _would_end_this_process() -> bool:
@@ -65,10 +81,68 @@ def _would_end_this_process() -> bool:
     )
 
 
-def _hand_on(number: int, frame: FrameType | None) -> None:
-    # Others write meanwhile, and what the main thread is at should not wait for them.
-    with suppress(RuntimeError):  # no thread any more: the interpreter is ending
-        threading.Thread(target=_show_those_of_helpers, daemon=True).start()
+class _Watch:
+    """Handlers of SIGUSR2, and a thread that waits for what they write to a pipe.
+
+    In the main thread that is done by Python's own handler in C (`signal.set_wakeup_fd`), after
+    faulthandler's has written the stack. Python handles signals for no other thread: there it is
+    faulthandler's stack that the pipe is woken with.
+    """
+
+    def __init__(self, descriptor: int, of_helpers: bool):
+        self._descriptor = descriptor
+        self._of_helpers = of_helpers
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._earlier_wakeup = -1  # that of an event loop whose process this is
+        self._thread = threading.Thread(target=self._show, name="stacks", daemon=True)
+        self._thread.start()
+        if self._is_main:
+            signal.signal(signal.SIGUSR2, _wakes_the_thread)
+            self._earlier_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+            faulthandler.register(signal.SIGUSR2, descriptor, all_threads=False, chain=True)
+        else:
+            faulthandler.register(signal.SIGUSR2, self._writer, all_threads=False)
+
+    def end(self) -> None:
+        faulthandler.unregister(signal.SIGUSR2)
+        if self._is_main:
+            signal.set_wakeup_fd(self._earlier_wakeup)
+            signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        os.set_blocking(self._writer, True)
+        os.write(self._writer, _END)
+        self._thread.join()
+        os.close(self._writer)
+        os.close(self._reader)
+
+    def _show(self) -> None:
+        written = select.poll()
+        written.register(self._reader, select.POLLIN)
+        while True:
+            written.poll()
+            time.sleep(_SECONDS_TO_ARRIVE)
+            woken_by = os.read(self._reader, _PIPE_BYTES)
+            if self._is_of_signal(woken_by):
+                faulthandler.dump_traceback(self._descriptor, all_threads=True)
+                if self._of_helpers:
+                    _show_those_of_helpers()
+            if self._earlier_wakeup >= 0:
+                with suppress(OSError):
+                    os.write(self._earlier_wakeup, woken_by.replace(_END, b""))
+            if _END in woken_by:
+                return
+
+    def _is_of_signal(self, woken_by: bytes) -> bool:
+        """Python's handler writes the numbers of all signals that Python handles."""
+        return signal.SIGUSR2 in woken_by if self._is_main else woken_by != _END
+
+
+_watch: _Watch | None = None
+
+
+def _wakes_the_thread(number: int, frame: FrameType | None) -> None:
+    """For Python to handle the signal, that is, to write its number to the pipe."""
 
 
 def _show_those_of_helpers() -> None:
@@ -124,7 +198,7 @@ def this_process_shows_stacks() -> bool:
     """Whether SIGUSR2 would show them now: it may have another meaning to whose process it is."""
     return process_shows_stacks(os.getpid()) and signal.getsignal(signal.SIGUSR2) in (
         signal.SIG_DFL,  # to Python, which does not know of handlers in C
-        _hand_on,
+        _wakes_the_thread,
     )
 
 

@@ -1,7 +1,5 @@
 """The task on a node, without Ray: where it prints to, and that it shows its stacks."""
 
-import faulthandler
-import signal
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +8,7 @@ from upath import UPath
 from manylabel.preprocessing.executors import ray_work
 from manylabel.preprocessing.executors.ray_work import Unseen, run
 from manylabel.preprocessing.executors.sight import Sight
+from manylabel.storage.stacks import stop_showing_stacks
 
 
 @pytest.fixture
@@ -41,4 +40,4 @@ def test_a_process_prints_to_its_file_from_its_first_batch_on(logged, tmp_path):
 
 def test_a_process_shows_its_stacks_when_it_is_asked(logged, tmp_path):
     run(abs, [-1], None, tmp_path)
-    assert faulthandler.unregister(signal.SIGUSR2)  # type: ignore[func-returns-value]
+    assert stop_showing_stacks()

@@ -1,12 +1,11 @@
 """The coordinator's process answers a worker that waits when it need not wait any more."""
 
-import faulthandler
-import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from manylabel.storage.stacks import stop_showing_stacks
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.plane.policies.synchronous import SynchronousPolicy
 from manylabel.trainer.program.processes import (
@@ -101,4 +100,4 @@ def test_only_where_workers_may_wait_are_several_calls_in_hand(updates, threads)
 def test_each_shows_its_stacks_when_it_is_asked(kind):
     """Before the program knows its process id, so that it is not asked too early."""
     kind()
-    assert faulthandler.unregister(signal.SIGUSR2)  # type: ignore[func-returns-value]
+    assert stop_showing_stacks()
