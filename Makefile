@@ -74,5 +74,5 @@ lock: setup ## Write requirements.lock, and the image's locks, anew from setup.c
 	$(IMAGE_LOCK) --extra gpu --output-file deploy/docker/gpu.lock setup.cfg
 
 clean: ## Remove caches and the demos' results; .venv, dataset, model and runs stay.
-	rm -rf demo-output library-demo build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo-output library-demo build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

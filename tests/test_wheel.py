@@ -20,17 +20,10 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a checkout gathers beside the project.
-LEFT_OUT = (
+LEFT_OUT = {
     ".git",
-    ".venv",
-    "build",
-    "dataset",
-    "demo-output",
-    "dist",
-    "library-demo",
-    "model",
-    "runs",
-)
+    *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line[0] == "/"),
+}
 CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache", "*.nb[ci]")
 PICTURES = "openclipart/images"  # 20 MB
 PACKAGES = ("cluster", "deploy", "eval", "pipeline", "preprocessing", "storage", "trainer")
