@@ -66,6 +66,14 @@ class PredictionProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoringProgressed:
+    """Held-out images whose predictions, another tool's, are read, of all."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluatedBefore:
     """A checkpoint needs no evaluation: it has one with these settings."""
 
@@ -143,6 +151,7 @@ Event = (
     | TrainingProgressed
     | LineTold
     | PredictionProgressed
+    | ScoringProgressed
     | EvaluatedBefore
     | CheckpointDamaged
     | ResultUnreadable

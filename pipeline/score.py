@@ -27,8 +27,9 @@ from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import sole_evaluation
-from manylabel.pipeline.events import OnEvent
+from manylabel.pipeline.events import OnEvent, ScoringProgressed, long_work
 from manylabel.pipeline.other_predictions import OtherPredictions
+from manylabel.pipeline.standstill import telling_standstill
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import StorageError
 from manylabel.storage.locations import is_local
@@ -70,7 +71,10 @@ def score_predictions(
     dataset = Dataset.open(dataset_root)
     opened = OtherPredictions.open(predictions, dataset)
     provenance = _provenance(predictions, place, samples)
-    evaluation = Evaluator(dataset, config).evaluate(opened.batches(config.batch_size), provenance)
+    evaluator = Evaluator(dataset, config)
+    with long_work("score", on_event), telling_standstill(on_event) as told:
+        batches = _counted(opened.batches(config.batch_size), len(opened.image_ids), told)
+        evaluation = evaluator.evaluate(batches, provenance)
     if place is None:
         return evaluation.summary
     run, step = place
@@ -123,6 +127,16 @@ def _digest(path: UPath) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _counted(
+    batches: Iterator[PredictionBatch], total: int, on_event: OnEvent
+) -> Iterator[PredictionBatch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch.image_ids)
+        on_event(ScoringProgressed(done, total))
 
 
 def _best(opened: OtherPredictions, config: EvalConfig) -> Iterator[PredictionBatch]:

@@ -12,6 +12,7 @@ from manylabel.pipeline.events import (
     OnEvent,
     PredictionProgressed,
     PreprocessingProgressed,
+    ScoringProgressed,
 )
 from manylabel.storage.repeating import repeating
 from manylabel.storage.stacks import this_process_shows_stacks
@@ -81,6 +82,8 @@ def _how_far(event: Event) -> str | None:
             return f"{progress.stage}: {_count(progress.done, progress.total)}{begun}"
         case PredictionProgressed(done, total):
             return f"predicting: {_count(done, total)}"
+        case ScoringProgressed(done, total):
+            return f"scoring: {_count(done, total)}"
     return None
 
 

@@ -258,7 +258,7 @@ def _show_progress(event: events.Event, display: ProgressDisplay) -> None:
             display.update(training.settled, training.total, _speed_and_loss(training))
         case events.LineTold(line):
             display.line(line)
-        case events.PredictionProgressed(done, total):
+        case events.PredictionProgressed(done, total) | events.ScoringProgressed(done, total):
             display.update(done, total)
         case events.Doing(what):
             display.update(0, None, what)

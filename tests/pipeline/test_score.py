@@ -22,6 +22,7 @@ from manylabel.eval.store.predictions import (
 from manylabel.eval.store.summary import Provenance
 from manylabel.pipeline import cli
 from manylabel.pipeline.evaluate import sole_evaluation
+from manylabel.pipeline.events import ScoringProgressed, WorkBegan, WorkEnded
 from manylabel.pipeline.score import score_predictions
 
 NAMES = ["sky", "dog", "beach", "kite", "café", "owl"]
@@ -66,7 +67,7 @@ def write(tmp_path):
 
 
 def scored(path, dataset, place=None, settings=SETTINGS):
-    return score_predictions(str(path), str(dataset.root), place, 0, settings, print)
+    return score_predictions(str(path), str(dataset.root), place, 0, settings, lambda _: None)
 
 
 def told(capsys, path, dataset, *arguments):
@@ -74,7 +75,7 @@ def told(capsys, path, dataset, *arguments):
     command = ["score", str(path), "--dataset", str(dataset.root), *arguments]
     assert cli.run(command) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert all(line.startswith("score: ") for line in captured.out.splitlines()), "how far it came"
     (line,) = captured.err.splitlines()
     return line.removeprefix("error: ")
 
@@ -215,6 +216,18 @@ def test_the_table_is_that_of_evaluate(write, dataset, capsys):
     assert f"{summary.headline.value:.4f}" in text
     assert f"{interval.low:.3f}–{interval.high:.3f}" in text
     assert list(path.parent.glob("*.parquet")) == [path]
+
+
+def test_it_tells_how_far_it_is(write, dataset):
+    told = []
+    settings = [*SETTINGS, "eval.batch_size=16"]
+    path = write(columns_of())
+    score_predictions(str(path), str(dataset.root), None, 0, settings, told.append)
+    assert told == [
+        WorkBegan("score"),
+        *(ScoringProgressed(done, IMAGES) for done in (16, 32, 40)),
+        WorkEnded(),
+    ]
 
 
 def with_(column, row, value):
