@@ -162,8 +162,9 @@ class Topology:
             LostPartError: it is under way for long, as the cluster's head hangs.
         """
         part = self._parts[worker]
-        if part.kill_began is not None:
-            seconds = time.monotonic() - part.kill_began
+        kill_began = part.kill_began  # the kill's end, in its own thread, sets it to None
+        if kill_began is not None:
+            seconds = time.monotonic() - kill_began
             if seconds > PATIENCE_SECONDS:
                 raise lost_head(
                     f"the head of the Ray cluster has not ended {self._describe(part)} for "

@@ -124,6 +124,19 @@ def test_a_kill_that_hangs_is_left_to_itself_and_then_told(monkeypatch):
         leaving.abandoned.clear()
 
 
+def test_a_kill_may_end_while_it_is_asked_for_how_long_it_takes(monkeypatch):
+    program, cluster = parts(monkeypatch, set())
+    worker = topology._Part("worker-1", None, "a", kill_began=1.0)
+    program._parts["worker-1"] = worker
+
+    def monotonic():
+        worker.kill_began = None
+        return 2.0
+
+    cluster.monotonic = monotonic
+    program.kill_worker("worker-1")
+
+
 def test_a_worker_that_was_not_gone_is_killed_again(monkeypatch):
     program, _ = parts(monkeypatch, set())
     kills: list[None] = []
