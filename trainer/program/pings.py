@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from manylabel.trainer.program.silences import Silences
 
@@ -27,8 +28,12 @@ class Pings:
 
     def look(self) -> str | None:
         """Takes in answers, asks again where it is time; who has been silent for longest."""
-        for ping in self._answered():  # that a part is lost is told by who needed it
-            self._silences.answer(self._open.pop(ping))
+        for ping in _ready(list(self._open), timeout=0):
+            name = self._open.pop(ping)
+            if _is_answer(ping):
+                self._silences.answer(name)
+            else:  # that a part is lost is told by who needed it
+                self._silences.forget(name)
         now, waited_for = time.monotonic(), set(self._open.values())
         for name, actor in self._actors.items():
             if name not in waited_for and now - self._asked[name] >= _SECONDS_BETWEEN:
@@ -41,11 +46,21 @@ class Pings:
         """Whether each answers within a moment; if not, it is no fault of those who wait for it as
         well that they say nothing."""
         asked = [actor.where.remote() for actor in self._actors.values()]
-        said, _ = ray.wait(asked, num_returns=len(asked), timeout=_AT_ONCE_SECONDS)
-        return len(said) == len(asked)
+        # With lost ones among them, of which those learn who wait for them.
+        return len(_ready(asked, timeout=_AT_ONCE_SECONDS)) == len(asked)
 
-    def _answered(self) -> list[Any]:
-        if not self._open:
-            return []
-        said, _ = ray.wait(list(self._open), num_returns=len(self._open), timeout=0)
-        return said
+
+def _ready(asked: list[Any], timeout: float) -> list[Any]:
+    if not asked:
+        return []
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout)
+    return ready
+
+
+def _is_answer(ready: Any) -> bool:
+    """Ray calls ready as well what will never be answered."""
+    try:
+        ray.get(ready)
+    except RayError:
+        return False
+    return True

@@ -72,6 +72,11 @@ class Silences:
         with self._lock:
             self._end(who, _ANSWERS)
 
+    def forget(self, who: str) -> None:
+        """They will not answer; others tell why."""
+        with self._lock:
+            self._end(who, "")
+
     def seconds(self, who: str) -> float:
         """For how long their answer is waited for; 0 if it is not."""
         with self._lock:

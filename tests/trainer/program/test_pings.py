@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayActorError
 
 from manylabel.trainer.program import pings as module
 from manylabel.trainer.program.pings import Pings
@@ -10,12 +11,13 @@ from manylabel.trainer.program.silences import Silences
 
 
 class Ray:
-    """Actors that answer at once, or not at all."""
+    """Actors that answer at once, or not at all, and lost ones."""
 
     def __init__(self):
         self.now = 0.0
         self.asked = []
         self.silent = set()
+        self.lost = set()
 
     def monotonic(self):
         return self.now
@@ -32,6 +34,11 @@ class Ray:
         assert timeout in (0, module._AT_ONCE_SECONDS), "it waits for none"
         said = [question for question in questions if question[1] not in self.silent]
         return said, [question for question in questions if question not in said]
+
+    def get(self, question):
+        if question[1] in self.lost:
+            raise RayActorError
+        return "a node", 7
 
 
 @pytest.fixture
@@ -73,6 +80,18 @@ def test_one_that_says_nothing_is_known_and_is_not_asked_again(ray, pings):
     ray.silent = set()
     assert look_for(ray, pings, 1) is None
     assert silences.lines() == ["shard-1 answers again, after 41 s"]
+
+
+def test_one_that_is_lost_does_not_answer_again(ray, pings):
+    pings, silences = pings
+    ray.silent = {"shard-1"}
+    look_for(ray, pings, 45)
+    assert silences.lines() == ["no answer from shard-1 for 45 s; the last word: nothing yet"]
+    ray.silent, ray.lost = set(), {"shard-1"}
+    assert look_for(ray, pings, 45) is None
+    assert silences.lines() == []
+    assert silences.seconds("shard-1") == 0
+    assert pings.answer_at_once(), "whoever says nothing does not wait for it"
 
 
 def test_whether_all_answer_at_once(ray, pings):
