@@ -22,6 +22,7 @@ _ANSWERS = "answers again"
 class _Silence:
     since: float
     tell_at: float  # seconds since then
+    of_worker: bool = False  # that the coordinator tells of: others are asked by the driver
     told: bool = False
 
 
@@ -51,7 +52,7 @@ class Silences:
     def ask(self, who: str) -> None:
         """An answer of theirs is waited for from now on, unless it is already."""
         with self._lock:
-            self._begin(who, self._clock(), FIRST_SECONDS)
+            self._silences.setdefault(who, _Silence(self._clock(), FIRST_SECONDS))
 
     @contextmanager
     def waiting(self, *who: str) -> Iterator[None]:
@@ -95,12 +96,13 @@ class Silences:
                     f", when {worker}, one of {len(status.heard)}, had said nothing for "
                     f"{seconds:.0f} s"
                 )
-            for worker in [who for who in self._silences if who.startswith("worker-")]:
+            for worker in [who for who, each in self._silences.items() if each.of_worker]:
                 if status.heard.get(worker, 0.0) < WORKER_SECONDS:
                     self._end(worker, "is heard again" if worker in status.heard else "")
             for worker, seconds in status.heard.items():
                 if seconds >= WORKER_SECONDS:
-                    self._begin(worker, now - seconds, WORKER_SECONDS)
+                    silence = _Silence(now - seconds, WORKER_SECONDS, of_worker=True)
+                    self._silences.setdefault(worker, silence)
 
     def lines(self) -> list[str]:
         """What to tell now."""
@@ -111,12 +113,9 @@ class Silences:
                 if seconds >= silence.tell_at:
                     silence.told = True
                     silence.tell_at *= 2
-                    said = "" if who.startswith("worker-") else f"; the last word: {self._last}"
+                    said = "" if silence.of_worker else f"; the last word: {self._last}"
                     lines.append(f"no answer from {self.describe(who)} for {seconds:.0f} s{said}")
             return lines
-
-    def _begin(self, who: str, since: float, tell_at: float) -> None:
-        self._silences.setdefault(who, _Silence(since, tell_at))
 
     def _end(self, who: str, how: str) -> None:
         silence = self._silences.pop(who, None)

@@ -92,7 +92,6 @@ class Topology:
     ) -> None:
         self._plan, self._share, self._placement, self._logs = plan, share, placement, logs
         self._silences = silences
-        silences.describe = self.describe
         self._addresses = {node.node_id: node.address for node in living_nodes()}
         # No other job has it: not of a run of the same name elsewhere, nor the attempt before this
         # one, whose actors may be dying still.
@@ -101,6 +100,7 @@ class Topology:
         self._parts: dict[str, _Part] = {}
         self._runs: dict[Any, _Part] = {}
         self._started = 0
+        silences.describe = self.describe  # called by another thread: all that it reads is there
         try:
             shards = [
                 self._start(ParameterShardProcess, f"shard-{i}", node, memory=placement.shard_bytes)

@@ -86,6 +86,15 @@ def test_a_worker_that_the_coordinator_does_not_hear(silences, clock):
     assert silences.lines() == ["worker-1 is heard again, after 120 s"]
 
 
+def test_whatever_a_worker_is_called_it_is_known_as_one(silences):
+    silences.ask("worker-2's node")
+    silences.note(replace(GOING, heard={"gradients": WORKER_SECONDS}))
+    assert silences.lines() == ["no answer from gradients for 120 s"]
+    silences.note(replace(GOING, heard={"gradients": 0.0}))
+    assert silences.lines() == ["gradients is heard again, after 120 s"]
+    assert silences._silences.keys() == {"worker-2's node"}, "not the coordinator's to tell"
+
+
 def test_a_worker_that_was_replaced_is_not_heard_again(silences):
     silences.note(replace(GOING, heard={"worker-1": WORKER_SECONDS}))
     silences.lines()

@@ -49,6 +49,25 @@ def parts(monkeypatch, silent):
     return program, cluster
 
 
+def test_parts_can_be_described_as_soon_as_silences_may_ask(monkeypatch):
+    """The thread that tells of them does not wait for the program to be made."""
+    context = SimpleNamespace(gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr(topology, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    monkeypatch.setattr(topology, "living_nodes", list)
+
+    class Described(Exception):
+        pass
+
+    class Asking(Silences):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "describe":
+                raise Described(value("Ray"))
+
+    with pytest.raises(Described, match="^Ray$"):
+        Topology(SimpleNamespace(), None, None, Asking())  # type: ignore[arg-type]
+
+
 def test_of_shards_that_start_that_is_named_which_says_nothing(monkeypatch):
     program, cluster = parts(monkeypatch, {"shard-1"})
     asked = {name: program._parts[name] for name in ("shard-0", "shard-1")}
