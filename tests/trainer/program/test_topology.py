@@ -64,7 +64,7 @@ def test_parts_can_be_described_as_soon_as_silences_may_ask(monkeypatch):
             if name == "describe":
                 raise Described(value("Ray"))
 
-    with pytest.raises(Described, match="^Ray$"):
+    with pytest.raises(Described, match=r"^Ray$"):
         Topology(SimpleNamespace(), None, None, Asking())  # type: ignore[arg-type]
 
 
