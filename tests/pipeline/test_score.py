@@ -22,7 +22,7 @@ from manylabel.eval.store.predictions import (
 from manylabel.eval.store.summary import Provenance
 from manylabel.pipeline import cli
 from manylabel.pipeline.evaluate import sole_evaluation
-from manylabel.pipeline.events import ScoringProgressed, WorkBegan, WorkEnded
+from manylabel.pipeline.events import Event, ScoringProgressed, WorkBegan, WorkEnded
 from manylabel.pipeline.score import score_predictions
 
 NAMES = ["sky", "dog", "beach", "kite", "café", "owl"]
@@ -219,7 +219,7 @@ def test_the_table_is_that_of_evaluate(write, dataset, capsys):
 
 
 def test_it_tells_how_far_it_is(write, dataset):
-    told = []
+    told: list[Event] = []
     settings = [*SETTINGS, "eval.batch_size=16"]
     path = write(columns_of())
     score_predictions(str(path), str(dataset.root), None, 0, settings, told.append)
