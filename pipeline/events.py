@@ -54,7 +54,7 @@ class LineTold:
 
 @dataclass(frozen=True, slots=True)
 class PredictionProgressed:
-    """Held-out images that are predicted, of all.
+    """Images that are predicted, of all: held-out ones by `evaluate`, new ones by `predict`.
 
     Attributes:
         gpus: That the process holds.
@@ -167,7 +167,7 @@ LOADING = "loading TensorFlow"
 """What a stage does for some seconds, more than ten from a slow disk."""
 
 OnEvent = Callable[[Event], None]
-"""Called while a stage works, by preprocessing also from another thread."""
+"""Called while a stage works, also from other threads, and from two at a time."""
 
 
 @contextmanager

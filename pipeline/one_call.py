@@ -12,7 +12,7 @@ from manylabel.pipeline.streams import open_closed_streams
 from manylabel.storage.errors import ManylabelError
 from manylabel.storage.stacks import stacks_shown_meanwhile
 
-# Of the thread that is in a call: what it is told of may call us again.
+# Of the thread that is in a call: what it is told of in that thread may call us again.
 _under_way = threading.RLock()
 
 

@@ -39,9 +39,9 @@ def preprocess_with(
     try:
         with (
             told_to_stop(),
+            long_work("preprocess", on_event),
             telling_standstill(on_event) as moved,
             StatusWriter(place, JobStage.PREPROCESS, moved) as status,
-            long_work("preprocess", on_event),
         ):
             return preprocess(
                 config,

@@ -55,6 +55,7 @@ class Terminal:
 
     def on_event(self, event: events.Event) -> None:
         """Shows an event of a stage."""
+        display = self._display  # Another thread may tell of the work's end meanwhile.
         match event:
             case events.WorkBegan(title):
                 self._display = self._work.enter_context(progress_display(title, self._console))
@@ -79,8 +80,8 @@ class Terminal:
                 self._print(fire_line(record))
             case events.ScheduleProblem(problem):
                 self._print(f"? {problem}")
-            case _ if self._display is not None:
-                _show_progress(event, self._display)
+            case _ if display is not None:
+                _show_progress(event, display)
 
     def show_dataset(self, report: "PreprocessingReport") -> None:
         """What a dataset holds and what was done for it."""

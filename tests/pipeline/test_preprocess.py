@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ import pytest
 from PIL import Image
 
 from manylabel.pipeline import cli
+from manylabel.pipeline.config import load_settings
+from manylabel.pipeline.events import Event, WorkBegan, WorkEnded
+from manylabel.pipeline.preprocess import preprocess_with
 from manylabel.preprocessing import progress
+from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.progress import Stage
 from manylabel.storage.dataset import Dataset
 
@@ -61,6 +66,20 @@ def test_options_reach_the_job(command, catalog, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "looked again at 1 rejected images: 1 are no longer missing or broken" in told
     assert Dataset.open(tmp_path / "ds").manifest.counts.written == IMAGES
+
+
+def test_nothing_is_told_outside_of_the_work(command, catalog):
+    """A terminal shows progress between the two."""
+    told: list[tuple[Event, bool]] = []
+
+    def note(event):
+        told.append((event, any(each.name == "standstill" for each in threading.enumerate())))
+
+    settings = load_settings(command[1]).preprocessing
+    with pytest.raises(PreprocessingError, match="inside the catalog folder"):
+        preprocess_with(settings, str(catalog / "ds"), note)
+    assert told[0] == (WorkBegan("preprocess"), False)
+    assert told[-1] == (WorkEnded(), False)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -196,3 +197,34 @@ def test_work_that_fails_is_over():
     with pytest.raises(ZeroDivisionError), events.long_work("train", told.append):
         raise ZeroDivisionError
     assert told == [events.WorkBegan("train"), events.WorkEnded()]
+
+
+def test_the_work_may_end_while_another_thread_tells_of_it():
+    """After any line of the code that shows an event."""
+    lines = 0
+
+    def ends_after(line):
+        terminal = Terminal(Console(file=io.StringIO()))
+        terminal.on_event(events.WorkBegan("train"))
+        left = line
+
+        def trace(frame, what, argument):
+            nonlocal left
+            if frame.f_code is not Terminal.on_event.__code__ or left < 0:
+                return None
+            left -= what == "line"
+            if left < 0:
+                terminal.on_event(events.WorkEnded())
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            terminal.on_event(events.LineTold("no progress for 60 s"))
+        finally:
+            sys.settrace(before)
+        return left < 0
+
+    while ends_after(lines):
+        lines += 1
+    assert lines > 3
