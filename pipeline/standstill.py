@@ -14,44 +14,48 @@ from manylabel.pipeline.events import (
     PreprocessingProgressed,
     ScoringProgressed,
 )
+from manylabel.storage.reminders import Reminders
 from manylabel.storage.repeating import repeating
 from manylabel.storage.stacks import this_process_shows_stacks
+from manylabel.storage.watched_time import WatchedTime
 
 FIRST_SECONDS = 60.0
 """Without progress, after which it is told; then at twice that, at four times, and so on."""
 _POLL_SECONDS = 1.0
+# Between two looks at the clock; more is the time of a process that was stopped itself.
+_LONGEST_GAP_SECONDS = 10.0
 
 
 class Standstill:
     """How far work is, and since when."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock = WatchedTime(_LONGEST_GAP_SECONDS, clock)
         self._lock = threading.Lock()
-        self._at = "start"
-        self._since = clock()
-        self._tell_after = FIRST_SECONDS
+        self._stand_at("start")
 
     def note(self, event: Event) -> None:
         """Takes in what an event says of it."""
         at = _how_far(event)
         with self._lock:
             if at is not None and at != self._at:
-                self._at, self._since, self._tell_after = at, self._clock(), FIRST_SECONDS
+                self._stand_at(at)
 
     def line(self) -> str | None:
-        """What to tell now, if anything."""
+        """What to tell now, if anything; asked often, since its clock stands meanwhile."""
         with self._lock:
             seconds = self._clock() - self._since
-            if seconds < self._tell_after:
+            if not self._reminders.are_due(seconds):
                 return None
-            self._tell_after *= 2
             advice = (
                 f"; `kill -USR2 {os.getpid()}` shows where it is"
                 if this_process_shows_stacks()  # else it might end it
                 else ""
             )
             return f"no progress for {seconds:.0f} s ({self._at}){advice}"
+
+    def _stand_at(self, at: str) -> None:
+        self._at, self._since, self._reminders = at, self._clock(), Reminders(FIRST_SECONDS)
 
 
 @contextmanager

@@ -54,6 +54,14 @@ def test_what_goes_on_is_not_told(standstill, clock):
     assert not told(standstill, clock, PreprocessingProgressed(Progress(Stage.PLAN_SHARDS)), 59)
 
 
+def test_the_hour_of_a_process_that_was_stopped_itself_is_not_told(standstill, clock):
+    event = PredictionProgressed(1, 9)
+    assert not told(standstill, clock, event, 30)
+    clock.now += 3600
+    (line,) = told(standstill, clock, event, 30).values()
+    assert line == "no progress for 60 s (predicting: 1 of 9)"
+
+
 def test_a_large_shard_that_grows_is_not_told(standstill, clock):
     for size in (10**6, 10**7, 10**8):
         event = PreprocessingProgressed(Progress(Stage.WRITE_SHARDS, 0, 4000, under_way=size))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from manylabel.storage.reminders import Reminders
 from manylabel.storage.repeating import repeating
 from manylabel.trainer.plane.status import CoordinatorStatus
 
@@ -21,7 +22,7 @@ _ANSWERS = "answers again"
 @dataclass
 class _Silence:
     since: float
-    tell_at: float  # seconds since then
+    reminders: Reminders
     of_worker: bool = False  # that the coordinator tells of: others are asked by the driver
     told: bool = False
 
@@ -52,7 +53,7 @@ class Silences:
     def ask(self, who: str) -> None:
         """An answer of theirs is waited for from now on, unless it is already."""
         with self._lock:
-            self._silences.setdefault(who, _Silence(self._clock(), FIRST_SECONDS))
+            self._silences.setdefault(who, _Silence(self._clock(), Reminders(FIRST_SECONDS)))
 
     @contextmanager
     def waiting(self, *who: str) -> Iterator[None]:
@@ -101,7 +102,7 @@ class Silences:
                     self._end(worker, "is heard again" if worker in status.heard else "")
             for worker, seconds in status.heard.items():
                 if seconds >= WORKER_SECONDS:
-                    silence = _Silence(now - seconds, WORKER_SECONDS, of_worker=True)
+                    silence = _Silence(now - seconds, Reminders(WORKER_SECONDS), of_worker=True)
                     self._silences.setdefault(worker, silence)
 
     def lines(self) -> list[str]:
@@ -110,9 +111,8 @@ class Silences:
             lines, self._lines = self._lines, []
             for who, silence in self._silences.items():
                 seconds = self._clock() - silence.since
-                if seconds >= silence.tell_at:
+                if silence.reminders.are_due(seconds):
                     silence.told = True
-                    silence.tell_at *= 2
                     said = "" if silence.of_worker else f"; the last word: {self._last}"
                     lines.append(f"no answer from {self.describe(who)} for {seconds:.0f} s{said}")
             return lines
