@@ -23,7 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from manylabel.storage.errors import DamagedShardError, DatasetError
+from manylabel.storage.errors import (
+    DamagedShardError,
+    DatasetError,
+    UnreachableShardError,
+    reason_of,
+)
 from manylabel.storage.manifest import (
     HELDOUT_IMAGES_NAME,
     LABELS_NAME,
@@ -168,16 +173,16 @@ class Dataset:
             CorruptRecordError: a byte is wrong.
             DatasetError: a shard's file is missing or of another length than the manifest says, or
                 a record is not the one that the index has in its place; and as `read_index`.
+            UnreachableShardError: the storage failed.
         """
         for shard in self.split(name).shards:
             index = self.read_index(shard)
-            self._check_length(shard)
             rows = zip(
                 index.column("image_id").to_pylist(),
                 index.column("label_ids").to_pylist(),
                 strict=True,
             )
-            for payload in iterate_records(self.path(shard.path)):
+            for payload in self._payloads(shard):
                 image = decode_example(payload)
                 if next(rows, None) != (image.image_id, list(image.label_ids)):
                     raise DatasetError(
@@ -185,6 +190,14 @@ class Dataset:
                         f"received another one, {image.image_id!r:.200}; {_MIXED_UP}"
                     )
                 yield image
+
+    def _payloads(self, shard: RecordShard) -> Iterator[bytes]:
+        path = self.path(shard.path)
+        try:
+            self._check_length(shard)
+            yield from iterate_records(path)
+        except OSError as error:  # Not about a file that whoever asks for records is writing.
+            raise unreachable(path, error) from error
 
     def _check_length(self, shard: RecordShard) -> None:
         path = self.path(shard.path)
@@ -198,6 +211,12 @@ class Dataset:
                 f"{path}: expected {shard.bytes:,} bytes as in {MANIFEST_NAME}, received "
                 + (f"{received:,}; {_MIXED_UP}" if instead is None else str(instead))
             )
+
+
+def unreachable(path: UPath, error: OSError) -> UnreachableShardError:
+    """The storage's trouble with a file, on one line."""
+    reason = error.strerror or reason_of(error)
+    return UnreachableShardError(f"{path}: cannot be read now: {reason}; mend that and run again")
 
 
 def _follow_each_other(index: pa.Table, shard: RecordShard) -> bool:

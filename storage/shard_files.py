@@ -14,13 +14,12 @@ from typing import TypeVar
 
 from upath import UPath
 
-from manylabel.storage.dataset import Dataset
+from manylabel.storage.dataset import Dataset, unreachable
 from manylabel.storage.errors import (
     CorruptRecordError,
     DamagedShardError,
     UnreachableShardError,
     UnreachableTableError,
-    reason_of,
 )
 from manylabel.storage.foreign_shards import begins_as_another, told_apart
 from manylabel.storage.listing import file_sizes
@@ -87,12 +86,6 @@ def at_once(
         yield from pool.map(function, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def unreachable(path: UPath, error: OSError) -> UnreachableShardError:
-    """The storage's trouble with a file, on one line."""
-    reason = error.strerror or reason_of(error)
-    return UnreachableShardError(f"{path}: cannot be read now: {reason}; mend that and run again")
 
 
 def _listed_sizes(dataset: Dataset, shards: Sequence[RecordShard]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Opening datasets, complete and otherwise."""
 
+import errno
 import importlib.metadata
 import json
 import subprocess
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manylabel.storage import dataset as dataset_module
+from manylabel.storage.atomic import replacing
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import (
     CorruptRecordError,
@@ -15,6 +18,7 @@ from manylabel.storage.errors import (
     DatasetError,
     OtherVersionError,
     TableError,
+    UnreachableShardError,
 )
 from manylabel.storage.provenance import code_version
 from manylabel.storage.schema import (
@@ -70,6 +74,18 @@ def test_a_dataset_made_again_meanwhile_is_noticed_shard_by_shard(root):
     assert [next(records), next(records)] == IMAGES[:2]
     with pytest.raises(DatasetError, match=r"00001-of-00002.index.parquet: .* was it made again"):
         next(records)
+
+
+def test_trouble_with_the_storage_is_told_of_the_shard(root, tmp_path, monkeypatch):
+    """And not of a file that is being written from it; the system names none."""
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(dataset_module, "iterate_records", fail)
+    told = r"train-00000-of-00002.tfrecord: cannot be read now: Input/output error; mend that"
+    with pytest.raises(UnreachableShardError, match=told), replacing(tmp_path / "predictions"):
+        list(Dataset.open(root).iterate("train"))
 
 
 @pytest.mark.parametrize(
