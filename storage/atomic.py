@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -37,7 +37,7 @@ def replacing(path: Location) -> Iterator[BinaryIO]:
                 yield file
             temporary.rename(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def replace_text(path: Location, text: str) -> None:
@@ -66,8 +66,13 @@ def create(path: Path, content: bytes) -> bool:
     except FileExistsError:
         return False
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
     return True
+
+
+def _remove(temporary: Path | UPath) -> None:
+    with suppress(OSError):  # What the disk said before is the user's matter: it may be read-only.
+        temporary.unlink(missing_ok=True)
 
 
 def _create_without_links(path: Path, content: bytes) -> None:

@@ -97,6 +97,7 @@ def faults(case: Case, way: Way, done: subprocess.CompletedProcess[str]) -> list
         f"{len(lines)} lines": len(lines) == 1,
         "does not say what": way.wanted in "".join(lines),
         "does not say where": case.place in "".join(lines),
+        "names a file that nobody knows": ".tmp" not in "".join(lines),
         "as if it was our mistake": not _OURS.search(done.stdout + done.stderr),
     }
     return [fault for fault, is_well in told.items() if not is_well]

@@ -63,6 +63,22 @@ def test_a_full_disk_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("write", [replace_text, lambda path, text: create(path, text.encode())])
+def test_on_a_disk_that_turned_read_only_the_file_is_named(tmp_path, monkeypatch, write):
+    """Linux then refuses to remove the temporary file too, even where there is none."""
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match="Read-only") as error:
+        write(path, "text")
+    assert error.value.filename == str(path)
+
+
 def test_of_many_that_create_a_file_one_succeeds(tmp_path):
     path = tmp_path / "new" / "0001.json"
     with ThreadPoolExecutor(8) as pool:
