@@ -84,21 +84,17 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
 
 def _keep_traceback(folder: Path | None, text: str) -> str:
     """The file."""
-    with (
-        tempfile.NamedTemporaryFile(
-            "w",
-            encoding="utf-8",
-            errors="backslashreplace",
-            prefix="manylabel-",
-            suffix=".log",
-            dir=folder,
-            delete=False,
-        ) as file,
-        writing(file.name),
-    ):
-        file.write(text)
-        file.flush()
-    return file.name
+    descriptor, name = tempfile.mkstemp(".log", "manylabel-", folder)
+    try:
+        with (
+            writing(name),
+            open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            file.write(text)
+    except OSError:
+        os.unlink(name)
+        raise
+    return name
 
 
 def _writable(folder: Path | None) -> Path | None:

@@ -100,7 +100,7 @@ def writing(
         if isinstance(error, OSError) and error.errno is not None:
             if is_refusal(error):
                 error.filename, error.filename2 = _place(error), None
-            error.filename = _named(error.filename, path, temporary)
+            error.filename = _named(_text(error.filename), path, temporary)
             raise
         refusal = refused(error)
         if refusal is None:
@@ -109,17 +109,22 @@ def writing(
         raise OSError(refusal.errno, refusal.strerror, name) from error
 
 
-def _place(refusal: OSError) -> Any:
+def _place(refusal: OSError) -> str | None:
     """Of two files, a source and a target, it is about the target."""
-    return refusal.filename if refusal.filename2 is None else refusal.filename2
+    return _text(refusal.filename if refusal.filename2 is None else refusal.filename2)
+
+
+def _text(name: Any) -> str | None:
+    """Of a file that was given as a path or in bytes; None for a descriptor, which says nothing."""
+    return None if name is None or isinstance(name, int) else os.fsdecode(name)
 
 
 def _named(
-    said: Any, path: str | os.PathLike[str], temporary: str | os.PathLike[str] | None
-) -> Any:
+    said: str | None, path: str | os.PathLike[str], temporary: str | os.PathLike[str] | None
+) -> str:
     if said is None:
         return str(path)
-    hidden = temporary is not None and str(said).startswith(str(temporary))
+    hidden = temporary is not None and said.startswith(str(temporary))
     return str(path) if hidden else said
 
 
@@ -130,7 +135,7 @@ def told(refusal: OSError, used: Iterable[str | os.PathLike[str]] = ()) -> str:
         used: places that may be meant where the refusal names none.
     """
     remedy = f"{_REMEDIES[refusal.errno or errno.ENOSPC]}, then give the same command again"
-    if refusal.filename is not None:
+    if _place(refusal) is not None:
         return f"{account(refusal)}; {remedy}"
     where = ", ".join(full_among(used)) or "`df -h` and `df -i` show where"
     return f"{account(refusal)}: {where}; {remedy}"

@@ -14,6 +14,7 @@ from manylabel.pipeline.errors import Interrupted, SettingsError
 from manylabel.storage.errors import DatasetError
 from manylabel.storage.provenance import code_version
 from manylabel.storage.stop_signals import STOP_SIGNALS
+from tests._file_sizes import no_file_larger_than
 
 SETTINGS = "preprocessing: {catalog: {path: %s}}\n"
 
@@ -194,6 +195,15 @@ def test_an_internal_error_is_told_where_its_traceback_cannot_be_kept(monkeypatc
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("internal error: ZeroDivisionError: division by zero (traceback: not ")
     assert line.endswith("; --debug shows it)")
+
+
+def test_a_traceback_for_which_there_is_no_room_leaves_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("manylabel.pipeline.config.preset_names", lambda: 1 / 0)
+    with no_file_larger_than(100):
+        assert cli.run(["presets", "list"]) == 1
+    assert f"(traceback: not kept, {tmp_path}/manylabel-" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -197,6 +198,21 @@ class TestOrigin:
 
 
 class TestLine:
+    @pytest.mark.parametrize("name", [b"/far/file", Path("/far/file")])
+    def test_a_name_may_be_bytes_or_a_path(self, name):
+        error = OSError(errno.ENOSPC, FULL, name)
+        assert account(error).startswith(f"/far/file: {FULL}: /")
+        with pytest.raises(OSError, match=FULL) as caught, writing("/other"):
+            raise error
+        assert caught.value.filename == "/far/file"
+
+    def test_a_descriptor_names_nothing(self):
+        error = OSError(errno.ENOSPC, FULL, 3)
+        assert reason_of(error) == account(error) == FULL
+        with pytest.raises(OSError, match=FULL) as caught, writing("/far/file"):
+            raise error
+        assert caught.value.filename == "/far/file"
+
     def test_it_names_the_file_the_disk_and_what_to_do(self, tmp_path):
         line = told(OSError(errno.ENOSPC, FULL, str(tmp_path / "gone" / "file")))
         assert line.startswith(f"{tmp_path}/gone/file: {FULL}: /")
