@@ -18,6 +18,7 @@ _SECONDS_TO_ARRIVE = 0.02  # from the first byte of what one signal writes to it
 _PIPE_BYTES = 65_536  # what a pipe holds at most
 _END = b"\0"  # what the handlers do not write
 _PROCESSES = Path("/proc")
+_MARK = "manylabel-stacks"
 
 
 def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR) -> None:
@@ -38,9 +39,10 @@ def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR
     global _watch
     if not hasattr(faulthandler, "register") or not hasattr(signal, "SIGUSR2"):
         return
-    stop_showing_stacks()
-    # Who started us has blocked it until now, and the thread that waits for it is not to hear it.
+    # The thread that waits for it is not to hear it, nor this one while it has its own meaning; who
+    # started us has blocked it until now.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    stop_showing_stacks()
     _watch = _Watch(descriptor, of_helpers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
@@ -76,9 +78,17 @@ def _would_end_this_process() -> bool:
         return False
     return (
         signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
-        and not process_shows_stacks(os.getpid())  # by a handler in C
+        and not _is_handled()
         and signal.SIGUSR2 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     )
+
+
+def _is_handled() -> bool:
+    """In whichever way: Python does not know of handlers in C."""
+    for line in _read(os.getpid(), "status").splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+    return False
 
 
 class _Watch:
@@ -104,8 +114,11 @@ class _Watch:
             faulthandler.register(signal.SIGUSR2, descriptor, all_threads=False, chain=True)
         else:
             faulthandler.register(signal.SIGUSR2, self._writer, all_threads=False)
+        # What other processes tell by that the signal shows stacks here.
+        self._mark = os.memfd_create(_MARK) if hasattr(os, "memfd_create") else os.dup(self._reader)
 
     def end(self) -> None:
+        os.close(self._mark)
         faulthandler.unregister(signal.SIGUSR2)
         if self._is_main:
             signal.set_wakeup_fd(self._earlier_wakeup)
@@ -158,7 +171,7 @@ def _show_of_helper(process: int) -> None:
     handle = os.pidfd_open(process)
     try:
         # Asked once more, now that no other process can take its place.
-        if process_shows_stacks(process):
+        if shows_stacks(process):
             _tell(f"stacks of {_name(process)}, process {process}: {_where_it_writes(process)}")
             signal.pidfd_send_signal(handle, signal.SIGUSR2)
             time.sleep(_SECONDS_TO_SHOW)
@@ -175,31 +188,30 @@ def helpers() -> Iterator[int]:
     waiting = [os.getpid()]
     while waiting:
         for process in children.get(waiting.pop(), ()):
-            if process_shows_stacks(process):
+            if shows_stacks(process):
                 yield process
             else:
                 waiting.append(process)
 
 
-def process_shows_stacks(process: int) -> bool:
-    """Whether it is of our Python and handles SIGUSR2: it would end any other that does not."""
-    try:
-        if (_PROCESSES / str(process) / "exe").readlink() != Path("/proc/self/exe").readlink():
-            return False
-    except OSError:
-        return False
-    for line in _read(process, "status").splitlines():
-        if line.startswith("SigCgt:"):
-            return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+def shows_stacks(process: int) -> bool:
+    """Whether it does so on SIGUSR2, which ends others, or means to them what we do not know."""
+    folder = _PROCESSES / str(process) / "fd"
+    with suppress(OSError):  # It has ended, or is another user's.
+        return any(_leads_to(each).startswith(f"/memfd:{_MARK} ") for each in folder.iterdir())
     return False
 
 
+def _leads_to(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # The file was closed meanwhile.
+        return ""
+
+
 def this_process_shows_stacks() -> bool:
-    """Whether SIGUSR2 would show them now: it may have another meaning to whose process it is."""
-    return process_shows_stacks(os.getpid()) and signal.getsignal(signal.SIGUSR2) in (
-        signal.SIG_DFL,  # to Python, which does not know of handlers in C
-        _wakes_the_thread,
-    )
+    """Whether SIGUSR2 shows them now."""
+    return _watch is not None
 
 
 def _children() -> Mapping[int, list[int]]:

@@ -64,9 +64,9 @@ HELD = """if True:
         time.sleep(30)
     threading.Thread(target=in_another_thread, daemon=True).start()
     def in_a_library():
-        ctypes.LIBRARY(None).pause()
-        ctypes.LIBRARY(None).sleep(30)
-    print("ready", flush=True)
+        print("ready", flush=True)
+        for _ in range(2):  # The signal cuts one short.
+            ctypes.LIBRARY(None).sleep(30)
     in_a_library()
 """
 HOLDING, LETTING_GO = "PyDLL", "CDLL"  # the interpreter, while the library is at work
@@ -74,7 +74,7 @@ HOLDING, LETTING_GO = "PyDLL", "CDLL"  # the interpreter, while the library is a
 
 def test_the_stack_of_a_thread_in_a_library_that_holds_the_interpreter(started):
     process = started(HELD.replace("LIBRARY", HOLDING))
-    time.sleep(0.05)  # it is in `pause` then, in which no other thread comes to its turn
+    time.sleep(0.05)  # it sleeps then, and no other thread comes to its turn
     process.send_signal(signal.SIGUSR2)
     assert "in in_a_library" in told(process, '  File "<string>", line 12')
     assert process.poll() is None, "it went on"
@@ -143,8 +143,10 @@ PARENT = f"""if True:
             subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE, stderr=err)
             for err in (log, None)
         ]
-    # Neither would live on: the one handles no SIGUSR2, the other is none of ours.
+    # None of them would live on: it ends them.
+    ends = "import signal, sys, time; signal.signal(signal.SIGUSR2, sys.exit); time.sleep(30)"
     children += [
+        subprocess.Popen([sys.executable, "-c", ends]),
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"]),
         subprocess.Popen(["sh", "-c", "trap 'exit 3' USR2; read line"], stdin=subprocess.PIPE),
     ]
@@ -172,7 +174,25 @@ def test_helpers_show_theirs_and_no_other_process_hears_of_it(started, tmp_path)
     until(lambda: "in in_the_child" in (tmp_path / "child.log").read_text())
     process.stdin.write("\n")
     process.stdin.flush()
-    assert process.stdout.readline() == "[None, None, None, None]\n"
+    assert process.stdout.readline() == "[None, None, None, None, None]\n"
+
+
+def test_nothing_ends_a_process_that_shows_them_anew(started):
+    process = started("""if True:
+        from manylabel.storage.stacks import show_stacks_on_signal
+        show_stacks_on_signal()
+        print("ready", flush=True)
+        for _ in range(10):
+            show_stacks_on_signal()
+        print("done", flush=True)
+    """)
+    reading = threading.Thread(target=process.stderr.read)
+    reading.start()
+    while process.poll() is None:
+        process.send_signal(signal.SIGUSR2)
+        time.sleep(0.002)
+    reading.join()
+    assert process.stdout.read() == "done\n"
 
 
 def test_it_does_not_stop_a_job_and_what_stops_one_does(started):
