@@ -22,7 +22,7 @@ class SettingsSection(BaseModel):
     def _no_truth_for_a_number(cls, tree: Any) -> Any:
         """YAML 1.1 makes true of yes, on and true, which pydantic takes for a 1."""
         for name, value in tree.items() if isinstance(tree, Mapping) else ():
-            truth = next((each for each in _each(value) if isinstance(each, bool)), None)
+            truth = next((each for each in values_in(value) if isinstance(each, bool)), None)
             if truth is not None and name in cls.model_fields:
                 kinds = _kinds(cls.model_fields[name].annotation)
                 if kinds & {int, float} and not any(map(_is_other, kinds)):
@@ -35,19 +35,19 @@ class SettingsSection(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _in_64_bits(cls, value: Any) -> Any:
-        for each in _each(value):
+        for each in values_in(value):
             if isinstance(each, int) and abs(each) >= _WHOLE_NUMBERS:
                 raise ValueError(f"expected a whole number below 2**63, received {shown(each)}")
         return value
 
 
-def _each(value: Any) -> Iterator[Any]:
-    """A value; in place of a list or tuple, what is in it."""
+def values_in(value: Any) -> Iterator[Any]:
+    """A setting's value; in place of a list or tuple, what is in it."""
     if not isinstance(value, list | tuple):
         yield value
         return
     for item in value:
-        yield from _each(item)
+        yield from values_in(item)
 
 
 def _is_other(kind: Any) -> bool:

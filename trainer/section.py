@@ -6,7 +6,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from manylabel.storage.settings import SettingsSection
+from manylabel.storage.settings import SettingsSection, values_in
 
 _LARGEST = 3.4028234663852886e38
 _SMALLEST = 2.0**-149
@@ -30,7 +30,7 @@ class TrainerSection(SettingsSection):
     def _the_same_in_float32(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         field = cls.model_fields[info.field_name]
-        for each in value if isinstance(value, tuple) else (value,):
+        for each in values_in(value):
             if cls.IN_FLOAT32 and isinstance(each, float):
                 _check(each, below_1=_has_to_be_below_1(field))
         return value

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from manylabel.trainer.config import TrainerConfig
+from manylabel.trainer.section import TrainerSection
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,15 @@ from manylabel.trainer.config import TrainerConfig
 def test_what_becomes_another_number_is_refused(tree, problem):
     with pytest.raises(ValidationError, match=problem):
         TrainerConfig.model_validate(tree)
+
+
+def test_numbers_are_looked_at_however_deep_they_lie():
+    class Piecewise(TrainerSection):
+        pieces: tuple[tuple[float, float], ...]
+
+    assert Piecewise(pieces=((1.0, 0.5),)).pieces == ((1.0, 0.5),)
+    with pytest.raises(ValidationError, match="which is 0 in the float32"):
+        Piecewise(pieces=((1.0, 0.5), (2.0, 1e-60)))
 
 
 def test_what_float32_holds_is_taken_as_it_is():
