@@ -33,9 +33,9 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         YamlError: it is not YAML; a key is repeated, of which YAML silently keeps the last, or is
-            no text; a value is none of its kind (2026-13-45), a number that versions of YAML read
-            differently (010, 1:30), or no Unicode text; it nests too deeply, holds itself, or its
-            aliases repeat too much.
+            no text; a value is none of its kind (2026-13-45), a number that is another one to
+            other versions of YAML (010) or is counted by sixties (1:30), or no Unicode text; it
+            nests too deeply, holds itself, or its aliases repeat too much.
     """
     try:
         return yaml.load(text, _Loader)
