@@ -21,7 +21,7 @@ from manylabel.cluster.leaving import abandoned, within
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_files import LONGEST_FOLDER, folder_of, private_ray_files
 from manylabel.cluster.reachable import check_reachable, own_cluster
-from manylabel.cluster.shared_memory import check_room, full_disks, tell_if_store_is_on_disk
+from manylabel.cluster.shared_memory import check_room, full_here, tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
 from manylabel.storage.own_process import python_path
 from manylabel.storage.stop_signals import STOP_SIGNALS
@@ -279,14 +279,14 @@ def _quiet() -> Iterator[None]:
 def _kind(address: str | None, error: Exception) -> type[ClusterError]:
     if own_cluster() is not None:
         return UnreachableClusterError  # it answered just now
-    is_busy = address is None and "timed out" in str(error) and not full_disks()
+    is_busy = address is None and "timed out" in str(error) and not full_here()
     return BusyMachineError if is_busy else ClusterError
 
 
 def _cannot_join(address: str | None, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
-        if full := full_disks():
+        if full := full_here():
             advice = f"; {full}; make room there, or set TMPDIR to another place"
         elif "timed out" in reason:
             advice = "; run again when the machine is less busy"

@@ -50,7 +50,7 @@ def check_room(folder: Path, object_store_bytes: int) -> None:
         )
 
 
-def full_disks(error: BaseException | None = None) -> str:
+def full_here(error: BaseException | None = None) -> str:
     """Of those on this machine that the cluster of this process writes to, as in "No space left on
     device: /dev/shm has 0 bytes of 64 MiB free"; empty where all have room.
 

@@ -19,7 +19,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from manylabel.cluster.shared_memory import full_disks
+from manylabel.cluster.shared_memory import full_here
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Losses, Lost
 from manylabel.preprocessing.executors.lost_tasks import (
@@ -217,7 +217,7 @@ class TaskMap:
                 for item in reversed(batch.items):
                     self._window.insert(at, _Batch([item]))
             case Next.GIVEN_UP:
-                if full := full_disks():  # It ends processes, and is no fault of an image.
+                if full := full_here():  # It ends processes, and is no fault of an image.
                     raise PreprocessingError(
                         f"processes of Ray end: {full}; make room there, then give the same "
                         "command again, finished work is kept"

@@ -21,7 +21,7 @@ from manylabel.cluster.head import Head
 from manylabel.cluster.open_files import check_open_files
 from manylabel.cluster.ray_cluster import ray_cluster
 from manylabel.cluster.reachable import check_reachable, own_cluster
-from manylabel.cluster.shared_memory import full_disks
+from manylabel.cluster.shared_memory import full_here
 from manylabel.preprocessing.config import RunnerConfig
 from manylabel.preprocessing.errors import ClusterLostError, PreprocessingError
 from manylabel.preprocessing.executors.executor import Task, batches
@@ -172,7 +172,7 @@ def _described(error: RayError) -> PreprocessingError:
         )
     if isinstance(error, AuthenticationError):
         return PreprocessingError(f"the Ray cluster refuses this job: {lines[0]}")
-    if full := full_disks(error):
+    if full := full_here(error):
         return PreprocessingError(
             f"the Ray cluster failed: {lines[0]}; {full}; make room there, then give the same "
             "command again, finished work is kept"

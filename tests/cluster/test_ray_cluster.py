@@ -152,7 +152,7 @@ def test_a_machine_that_is_too_busy_may_not_be_for_long(starting, monkeypatch):
     starting(fail)
     with pytest.raises(BusyMachineError, match="timed out; run again when the machine is less bu"):
         start()
-    monkeypatch.setattr(cluster, "full_disks", lambda: "/dev/shm is full")
+    monkeypatch.setattr(cluster, "full_here", lambda: "/dev/shm is full")
     with pytest.raises(ClusterError, match="timed out; /dev/shm is full; make room") as caught:
         start()
     assert not isinstance(caught.value, BusyMachineError)

@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import OutOfDiskError
 
 from manylabel.cluster.errors import ClusterError
-from manylabel.cluster.shared_memory import check_room, full_disks, tell_if_store_is_on_disk
+from manylabel.cluster.shared_memory import check_room, full_here, tell_if_store_is_on_disk
 
 
 @pytest.fixture
@@ -60,5 +60,5 @@ def test_the_disk_of_ray_s_folder_must_hold_what_shared_memory_does_not(
 
 
 def test_ray_s_own_word_for_a_full_disk_is_one():
-    assert "Ray's object store has no room" in full_disks(OutOfDiskError())
-    assert full_disks() == ""
+    assert "Ray's object store has no room" in full_here(OutOfDiskError())
+    assert full_here() == ""

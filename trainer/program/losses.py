@@ -18,7 +18,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from manylabel.cluster.shared_memory import full_disks
+from manylabel.cluster.shared_memory import full_here
 from manylabel.storage.errors import described
 from manylabel.trainer.errors import LostPartError, TrainingError
 
@@ -117,13 +117,13 @@ def what_became(error: RayError, name_of: NameOf = _unknown) -> TrainingError:
         )
     part = name_of(getattr(error, "actor_id", None) or "")
     lost = f"{part or 'a parameter shard or the coordinator'} was lost ({_how(error)})"
-    if full_disks(error):
+    if full_here(error):
         return TrainingError(f"{lost}; make room there, then {AGAIN}")
     return LostPartError(f"{lost}; {AGAIN}")
 
 
 def _how(error: RayError) -> str:
-    return "; ".join(filter(None, [_what_ended(error), full_disks(error)]))
+    return "; ".join(filter(None, [_what_ended(error), full_here(error)]))
 
 
 def _what_ended(error: RayError) -> str:

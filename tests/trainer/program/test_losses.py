@@ -77,7 +77,7 @@ def test_a_lost_head_is_told_so_that_the_job_is_tried_again():
 
 def test_a_part_that_a_full_disk_ended_is_no_reason_to_try_again(monkeypatch):
     full = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
-    monkeypatch.setattr(losses, "full_disks", lambda error=None: full)
+    monkeypatch.setattr(losses, "full_here", lambda error=None: full)
     told = what_became(lost_actor("The actor died."), NAMES.get)
     assert not isinstance(told, Transient)
     assert str(told).startswith(f"shard-1 on 10.0.0.7 was lost (its process ended; {full}); make")
