@@ -1,6 +1,7 @@
 """A Ray cluster: joined, or started on this machine."""
 
 import ctypes
+import errno
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from manylabel.cluster.ray_files import LONGEST_FOLDER, folder_of, private_ray_f
 from manylabel.cluster.reachable import check_reachable, own_cluster
 from manylabel.cluster.shared_memory import check_room, full_here, tell_if_store_is_on_disk
 from manylabel.cluster.slow_start import time_to_start
+from manylabel.storage.full_disks import remedy
 from manylabel.storage.own_process import python_path
 from manylabel.storage.stop_signals import STOP_SIGNALS
 
@@ -128,7 +130,8 @@ def _init(where: str | None, **options: Any) -> None:
                 logging_level=logging.ERROR,
             )
         except Exception as error:  # what Ray raises when a busy machine is slow to start it
-            raise _kind(where, error)(_cannot_join(where, error)) from error
+            full = full_here() if where is None else ""
+            raise _kind(where, error, full)(_cannot_join(where, error, full)) from error
 
 
 def ray_logs() -> Path | None:
@@ -276,18 +279,18 @@ def _quiet() -> Iterator[None]:
         worker._worker_logs_enabled = before
 
 
-def _kind(address: str | None, error: Exception) -> type[ClusterError]:
+def _kind(address: str | None, error: Exception, full: str) -> type[ClusterError]:
     if own_cluster() is not None:
         return UnreachableClusterError  # it answered just now
-    is_busy = address is None and "timed out" in str(error) and not full_here()
+    is_busy = address is None and "timed out" in str(error) and not full
     return BusyMachineError if is_busy else ClusterError
 
 
-def _cannot_join(address: str | None, error: Exception) -> str:
+def _cannot_join(address: str | None, error: Exception, full: str) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if address is None:
-        if full := full_here():
-            advice = f"; {full}; make room there, or set TMPDIR to another place"
+        if full:
+            advice = f"; {full}; {remedy(errno.ENOSPC)}, or set TMPDIR to another place"
         elif "timed out" in reason:
             advice = "; run again when the machine is less busy"
         elif "AF_UNIX" in reason:

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import OutOfDiskError
 
 from manylabel.cluster.errors import ClusterError
-from manylabel.storage.full_disks import full_among
+from manylabel.storage.full_disks import full_among, remedy
 
 _PLACE = "/dev/shm"
 _FILES = 16 * 2**20
@@ -45,8 +45,8 @@ def check_room(folder: Path, object_store_bytes: int) -> None:
         advice = f", or more to {_PLACE}" if on_disk else ""
         raise ClusterError(
             f"{folder}: No space left on device for Ray's files: {free // 2**20} MiB are free and "
-            f"{needed // 2**20} MiB are needed; make room there, or set TMPDIR to another place"
-            f"{advice}, then give the same command again"
+            f"{needed // 2**20} MiB are needed; {remedy(errno.ENOSPC)}, or set TMPDIR to another "
+            f"place{advice}, then give the same command again"
         )
 
 

@@ -134,11 +134,20 @@ def told(refusal: OSError, used: Iterable[str | os.PathLike[str]] = ()) -> str:
     Args:
         used: places that may be meant where the refusal names none.
     """
-    remedy = f"{_REMEDIES[refusal.errno or errno.ENOSPC]}, then give the same command again"
+    again = f"{remedy(refusal.errno)}, then give the same command again"
     if _place(refusal) is not None:
-        return f"{account(refusal)}; {remedy}"
+        return f"{account(refusal)}; {again}"
     where = ", ".join(full_among(used)) or "`df -h` and `df -i` show where"
-    return f"{account(refusal)}: {where}; {remedy}"
+    return f"{account(refusal)}: {where}; {again}"
+
+
+def remedy(number: int | None) -> str:
+    """What to do about what the system said of a file.
+
+    Args:
+        number: of the error; one that is no refusal has its remedy in what was said.
+    """
+    return _REMEDIES.get(number or 0, "mend that")
 
 
 def account(refusal: OSError) -> str:

@@ -1,5 +1,6 @@
 """One map on a Ray cluster: which batches are under way, and what became of them."""
 
+import errno
 import math
 import pickle
 import time
@@ -32,6 +33,7 @@ from manylabel.preprocessing.executors.lost_tasks import (
 from manylabel.preprocessing.executors.outcomes import Raised
 from manylabel.preprocessing.executors.ray_nodes import Demand, alive_nodes, unfit
 from manylabel.preprocessing.executors.ray_work import Answer, Unseen
+from manylabel.storage.full_disks import remedy
 from manylabel.storage.jobs import is_retry
 
 AHEAD = 3
@@ -219,7 +221,7 @@ class TaskMap:
             case Next.GIVEN_UP:
                 if full := full_here():  # It ends processes, and is no fault of an image.
                     raise PreprocessingError(
-                        f"processes of Ray end: {full}; make room there, then give the same "
+                        f"processes of Ray end: {full}; {remedy(errno.ENOSPC)}, then give the same "
                         "command again, finished work is kept"
                     )
                 batch.answer = given_up(end)

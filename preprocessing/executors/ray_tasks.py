@@ -1,6 +1,7 @@
 """Work as tasks on a Ray cluster, on all of its nodes; what is lost with a worker or node is done
 again."""
 
+import errno
 import os
 import threading
 import weakref
@@ -30,6 +31,7 @@ from manylabel.preprocessing.executors.ray_nodes import Demand, check_nodes
 from manylabel.preprocessing.executors.ray_work import run
 from manylabel.preprocessing.executors.sight import Sight
 from manylabel.storage.errors import Transient
+from manylabel.storage.full_disks import remedy
 from manylabel.storage.jobs import logs_of_this_job
 
 _STORE_BYTES = 128 * 2**20  # of a cluster that is started here: what travels are names and facts
@@ -174,8 +176,8 @@ def _described(error: RayError) -> PreprocessingError:
         return PreprocessingError(f"the Ray cluster refuses this job: {lines[0]}")
     if full := full_here(error):
         return PreprocessingError(
-            f"the Ray cluster failed: {lines[0]}; {full}; make room there, then give the same "
-            "command again, finished work is kept"
+            f"the Ray cluster failed: {lines[0]}; {full}; {remedy(errno.ENOSPC)}, then give the "
+            "same command again, finished work is kept"
         )
     return ClusterLostError(
         f"the Ray cluster failed: {lines[0]}; run the same command again, finished work is kept"

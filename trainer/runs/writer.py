@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from manylabel.storage.errors import reason_of
-from manylabel.storage.full_disks import writing
+from manylabel.storage.full_disks import remedy, writing
 from manylabel.storage.locks import sole_user
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
@@ -154,8 +154,8 @@ class CheckpointWriter:
         if isinstance(error, OSError):
             return CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
-                f"{reason_of(error)}; make room, then run the same command to go on from the one "
-                "before it"
+                f"{reason_of(error)}; {remedy(error.errno)}, then run the same command to go on "
+                "from the one before it"
             )
         before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]] or ["none"]
         return CheckpointError(

@@ -448,6 +448,29 @@ def test_a_file_of_a_checkpoint_that_does_not_fit_is_named(tmp_path, size):
     assert [info.step for info in list_checkpoints(tmp_path)] == [3, 4]
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EROFS, "mount it so that it can be written, or name another place"),
+        (
+            errno.EFBIG,
+            r"raise the limit on a file's size \(`ulimit -f`\), or use another file system",
+        ),
+        (errno.EIO, "mend that"),
+    ],
+)
+def test_what_to_do_is_of_what_the_system_said(tmp_path, number, advice):
+    class Storage(LocalShards):
+        def save(self, paths, version):
+            raise OSError(number, os.strerror(number), str(paths[0]))
+
+    writer = CheckpointWriter(tmp_path, layout_of(100, 40), STREAM, Storage([]), shard_count=2)
+    line = rf"{os.strerror(number)}.*; {advice}, then run the same command to go on from the one b"
+    with pytest.raises(CheckpointError, match=line):
+        _begin_and_poll(writer)
+
+
 def _begin_and_poll(writer):
     writer.begin(4, 40, LEDGER)
     writer.poll()
