@@ -1,5 +1,6 @@
 """What a Ray error means to a training job: a part that was lost, or one that never was."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from ray.exceptions import (
 
 from manylabel.cluster.shared_memory import full_here
 from manylabel.storage.errors import described
+from manylabel.storage.full_disks import remedy
 from manylabel.trainer.errors import LostPartError, TrainingError
 
 AGAIN = "run the same command again to go on from the last checkpoint"
@@ -102,7 +104,8 @@ def how_it_ended(
             never_was = what_became(error, name_of)
             return WorkerEnd(worker, str(never_was), never_was)
         # Its process or its node is gone.
-        return WorkerEnd(worker, _how(error) + (f"; logs: {logs}" if logs else ""))
+        place = f"logs: {logs}" if logs else ""
+        return WorkerEnd(worker, _joined(_what_ended(error), _full_disk(error), place))
     return WorkerEnd(worker, None)
 
 
@@ -116,29 +119,39 @@ def what_became(error: RayError, name_of: NameOf = _unknown) -> TrainingError:
             "same manylabel, Python and Ray as this machine, installed or on its PYTHONPATH"
         )
     part = name_of(getattr(error, "actor_id", None) or "")
-    lost = f"{part or 'a parameter shard or the coordinator'} was lost ({_how(error)})"
-    if full_here(error):
-        return TrainingError(f"{lost}; make room there, then {AGAIN}")
+    how, full = _what_ended(error), _full_disk(error)
+    lost = f"{part or 'a parameter shard or the coordinator'} was lost ({_joined(how, full)})"
+    if full:
+        return TrainingError(f"{lost}; {remedy(errno.ENOSPC)}, then {AGAIN}")
     return LostPartError(f"{lost}; {AGAIN}")
 
 
-def _how(error: RayError) -> str:
-    return "; ".join(filter(None, [_what_ended(error), full_here(error)]))
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
-def _what_ended(error: RayError) -> str:
+def _full_disk(error: RayError) -> str:
+    """Of this machine, that may have ended it; no disk of ours ends another node."""
+    return "" if _node_is_gone(error) else full_here(error)
+
+
+def _node_is_gone(error: RayError) -> bool:
     text = str(error)
-    if (
+    return (
         isinstance(error, NodeDiedError | ObjectLostError)
         or "node has died" in text
         or "node was terminated" in text
-    ):
+    )
+
+
+def _what_ended(error: RayError) -> str:
+    if _node_is_gone(error):
         return "its node is gone"
     if isinstance(error, ActorUnavailableError):
         return "it does not answer"
     if isinstance(error, RayActorError):
         return "its process ended"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 

@@ -83,6 +83,14 @@ def test_a_part_that_a_full_disk_ended_is_no_reason_to_try_again(monkeypatch):
     assert str(told).startswith(f"shard-1 on 10.0.0.7 was lost (its process ended; {full}); make")
 
 
+def test_no_full_disk_of_this_machine_ends_another(monkeypatch):
+    full = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
+    monkeypatch.setattr(losses, "full_here", lambda error=None: full)
+    told = what_became(lost_actor("The actor died because its node has died."), NAMES.get)
+    assert isinstance(told, Transient)
+    assert str(told) == f"shard-1 on 10.0.0.7 was lost (its node is gone); {AGAIN}"
+
+
 def test_ray_s_word_that_disk_and_store_are_full_is_told():
     told = what_became(OutOfDiskError())
     assert not isinstance(told, Transient)
