@@ -161,7 +161,7 @@ def measure(case: Case, dataset: Path, run: Path) -> Measured:
     checkpoint = checkpoint_path(run, 0)
     state = load_shard(checkpoint, 0, 1)
     plane = FixedPlane([(state.weights, state.statistics)], case.batch_size)
-    plan = TrainingPlan(config, str(dataset), run, checkpoint)
+    plan = TrainingPlan.from_checkpoint(config, str(dataset), run, checkpoint)
     worker = plan.new_worker("worker-0", plane, plane)
     for _ in range(case.warm_up):  # tracing; memory that was never used before
         worker.step()

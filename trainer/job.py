@@ -29,10 +29,7 @@ from manylabel.trainer.program.silences import Silences, telling
 from manylabel.trainer.program.topology import Topology
 from manylabel.trainer.recipe_warnings import recipe_warnings
 from manylabel.trainer.reports import TrainingProgress, TrainingReport
-from manylabel.trainer.runs.checkpoint import (
-    checkpoint_path,
-    read_manifest,
-)
+from manylabel.trainer.runs.checkpoint import checkpoint_path
 from manylabel.trainer.runs.directory import (
     check_run,
     describe_run,
@@ -90,30 +87,48 @@ def train(
     ):
         silences, stop = Silences(WatchedTime(_LONGEST_GAP_SECONDS)), threading.Event()
         stack.enter_context(telling(silences, stop, on_line))
-        made = {"preprocessing": dataset.manifest.settings} if dataset.manifest.settings else {}
-        stored = settings or {**made, "trainer": config.model_dump(mode="json")}
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
-        checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences, on_doing)
-        manifest = read_manifest(checkpoint)
-        check_stream(checkpoint, manifest.stream, dataset, config.input)
-        plan = TrainingPlan(config, str(dataset.root.absolute()), run, checkpoint, manifest)
-        vector_bytes = 4 * (manifest.layout.parameter_count + manifest.layout.statistics_count)
+        plan, notes = _plan(run, dataset, config, silences, on_doing)
+        layout = plan.manifest.layout
+        vector_bytes = 4 * (layout.parameter_count + layout.statistics_count)
         on_doing("waiting for room on the cluster" if joined else "starting Ray on this machine")
         with silences.waiting("Ray"):
             share = stack.enter_context(training_cluster(address, config.topology, vector_bytes))
         # An event that each signal to stop sets, so that a checkpoint is made.
         stack.enter_context(on_stop_signal(stop.set))
-        placement = placement_on_cluster(config, manifest.layout, share, started_here=not joined)
-        describe_run(run, dataset, config, stored)
-        metrics = stack.enter_context(MetricsLog(run, manifest.step))
+        placement = placement_on_cluster(config, layout, share, started_here=not joined)
+        describe_run(run, dataset, config, settings or _settings_of(dataset, config))
+        metrics = stack.enter_context(MetricsLog(run, plan.manifest.step))
         on_doing("parameter shards are starting")
         topology = Topology(plan, share, placement, silences, logs=_folder_of_logs())
         stack.callback(topology.close)
-        monitor = _Monitor(
-            topology, plan, dataset, metrics, on_progress, silences, notes, manifest.step
-        )
+        monitor = _Monitor(topology, plan, dataset, metrics, on_progress, silences, notes)
         return monitor.watch(stop)
+
+
+def _settings_of(dataset: Dataset, config: TrainerConfig) -> dict[str, Any]:
+    made = {"preprocessing": dataset.manifest.settings} if dataset.manifest.settings else {}
+    return {**made, "trainer": config.model_dump(mode="json")}
+
+
+def _plan(
+    run: Path,
+    dataset: Dataset,
+    config: TrainerConfig,
+    silences: Silences,
+    on_doing: Callable[[str], None],
+) -> tuple[TrainingPlan, list[str]]:
+    """From which checkpoint the run goes on, and what to tell of that.
+
+    Raises:
+        TrainingError: it is not of this dataset or of these settings, or cannot be read.
+    """
+    checkpoint, notes = _checkpoint_to_begin_with(run, dataset, config, silences, on_doing)
+    root = str(dataset.root.absolute())
+    plan = TrainingPlan.from_checkpoint(config, root, run, checkpoint)
+    check_stream(checkpoint, plan.manifest.stream, dataset, config.input)
+    return plan, notes
 
 
 def _useless(run: Path, status: CoordinatorStatus, note: str) -> TrainingError:
@@ -168,8 +183,7 @@ class _Monitor:
         metrics: MetricsLog,
         on_progress: Callable[[TrainingProgress], None],
         silences: Silences,
-        notes: Sequence[str] = (),
-        resumed_at: int = 0,
+        notes: Sequence[str],
     ) -> None:
         self._topology = topology
         self._plan = plan
@@ -179,7 +193,7 @@ class _Monitor:
         self._on_progress = on_progress
         self._silences = silences
         self._row: MetricsRow | None = None
-        self._began_at = resumed_at
+        self._began_at = plan.manifest.step
         self._last_note = ""
         counts = dataset.labels().column("train_count").to_numpy()
         self._notes = [*notes, *recipe_warnings(plan.config, counts)]

@@ -54,7 +54,7 @@ def train(run: Path, dataset: Dataset, config: TrainerConfig, updates: int | Non
     """From the newest checkpoint on; to the end, or as long as a process lives that then dies."""
     checkpoint = checkpoint_to_resume(run)
     assert checkpoint is not None
-    plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
+    plan = TrainingPlan.from_checkpoint(config, str(dataset.root), run, checkpoint)
     shards = new_local_shards(plan)
     coordinator = plan.new_coordinator(shards)
     worker = plan.new_worker("worker-0", shards, LocalCoordinator(coordinator))

@@ -12,10 +12,13 @@ from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
 from manylabel.trainer.errors import LostPartError, TrainingError
 from manylabel.trainer.plane.failures import FailureCounts
+from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.status import CoordinatorStatus
 from manylabel.trainer.program.losses import WorkerEnd
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.program.silences import Silences
+from manylabel.trainer.records.ledger import RecordLedger
+from manylabel.trainer.runs.checkpoint import CheckpointManifest, StreamIdentity
 from manylabel.trainer.runs.metrics_log import MetricsLog
 
 GOING = CoordinatorStatus(
@@ -33,6 +36,14 @@ GOING = CoordinatorStatus(
     finished=False,
     applied={},
     heard={},
+)
+MANIFEST = CheckpointManifest(
+    step=0,
+    samples=0,
+    layout=ParameterLayout(parameters=(), statistics=()),
+    shards=(),
+    ledger=RecordLedger(total=20, lease_size=1).state(),
+    stream=StreamIdentity(dataset_digest="", seed=0, shuffle_block=1, shuffle_mix=1),
 )
 DONE = replace(GOING, step=5, samples=20, settled=20, done=20, has_work=False, finished=True)
 
@@ -87,13 +98,18 @@ class ScriptedProgram:
 
 @pytest.fixture
 def watch(write_dataset, tmp_path):
-    """watch(program, stop=False, on_progress=...): the report of a job with two workers."""
+    """watch(program, stop=False, on_progress=..., step=0): the report of a job with two workers,
+    which goes on from a checkpoint of that step."""
     dataset = write_dataset(train=[[b"never read"] * 20])
     config = TrainerConfig.model_validate({"topology": {"workers": 2}})
-    plan = TrainingPlan(config, str(dataset.root), tmp_path, tmp_path / "checkpoint")
+    root, checkpoint = str(dataset.root), tmp_path / "checkpoint"
     assert dataset.records(SplitName.TRAIN) == 20
 
-    def watch(program, stop=False, on_progress=lambda progress: None, notes=(), silences=None):
+    def watch(
+        program, stop=False, on_progress=lambda progress: None, notes=(), silences=None, step=0
+    ):
+        manifest = MANIFEST.model_copy(update={"step": step})
+        plan = TrainingPlan(config, root, tmp_path, checkpoint, manifest)
         asked_to_stop = threading.Event()
         if stop:
             asked_to_stop.set()
@@ -268,9 +284,10 @@ def test_progress_is_of_what_was_asked_for_and_counts_this_jobs_updates(watch):
     """Of a run that was longer before: 30 of 20 records would be no share."""
     seen: list[job.TrainingProgress] = []
     longer = replace(GOING, step=3, samples=30, settled=30, done=19)
-    watch(ScriptedProgram([longer, DONE]), on_progress=seen.append)
+    report = watch(ScriptedProgram([longer, DONE]), on_progress=seen.append, step=2)
     assert [(each.settled, each.total) for each in seen[:2]] == [(19, 20), (20, 20)]
-    assert [each.updates for each in seen[:2]] == [3, 5]
+    assert [each.updates for each in seen[:2]] == [1, 3]
+    assert report.resumed_at == 2
 
 
 def test_being_stopped_saves_although_a_worker_never_ends(watch, monkeypatch):

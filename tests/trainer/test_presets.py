@@ -39,7 +39,7 @@ def test_a_preset_trains(name, write_dataset, labelled_image, tmp_path):
     ]
     config = load_settings(name, [f"trainer.{change}" for change in changes]).trainer
     checkpoint = write_initial_checkpoint(tmp_path / "run", dataset, config)
-    plan = TrainingPlan(config, str(dataset.root), tmp_path / "run", checkpoint)
+    plan = TrainingPlan.from_checkpoint(config, str(dataset.root), tmp_path / "run", checkpoint)
     shards = new_local_shards(plan)
     coordinator = plan.new_coordinator(shards)
     local = LocalCoordinator(coordinator)

@@ -175,7 +175,7 @@ def new_plan(dataset, tmp_path):
         writer = CheckpointWriter(run, LAYOUT, stream, shards, shard_count=1)
         writer.begin(0, 0, RecordLedger(0, 1).state())
         writer.poll()
-        return TrainingPlan(config, str(dataset.root), run, checkpoint_path(run, 0))
+        return TrainingPlan.from_checkpoint(config, str(dataset.root), run, checkpoint_path(run, 0))
 
     return new
 
@@ -305,7 +305,7 @@ def test_another_l2_for_depthwise_kernels_is_for_them_only(new_plan):
 def test_a_checkpoint_of_another_optimizer_is_refused(new_plan):
     plan = new_plan("run", BASE)
     config = TrainerConfig.model_validate(WITH_SGD)
-    other = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+    other = TrainingPlan.from_checkpoint(config, plan.dataset_root, plan.run, plan.checkpoint)
     with pytest.raises(CheckpointError, match=r"expected the state of sgd .*mean_square"):
         other.new_shard(0)
 
@@ -314,7 +314,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused(new_plan):
 def test_a_checkpoint_whose_positions_mean_other_records_is_refused(new_plan, setting):
     plan = new_plan("run", BASE)
     config = TrainerConfig.model_validate(changed(BASE, f"input.{setting}", 5))
-    other = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+    other = TrainingPlan.from_checkpoint(config, plan.dataset_root, plan.run, plan.checkpoint)
     with pytest.raises(TrainingError, match=f"{setting}=5"):
         other.new_coordinator(new_local_shards(other))
 
@@ -326,7 +326,7 @@ def test_the_seed_decides_the_first_weights_and_dropout(dataset, tmp_path):
     def start(name, seed, worker="worker-0"):
         config = TrainerConfig.model_validate({"model": TINY_MODEL, "seed": seed})
         checkpoint = write_initial_checkpoint(tmp_path / name, dataset, config)
-        plan = TrainingPlan(config, str(dataset.root), tmp_path / name, checkpoint)
+        plan = TrainingPlan.from_checkpoint(config, str(dataset.root), tmp_path / name, checkpoint)
         shards = new_local_shards(plan)
         coordinator = LocalCoordinator(plan.new_coordinator(shards))
         random.seed()  # what the checkpoint's process did does not reach a worker's
@@ -480,7 +480,7 @@ def test_a_resumed_run_may_begin_or_end_a_compensation_that_remembers(new_plan):
     delay = {**BASE, "updates": {"compensation": {"name": "dc_asgd"}}}
     for settings, slots in ((delay, {"delay_mean_square"}), (BASE, set())):
         config = TrainerConfig.model_validate(settings)
-        resumed = TrainingPlan(config, plan.dataset_root, plan.run, plan.checkpoint)
+        resumed = TrainingPlan.from_checkpoint(config, plan.dataset_root, plan.run, plan.checkpoint)
         shards = new_local_shards(resumed)
         stream = stream_identity(Dataset.open(plan.dataset_root), config.input)
         step = 1 if slots else 2
@@ -491,7 +491,9 @@ def test_a_resumed_run_may_begin_or_end_a_compensation_that_remembers(new_plan):
         writer.poll(wait=True)
         state = load_shard(checkpoint_path(plan.run, step), 0, 2)
         assert set(state.slots) == {"mean_square", "momentum"} | slots
-        plan = TrainingPlan(config, plan.dataset_root, plan.run, checkpoint_path(plan.run, step))
+        plan = TrainingPlan.from_checkpoint(
+            config, plan.dataset_root, plan.run, checkpoint_path(plan.run, step)
+        )
 
 
 def test_settings_cannot_be_changed_in_place():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
 from upath import UPath
@@ -54,14 +54,25 @@ class TrainingPlan:
         run: the run's directory; every process must see it under this path.
         checkpoint: where to go on from.
         manifest: what the checkpoint says of itself, for workers that start when later ones have
-            taken its place; by default it is read.
+            taken its place.
     """
 
     config: TrainerConfig
     dataset_root: str
     run: Path
     checkpoint: Path
-    manifest: CheckpointManifest | None = None
+    manifest: CheckpointManifest
+
+    @classmethod
+    def from_checkpoint(
+        cls, config: TrainerConfig, dataset_root: str, run: Path, checkpoint: Path
+    ) -> Self:
+        """A start that goes on from a checkpoint of the run.
+
+        Raises:
+            CheckpointError: its manifest cannot be read.
+        """
+        return cls(config, dataset_root, run, checkpoint, read_manifest(checkpoint))
 
     def check_seen(self, node: str, logs: Path | None = None) -> None:
         """Whether this process sees the run's files, and nothing else in their place.
@@ -174,7 +185,7 @@ class TrainingPlan:
         from manylabel.trainer.program.worker import GradientWorker
         from manylabel.trainer.records.batches import training_batches
 
-        config, manifest = self.config, self.manifest or read_manifest(self.checkpoint)
+        config, manifest = self.config, self.manifest
         dataset = self._dataset(manifest)
         # For dropout: other units on each worker, and after each restart. The first weights come
         # with the checkpoint.

@@ -76,7 +76,7 @@ def train_in_process(
     """Trains to the end, each worker stepping in turn: with W workers each gradient is computed
     W - 1 updates late."""
     checkpoint = write_initial_checkpoint(run, dataset, config)
-    plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
+    plan = TrainingPlan.from_checkpoint(config, str(dataset.root), run, checkpoint)
     shards = new_local_shards(plan)
     coordinator = plan.new_coordinator(shards)
     local = LocalCoordinator(coordinator)

@@ -152,7 +152,7 @@ def model_of(checkpoint, config, classes=CLASSES, averaged=True):
 
 def train_on(dataset, run, config, checkpoint):
     """To the end, in this process."""
-    plan = TrainingPlan(config, str(dataset.root), run, checkpoint)
+    plan = TrainingPlan.from_checkpoint(config, str(dataset.root), run, checkpoint)
     shards = new_local_shards(plan)
     coordinator = plan.new_coordinator(shards)
     worker = plan.new_worker("worker-0", shards, LocalCoordinator(coordinator))

@@ -10,7 +10,6 @@ from manylabel.trainer.errors import TrainingError, UnseenPathError
 from manylabel.trainer.program.in_process import LocalCoordinator, new_local_shards
 from manylabel.trainer.program.initial_state import write_initial_checkpoint
 from manylabel.trainer.program.plan import TrainingPlan
-from manylabel.trainer.runs.checkpoint import read_manifest
 
 CONFIG = TrainerConfig.model_validate(
     {"model": {"input_size": 32, "width": 0.125, "middle_repeats": 0}}
@@ -21,7 +20,7 @@ CONFIG = TrainerConfig.model_validate(
 def plan(write_dataset, labelled_image, tmp_path):
     dataset = write_dataset([[labelled_image(n, (n,)) for n in range(4)]])
     checkpoint = write_initial_checkpoint(tmp_path / "run", dataset, CONFIG)
-    return TrainingPlan(CONFIG, str(dataset.root), tmp_path / "run", checkpoint)
+    return TrainingPlan.from_checkpoint(CONFIG, str(dataset.root), tmp_path / "run", checkpoint)
 
 
 def test_a_dataset_that_was_made_anew_is_noticed_by_whatever_starts(
@@ -43,7 +42,6 @@ def test_a_dataset_that_was_made_anew_is_noticed_by_whatever_starts(
 def test_a_worker_starts_when_later_checkpoints_have_taken_the_place_of_the_plan_s(plan):
     shards = new_local_shards(plan)
     coordinator = LocalCoordinator(plan.new_coordinator(shards))
-    plan = replace(plan, manifest=read_manifest(plan.checkpoint))
     shutil.rmtree(plan.checkpoint)
     assert plan.new_worker("replaces one that died", shards, coordinator).step()
 
