@@ -1,7 +1,7 @@
 """What a stage tells while it works, for whoever shows it: the terminal, a page."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -172,9 +172,16 @@ OnEvent = Callable[[Event], None]
 
 @contextmanager
 def long_work(title: str, on_event: OnEvent) -> Iterator[None]:
-    """Tells that the block began, and that it is over, whichever way it ends."""
+    """Tells that the block began, and that it is over, whichever way it ends.
+
+    Raises:
+        Exception: what `on_event` raised, unless the block failed itself.
+    """
     on_event(WorkBegan(title))
     try:
         yield
-    finally:
-        on_event(WorkEnded())
+    except BaseException:
+        with suppress(Exception):
+            on_event(WorkEnded())
+        raise
+    on_event(WorkEnded())

@@ -64,18 +64,24 @@ def telling_standstill(on_event: OnEvent) -> Iterator[OnEvent]:
 
     Yields:
         What to tell the work's events, in place of `on_event`; it passes them on.
+
+    Raises:
+        BaseException: what `on_event` raised, in whichever thread; unless the block failed by
+            itself.
     """
     standstill = Standstill()
-
-    def note(event: Event) -> None:
-        standstill.note(event)
-        on_event(event)
 
     def watch() -> None:
         if (line := standstill.line()) is not None:
             on_event(LineTold(line))
 
-    with repeating(watch, _POLL_SECONDS, "standstill"):
+    with repeating(watch, _POLL_SECONDS, "standstill") as check:
+
+        def note(event: Event) -> None:
+            check()
+            standstill.note(event)
+            on_event(event)
+
         yield note
 
 

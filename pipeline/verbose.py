@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from manylabel.pipeline.quiet import let_libraries_speak
@@ -116,15 +117,12 @@ def _temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def _followed(tail: Tail, show: Callable[[str], None]) -> Iterator[None]:
-    def follow(is_over: bool = False) -> None:
+    def follow(*, is_over: bool = False) -> None:
         for line in tail.lines(is_over=is_over):
             show(line)
 
-    try:
-        with repeating(follow, _POLL_SECONDS, "verbose"):
-            yield
-    finally:
-        follow(is_over=True)
+    with repeating(follow, _POLL_SECONDS, "verbose", last=partial(follow, is_over=True)):
+        yield
 
 
 def _shown_on(stderr: object) -> Callable[[str], None]:

@@ -78,9 +78,14 @@ ProgressListener = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts what is done, from any thread."""
+    """Counts what is done, from any thread.
+
+    Attributes:
+        check: called before anything is counted; what it raises is for whoever counts.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.check: Callable[[], None] = lambda: None
         self._clock = clock
         self._lock = threading.Lock()
         self._progress: Progress | None = None
@@ -100,18 +105,21 @@ class Meter:
         Args:
             under_way: Bytes of what is begun; asked every few seconds while the stage lasts.
         """
+        self.check()
         with self._lock:
             self._begin(stage, total)
             self._under_way = under_way
 
     def advance(self, stage: Stage, units: int, total: int | None = None) -> None:
         """Units of a stage are done; the first ones begin it."""
+        self.check()
         with self._lock:
             present = self._in(stage, total)
             self._progress = Progress(stage, present.done + units, total or present.total)
 
     def keep(self, stage: Stage, units: int) -> None:
         """Units of a stage were done before, by another job; they are no part of the rate."""
+        self.check()
         with self._lock:
             present = self._in(stage, None)
             self._progress = Progress(stage, present.done + units, present.total)
@@ -119,6 +127,7 @@ class Meter:
 
     def reach(self, stage: Stage, done: int) -> None:
         """So many units of a stage are done by now."""
+        self.check()
         with self._lock:
             self._progress = Progress(stage, done, self._in(stage, None).total)
 
@@ -195,14 +204,16 @@ def reporting(meter: Meter, listener: ProgressListener) -> Iterator[None]:
     """Tells a listener, from a thread, how far a job is while the block runs.
 
     Of each stage it hears at least how it ended.
+
+    Raises:
+        BaseException: what the listener raised, as soon as something is counted, or when the block
+            is over; unless the block failed by itself.
     """
 
     def report() -> None:
         for progress in meter.read():
             listener(progress)
 
-    try:
-        with repeating(report, POLL_SECONDS, "preprocessing-progress"):
-            yield
-    finally:
-        report()
+    with repeating(report, POLL_SECONDS, "preprocessing-progress", last=report) as check:
+        meter.check = check
+        yield

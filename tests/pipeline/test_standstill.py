@@ -1,6 +1,7 @@
 """What is told of work that gets no further."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -88,3 +89,25 @@ def test_work_that_says_nothing_is_told_of_and_its_events_are_passed_on(monkeypa
     assert came[0] == PredictionProgressed(1, 9)
     assert isinstance(came[1], LineTold)
     assert "(predicting: 1 of 9)" in came[1].line
+
+
+def test_who_fails_to_hear_of_it_ends_the_work_at_its_next_word(monkeypatch):
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.05)
+    told: list[Event] = []
+
+    def listen(event):
+        told.append(event)
+        if isinstance(event, LineTold):
+            raise LookupError("nobody listens")
+
+    def work():
+        with telling_standstill(listen) as on_event:
+            while any(each.name == "standstill" for each in threading.enumerate()):
+                time.sleep(0.005)
+            on_event(PredictionProgressed(1, 9))
+            raise AssertionError("it goes on")
+
+    with pytest.raises(LookupError, match="nobody listens"):
+        work()
+    assert list(map(type, told)) == [LineTold]

@@ -198,6 +198,17 @@ def test_work_that_fails_is_over():
         raise ZeroDivisionError
     assert told == [events.WorkBegan("train"), events.WorkEnded()]
 
+    def fail_at_the_end(event):
+        told.append(event)
+        if isinstance(event, events.WorkEnded):
+            raise LookupError
+
+    with pytest.raises(ZeroDivisionError), events.long_work("train", fail_at_the_end):
+        raise ZeroDivisionError
+    with pytest.raises(LookupError), events.long_work("train", fail_at_the_end):
+        pass
+    assert told == [events.WorkBegan("train"), events.WorkEnded()] * 3
+
 
 def test_the_work_may_end_while_another_thread_tells_of_it():
     """After any line of the code that shows an event."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from manylabel.preprocessing import job
+from manylabel.preprocessing import job, progress
 from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
@@ -80,6 +80,28 @@ def test_two_runs_write_the_same_bytes(finished, tmp_path, catalog, dataset_byte
     assert dataset_bytes(tmp_path / "again") == dataset_bytes(finished.dataset)
     first, second = Path(finished.dataset) / "manifest.json", tmp_path / "again" / "manifest.json"
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_listener_that_fails_ends_the_job_and_costs_nothing(
+    finished, output, catalog, monkeypatch, dataset_bytes
+):
+    """With its own error: no storage has failed."""
+    shard = next((output / "train").glob("*.tfrecord"))
+    shard.unlink()
+
+    def fail(_):
+        raise OSError("nobody listens")
+
+    def fail_when_shards_are_written(told):
+        if told.stage is Stage.WRITE_SHARDS:
+            fail(told)
+
+    for seconds, listener in ((0.001, fail), (3600, fail_when_shards_are_written)):
+        monkeypatch.setattr(progress, "POLL_SECONDS", seconds)
+        assert not shard.exists()
+        with pytest.raises(OSError, match=r"^nobody listens$"):
+            preprocess(config_of(catalog), str(output), progress=listener)
+    assert dataset_bytes(output) == dataset_bytes(finished.dataset)
 
 
 def test_every_image_is_written_once_and_counts_are_exact(finished):

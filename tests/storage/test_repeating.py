@@ -7,6 +7,10 @@ import pytest
 from manylabel.storage.repeating import repeating
 
 
+def ended():
+    return not any(each.name == "told" for each in threading.enumerate())
+
+
 def test_it_is_done_beside_the_block_and_not_after_it():
     calls, again = [], threading.Event()
 
@@ -19,11 +23,65 @@ def test_it_is_done_beside_the_block_and_not_after_it():
         assert again.wait(60)
     number = len(calls)
     assert set(calls) == {"told"}
-    assert not [each for each in threading.enumerate() if each.name == "told"]
+    assert ended()
     assert len(calls) == number
 
 
 def test_it_ends_with_a_block_that_fails():
     with pytest.raises(ValueError, match="mistake"), repeating(lambda: None, 3600, "told"):
         raise ValueError("mistake")
-    assert not [each for each in threading.enumerate() if each.name == "told"]
+    assert ended()
+
+
+def test_a_call_that_fails_is_the_last_one_and_the_blocks_error_unless_it_has_one():
+    calls = []
+
+    def call():
+        calls.append(threading.current_thread().name)
+        raise LookupError("of the call")
+
+    def beside(error):
+        with repeating(call, 0.001, "told", last=lambda: calls.append("last")):
+            while not ended():
+                pass
+            if error is not None:
+                raise error
+
+    with pytest.raises(LookupError, match="of the call"):
+        beside(None)
+    with pytest.raises(ValueError, match="of the block"):
+        beside(ValueError("of the block"))
+    assert calls == ["told"] * 2
+
+
+def test_a_block_that_asks_ends_with_the_error_whatever_becomes_of_it_on_its_way():
+    def call():
+        raise LookupError("of the call")
+
+    def beside():
+        with repeating(call, 0.001, "told") as check:
+            try:
+                while True:
+                    check()
+            except LookupError as error:
+                raise OSError("storage") from error
+
+    with pytest.raises(LookupError, match="of the call"):
+        beside()
+
+
+def test_the_last_call_is_the_blocks_own_and_hides_no_error_of_it():
+    calls = []
+
+    def last():
+        calls.append(threading.current_thread())
+        raise LookupError("of the call")
+
+    def repeated():
+        return repeating(lambda: None, 3600, "told", last=last)
+
+    with pytest.raises(LookupError, match="of the call"), repeated():
+        pass
+    with pytest.raises(ValueError, match="of the block"), repeated():
+        raise ValueError("of the block")
+    assert calls == [threading.current_thread()] * 2
