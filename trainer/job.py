@@ -86,7 +86,7 @@ def train(
         ExitStack() as stack,
     ):
         silences, stop = Silences(WatchedTime(_LONGEST_GAP_SECONDS)), threading.Event()
-        stack.enter_context(telling(silences, stop, on_line))
+        on_progress = stack.enter_context(telling(silences, stop, on_line, on_progress))
         # All that may be wrong is found before anything of the run is changed.
         check_run(run, dataset, config)
         plan, notes = _plan(run, dataset, config, silences, on_doing)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from manylabel.storage.reminders import Reminders
 from manylabel.storage.repeating import repeating
 from manylabel.trainer.plane.status import CoordinatorStatus
+from manylabel.trainer.reports import TrainingProgress
 
 FIRST_SECONDS = 30.0
 """Without an answer, after which it is told; then at twice that, at four times, and so on."""
@@ -128,9 +129,18 @@ def telling(
     silences: Silences,
     stop: threading.Event,
     tell: Callable[[str], None],
-) -> Iterator[None]:
+    on_progress: Callable[[TrainingProgress], None],
+) -> Iterator[Callable[[TrainingProgress], None]]:
     """Tells what there is to tell while the block runs, also while its thread waits within Ray; and
-    once, as soon as `stop` is set, what happens then."""
+    once, as soon as `stop` is set, what happens then.
+
+    Yields:
+        Whom to tell of progress, in place of `on_progress`; it is passed on.
+
+    Raises:
+        BaseException: what `tell` raised, when progress is told or the block is over; unless the
+            block failed by itself.
+    """
     saving = False
 
     def watch() -> None:
@@ -141,5 +151,10 @@ def telling(
         for line in silences.lines():
             tell(line)
 
-    with repeating(watch, _POLL_SECONDS, "training-silences"):
-        yield
+    with repeating(watch, _POLL_SECONDS, "training-silences") as check:
+
+        def pass_on(progress: TrainingProgress) -> None:
+            check()
+            on_progress(progress)
+
+        yield pass_on

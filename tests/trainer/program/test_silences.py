@@ -2,8 +2,10 @@
 
 import datetime
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -113,7 +115,30 @@ def test_who_is_told_to_stop_hears_at_once_that_it_saves(silences, monkeypatch):
         lines.append(line)
         told.set()
 
-    with telling(silences, stop, tell):
+    with telling(silences, stop, tell, lambda _: None):
         stop.set()
         assert told.wait(60)
     assert lines == ["told to stop: saving; told once more, it ends without that"]
+
+
+def test_who_fails_to_hear_of_it_ends_the_job_when_progress_is_told(silences, monkeypatch):
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    stop = threading.Event()
+    told: list[Any] = []
+    progress: Any = "how far it is"
+
+    def fail(line):
+        raise LookupError(line)
+
+    def work():
+        with telling(silences, stop, fail, told.append) as on_progress:
+            on_progress(progress)
+            stop.set()
+            while any(each.name == "training-silences" for each in threading.enumerate()):
+                time.sleep(0.005)
+            on_progress(progress)
+            raise AssertionError("it goes on")
+
+    with pytest.raises(LookupError, match="told to stop: saving"):
+        work()
+    assert told == [progress]
