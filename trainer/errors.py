@@ -28,6 +28,10 @@ class UnseenPathError(TrainingError):
     """A node of the cluster does not see, or cannot write, what every node must."""
 
 
+class UnreachableRunError(TrainingError, Transient):
+    """The storage of a run failed, which it may not do another time."""
+
+
 class LostPartError(TrainingError, Transient):
     """A process that training cannot go on without, its node, or the cluster was lost; the message
     says which. The same command goes on from the last checkpoint."""

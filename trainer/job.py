@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from manylabel.storage.dataset import Dataset
+from manylabel.storage.errors import reason_of
+from manylabel.storage.full_disks import is_refusal, remedy
 from manylabel.storage.jobs import logs_of_this_job
 from manylabel.storage.schema import SplitName
 from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
 from manylabel.storage.watched_time import WatchedTime
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError, UnreachableRunError
 from manylabel.trainer.finished import check_there_is_work, finished_before
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.plane.status import CoordinatorStatus
@@ -24,6 +26,7 @@ from manylabel.trainer.program.cluster import (
     training_cluster,
 )
 from manylabel.trainer.program.initial_state import make_initial_checkpoint
+from manylabel.trainer.program.losses import AGAIN
 from manylabel.trainer.program.plan import TrainingPlan, check_stream, total_records
 from manylabel.trainer.program.silences import Silences, telling
 from manylabel.trainer.program.topology import Topology
@@ -72,8 +75,11 @@ def train(
 
     Raises:
         TrainingError: training cannot begin or go on; the message says why.
+        UnreachableRunError: the metrics cannot be written now; what was trained is saved.
         DatasetError: there is no complete dataset, or a shard of either side is not the file that
             its manifest lists.
+        OSError: a file of the run cannot be written before there is anything to save, or after all
+            is; names it.
     """
     dataset, run = Dataset.open(dataset_root), Path(run).absolute()
     check_there_is_work(dataset, config)
@@ -140,6 +146,13 @@ def _useless(run: Path, status: CoordinatorStatus, note: str) -> TrainingError:
     )
 
 
+def _without_metrics(error: OSError, status: CoordinatorStatus) -> TrainingError:
+    # Where the checkpoint was refused as well, that says what to do.
+    saved = f"step {status.step:,} is saved; {remedy(error.errno)}, then {AGAIN}"
+    kind = TrainingError if is_refusal(error) else UnreachableRunError
+    return kind(f"{reason_of(error)}, so training ended: {status.failure or saved}")
+
+
 def _folder_of_logs() -> Path | None:
     logs = logs_of_this_job()
     if logs is not None:
@@ -195,6 +208,7 @@ class _Monitor:
         self._row: MetricsRow | None = None
         self._began_at = plan.manifest.step
         self._last_note = ""
+        self._unwritten: OSError | None = None  # why rows of metrics are missing
         counts = dataset.labels().column("train_count").to_numpy()
         self._notes = [*notes, *recipe_warnings(plan.config, counts)]
 
@@ -203,6 +217,7 @@ class _Monitor:
 
         Raises:
             TrainingError: training failed, what was sound is saved; or no record was of any use.
+            UnreachableRunError: metrics cannot be written now; what was sound is saved.
             LostPartError: a part of the program was lost, or does not answer.
         """
         try:
@@ -213,15 +228,17 @@ class _Monitor:
     def _watch(self, stop: threading.Event) -> TrainingReport:
         status = first = self._report()
         began = time.monotonic()
-        while not (status.finished or status.failure or stop.is_set()):
+        while not (status.finished or status.failure or self._unwritten or stop.is_set()):
             if status.has_work:
                 self._fill_up_workers()
             self._bury_workers(status, first)
             status = self._report()
-        if stop.is_set():
+        if stop.is_set() or self._unwritten:
             self._await_last_gradients()
         self._topology.call("finish")
         status = self._report()
+        if self._unwritten is not None:
+            raise _without_metrics(self._unwritten, status)
         if status.failure:
             raise TrainingError(status.failure)
         if status.finished and not status.samples:
@@ -273,12 +290,20 @@ class _Monitor:
         notes, self._notes = self._notes, []
         return notes
 
+    def _log(self, rows: list[MetricsRow]) -> None:
+        try:
+            self._metrics.append(rows)
+        except OSError as error:
+            if self._unwritten is None:
+                self._unwritten = error
+                self._notes.append(f"{reason_of(error)}; saving, then training ends")
+
     def _report(self) -> CoordinatorStatus:
         self._topology.ping()
         status = self._topology.status()
         self._silences.note(status)
         self._last_note = status.notes[-1] if status.notes else self._last_note
-        self._metrics.append(status.rows)
+        self._log(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
         self._on_progress(
             TrainingProgress(

@@ -1,25 +1,27 @@
 """The monitor of a job, over a program whose workers do what a test says."""
 
+import os
 import threading
 from dataclasses import replace
 
 import pytest
 
-from manylabel.storage.errors import DamagedShardError
+from manylabel.storage.errors import DamagedShardError, Transient
 from manylabel.storage.jobs import ProcessPlace
 from manylabel.storage.schema import SplitName
 from manylabel.trainer import job
 from manylabel.trainer.config import TrainerConfig
-from manylabel.trainer.errors import LostPartError, TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError, UnreachableRunError
 from manylabel.trainer.plane.failures import FailureCounts
 from manylabel.trainer.plane.layout import ParameterLayout
+from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.plane.status import CoordinatorStatus
-from manylabel.trainer.program.losses import WorkerEnd
+from manylabel.trainer.program.losses import AGAIN, WorkerEnd
 from manylabel.trainer.program.plan import TrainingPlan
 from manylabel.trainer.program.silences import Silences
 from manylabel.trainer.records.ledger import RecordLedger
 from manylabel.trainer.runs.checkpoint import CheckpointManifest, StreamIdentity
-from manylabel.trainer.runs.metrics_log import MetricsLog
+from manylabel.trainer.runs.metrics_log import MetricsLog, read_metrics
 
 GOING = CoordinatorStatus(
     step=0,
@@ -44,6 +46,16 @@ MANIFEST = CheckpointManifest(
     shards=(),
     ledger=RecordLedger(total=20, lease_size=1).state(),
     stream=StreamIdentity(dataset_digest="", seed=0, shuffle_block=1, shuffle_mix=1),
+)
+ROW = MetricsRow(
+    step=1,
+    samples=4,
+    loss=0.5,
+    learning_rate=0.1,
+    staleness=0.0,
+    max_staleness=0,
+    gradient_norm=2.0,
+    images_per_second=100.0,
 )
 DONE = replace(GOING, step=5, samples=20, settled=20, done=20, has_work=False, finished=True)
 
@@ -269,6 +281,66 @@ def test_a_failure_is_told_after_what_is_sound_was_saved(watch):
     with pytest.raises(TrainingError, match="101 unreadable records"):
         watch(program)
     assert program.calls[-1] == ("finish",)
+
+
+@pytest.mark.parametrize("checkpoint", [None, "the checkpoint of step 1 could not be written"])
+def test_metrics_that_do_not_fit_end_training_after_it_was_saved(
+    watch, tmp_path, monkeypatch, checkpoint
+):
+    """As far as there is room; and what came first is told."""
+    monkeypatch.setattr(job, "_GRACE_SECONDS", 0.0)
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    seen: list[job.TrainingProgress] = []
+    updated = replace(GOING, step=1, rows=[ROW])
+    program = ScriptedProgram([GOING, updated, replace(updated, failure=checkpoint)])
+    with pytest.raises(TrainingError) as caught:
+        watch(program, on_progress=seen.append)
+    assert program.calls[-2:] == [("stop",), ("finish",)]
+    full = f"{tmp_path}/metrics.jsonl: No space left on device: "
+    (note,) = seen[1].notes
+    assert note.startswith(full)
+    assert str(caught.value).startswith(full)
+    what_to_do = f"step 1 is saved; make room there, then {AGAIN}"
+    assert str(caught.value).endswith(f", so training ended: {checkpoint or what_to_do}")
+    assert not isinstance(caught.value, Transient)
+
+
+def test_metrics_whose_storage_fails_for_a_moment_are_a_reason_to_try_again(
+    watch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(job, "_GRACE_SECONDS", 0.0)
+    path = tmp_path / "metrics.jsonl"
+
+    class Failing(ScriptedProgram):
+        def call(self, method, *arguments):
+            super().call(method, *arguments)
+            if method == "worker_started" and arguments == ("worker-1",):
+                self.mend = break_file(path)
+            if method == "finish":
+                self.mend()
+
+    later = replace(GOING, step=2, rows=[replace(ROW, step=2)])
+    program = Failing([GOING, replace(GOING, step=1, rows=[ROW]), later])
+    with pytest.raises(UnreachableRunError, match=rf"{path}.*: step 2 is saved; mend that, then"):
+        watch(program)
+    assert program.calls[-2:] == [("stop",), ("finish",)]
+    assert [row.step for row in read_metrics(tmp_path)] == [1, 2], "no more is lost than must be"
+
+
+def break_file(path):
+    """Has all that is written to a file that is open fail, as on a broken disk (EIO), until what is
+    returned is called."""
+    numbers = map(int, os.listdir("/proc/self/fd"))
+    (number,) = (n for n in numbers if os.path.realpath(f"/proc/self/fd/{n}") == str(path))
+    whole, broken = os.dup(number), os.open("/proc/self/mem", os.O_RDWR)
+    os.dup2(broken, number)
+    os.close(broken)
+
+    def mend():
+        os.dup2(whole, number)
+        os.close(whole)
+
+    return mend
 
 
 def test_a_run_in_which_no_record_was_of_use_is_no_success(watch):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Literal, Self
@@ -56,14 +56,16 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with closing(self._events), writing(self._path):
+        # Rows that do not fit were told when they were appended: what ended the block is more.
+        told = suppress(OSError) if error else nullcontext()
+        with told, closing(self._events), writing(self._path):
             self._file.close()
 
     def append(self, rows: list[MetricsRow]) -> None:
         """Writes rows to disk.
 
         Raises:
-            OSError: there is no room for them; names the file.
+            OSError: storage did not take them; names the file. The next call tries again.
         """
         with writing(self._path):
             self._append(rows)
@@ -81,11 +83,12 @@ class MetricsLog:
             self._thin()
 
     def _thin(self) -> None:
-        self._file.close()
         with suppress(OSError):  # There is no room for the copy now; no reason to end training.
             thin(self._path)
-        self._file = self._path.open("a", encoding="utf-8")
+        # Open until another is: the next call may come although this one fails.
+        thinned, self._file = self._file, self._path.open("a", encoding="utf-8")
         self._thin_at = max(MOST_BYTES, self._file.tell() + MOST_BYTES // 4)
+        thinned.close()
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:

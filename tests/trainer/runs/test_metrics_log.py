@@ -219,6 +219,19 @@ def test_no_room_to_thin_it_ends_no_training(tmp_path, monkeypatch):
     assert read_metrics(tmp_path) == rows
 
 
+def test_a_log_that_cannot_be_opened_again_takes_rows_until_it_can(tmp_path, monkeypatch):
+    """When it was thinned; what is to be told then is that, and no mistake of ours."""
+    monkeypatch.setattr(metrics_log, "MOST_BYTES", 1)
+    run, away = tmp_path / "run", tmp_path / "away"
+    run.mkdir()
+    with MetricsLog(run, 0) as metrics:
+        run.rename(away)
+        for step in (20, 40):
+            with pytest.raises(FileNotFoundError, match=rf"{run / JSON_LINES}"):
+                metrics.append([row(step)])
+    assert read_metrics(away) == [row(20), row(40)]
+
+
 def test_rows_for_which_there_is_no_room_name_the_file(tmp_path):
     metrics = MetricsLog(tmp_path, 0)
     metrics._file.close()
