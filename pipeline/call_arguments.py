@@ -5,6 +5,8 @@ Types are hints there; without these checks a path of None is a folder of that n
 
 import operator
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,31 +15,29 @@ from manylabel.pipeline.errors import CommandError
 from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import shown
 from manylabel.storage.settings import SettingsSection
-from manylabel.storage.usable_paths import refuse_unusable
+from manylabel.storage.usable_paths import refuse_unstorable, usable, usable_local
 
 
 def location(name: str, place: Any) -> str:
-    """A path or a URI; `~` is a home directory."""
-    try:
-        path = os.fspath(place)
-    except TypeError:
-        path = None
-    if not isinstance(path, str):
-        raise CommandError(f"{name}: expected a path as a str or a Path, received {shown(place)}")
-    expanded = os.path.expanduser(path)
-    try:
-        refuse_unusable(expanded)
-    except (ValueError, OSError) as error:
-        raise CommandError(f"{name}: {reason_of(error)}") from error
-    return expanded
+    """A path or a URI of which runs and manifests tell."""
+    with _as_argument(name):
+        path = _path(place)
+        refuse_unstorable(path)
+        return usable(path)
 
 
 def local_path(name: str, place: Any) -> Path:
-    """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket"."""
-    path = location(name, place)
-    if "://" in path:
-        raise CommandError(f"expected a local path, received {place}")
-    return Path(path)
+    """A local path."""
+    with _as_argument(name):
+        return usable_local(_path(place))
+
+
+def run_path(name: str, place: Any) -> Path:
+    """A local path whose name evaluations can store."""
+    with _as_argument(name):
+        path = _path(place)
+        refuse_unstorable(path)
+        return usable_local(path)
 
 
 def whole_settings(settings: Any, section: type[SettingsSection]) -> Any:
@@ -70,6 +70,25 @@ def whole_number(name: str, value: Any, *, least: int = 0) -> int:
     if number < least:
         raise CommandError(f"{name}: expected at least {least}, received {number}")
     return number
+
+
+@contextmanager
+def _as_argument(name: str) -> Iterator[None]:
+    """Makes what is wrong with a path the argument's error."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise CommandError(f"{name}: {reason_of(error)}") from error
+
+
+def _path(place: Any) -> str:
+    try:
+        path = os.fspath(place)
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise ValueError(f"expected a path as a str or a Path, received {shown(place)}")
+    return path
 
 
 def _refuse_settings(settings: Any, expected: str) -> NoReturn:

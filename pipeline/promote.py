@@ -31,6 +31,7 @@ from manylabel.pipeline.review import checkpoint_check, settings_of_pair
 from manylabel.storage.errors import StorageError
 from manylabel.storage.pins import KeepReason, keep, pinned
 from manylabel.storage.provenance import code_version
+from manylabel.storage.usable_paths import is_text
 from manylabel.trainer.runs.checkpoint import (
     CheckpointInfo,
     checkpoint_path,
@@ -86,7 +87,7 @@ def promote(
     """
     if not reason.strip():
         raise CommandError("--reason: expected why this checkpoint, received nothing")
-    if not _is_text(reason):
+    if not is_text(reason):
         raise CommandError("--reason: expected text in UTF-8, received other bytes")
     run, person = Path(os.path.abspath(run)), _person()  # ".." is no name of a run.
     with _intact(run, step) as checkpoint:
@@ -117,11 +118,6 @@ def promote(
             path = record_promotion(run.parent, promotion)
     _renew_histories(run.parent, on_event)
     return PromotionReport(promotion, path, None if tables is None else tables.review)
-
-
-def _is_text(text: str) -> bool:
-    """Whether it can be stored: arguments that are not UTF-8 arrive as surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _person() -> str:

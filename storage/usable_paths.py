@@ -1,4 +1,4 @@
-"""Paths that can be opened or made at all."""
+"""Paths, as people give them, that can be opened or made at all, and stored."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,48 @@ _NAME_BYTES, _PATH_BYTES = 255, 4095
 
 _SHOWN = 40
 """Characters of what is too long."""
+
+
+def usable(text: str) -> str:
+    """A path or a URI; `~` is a home directory also where no shell has seen it: --output=~/ds.
+
+    Raises:
+        ValueError, OSError: there is no such user; or as `refuse_unusable`.
+    """
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):
+        raise ValueError(
+            f"expected a path, received {text}, and there is no such user; write ./{text} for a "
+            "folder of that name"
+        )
+    refuse_unusable(expanded)
+    return expanded
+
+
+def usable_local(text: str) -> Path:
+    """A local path: Path("s3://bucket") would be the folder "s3:/bucket".
+
+    Raises:
+        ValueError, OSError: it is a URI; or as `usable`.
+    """
+    if "://" in text:
+        raise ValueError(f"expected a local path, received {text}")
+    return Path(usable(text))
+
+
+def refuse_unstorable(text: str) -> None:
+    """Refuses what no document holds, for places of which runs, evaluations and manifests tell.
+
+    Raises:
+        ValueError: its bytes are not UTF-8.
+    """
+    if not is_text(text):
+        raise ValueError(f"expected a path in UTF-8, received {text!r}; rename it")
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be stored: names and arguments that are not UTF-8 arrive as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def refuse_unusable(text: str) -> None:

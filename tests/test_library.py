@@ -53,7 +53,7 @@ def test_an_error_is_the_line_that_the_command_line_shows(
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: library.evaluate("s3://runs/a"), "expected a local path, received s3://runs/a"),
+        (lambda: library.evaluate("s3://a"), "run: expected a local path, received s3://a"),
         (lambda: library.export("run", "m", top_k=0), "top_k: expected at least 1, received 0"),
         (
             lambda: library.predict("run", "images", batch_size=0),
@@ -79,6 +79,12 @@ untyped: Any = library  # As those call it who check no types.
         (lambda: untyped.train({"epochs": 1}, "d", "r"), "settings: .*TrainerConfig, .*a section"),
         (lambda: untyped.preprocess(DEMO, None), "output: expected a path .*, received None"),
         (lambda: untyped.preprocess(DEMO, "a\0b"), r"output: .* character 0, received 'a\\x00b'"),
+        (
+            lambda: untyped.preprocess(DEMO, "~typo/ds"),
+            r"output: .* write \./~typo/ds for a folder",
+        ),
+        (lambda: untyped.preprocess(DEMO, "\udcff"), "output: .* in UTF-8, received .*; rename it"),
+        (lambda: untyped.evaluate("bad\udcff"), "run: .* in UTF-8, received .*; rename it"),
         (lambda: untyped.preprocess(DEMO.trainer, "o"), "settings: .*, received a TrainerConfig"),
         (lambda: untyped.preprocess(None, "o"), "settings: expected Settings, .* received None"),
         (lambda: untyped.evaluate(3), "run: expected a path as a str or a Path, received 3"),

@@ -133,7 +133,9 @@ def score(
     predictions: Annotated[
         str,
         typer.Argument(
-            metavar="PREDICTIONS", help="Parquet file or URI; docs/files.md has its columns."
+            metavar="PREDICTIONS",
+            parser=location,
+            help="Parquet file or URI; docs/files.md has its columns.",
         ),
     ],
     dataset: Annotated[

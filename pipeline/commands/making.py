@@ -12,6 +12,7 @@ from manylabel.pipeline.commands.options import (
     local_path,
     location,
     new_terminal,
+    run_path,
 )
 from manylabel.pipeline.stopping import told_to_stop_with
 from manylabel.pipeline.verbose import verbose_output
@@ -70,7 +71,7 @@ def train(
     ],
     run: Annotated[
         Path,
-        typer.Option(metavar="DIR", parser=local_path, help="The run; goes on if it exists."),
+        typer.Option(metavar="DIR", parser=run_path, help="The run; goes on if it exists."),
     ],
     address: Annotated[
         str | None,

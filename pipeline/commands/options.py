@@ -1,13 +1,14 @@
 """What several commands share: arguments, the terminal, how a problem is told."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manylabel.storage.errors import printable, reason_of
-from manylabel.storage.usable_paths import refuse_unusable
+from manylabel.storage.usable_paths import refuse_unstorable, usable, usable_local
 
 if TYPE_CHECKING:
     from manylabel.pipeline.terminal import Terminal
@@ -42,32 +43,32 @@ LARGEST = 2**63 - 1
 
 
 def location(path: str) -> str:
-    """A path or a URI; `~` is a home directory also where no shell has seen it: --output=~/ds."""
-    expanded = os.path.expanduser(path)
-    if expanded.startswith("~"):
-        raise typer.BadParameter(
-            f"expected a path, received {path}, and there is no such user; write ./{path} for a "
-            "folder of that name"
-        )
-    try:
-        refuse_unusable(expanded)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(reason_of(error)) from error
-    return expanded
+    """A path or a URI of which runs and manifests tell."""
+    with _as_parameter():
+        refuse_unstorable(path)
+        return usable(path)
 
 
 def local_path(path: str | Path) -> Path:
-    """Refuses URIs: Path("s3://bucket") is the local folder "s3:/bucket". Defaults come as Path."""
-    if "://" in str(path):
-        raise typer.BadParameter(f"expected a local path, received {path}")
-    return Path(location(str(path)))
+    """A local path. Defaults come as Path."""
+    with _as_parameter():
+        return usable_local(str(path))
 
 
 def run_path(path: str | Path) -> Path:
     """A local path whose name evaluations, reviews and promotions can store."""
-    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # It could not be stored.
-        raise typer.BadParameter(f"expected a path in UTF-8, received {str(path)!r}; rename it")
-    return local_path(path)
+    with _as_parameter():
+        refuse_unstorable(str(path))
+        return usable_local(str(path))
+
+
+@contextmanager
+def _as_parameter() -> Iterator[None]:
+    """Makes what is wrong with a path the parameter's error."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(reason_of(error)) from error
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", parser=run_path, help="Directory of a run.")]

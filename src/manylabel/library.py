@@ -14,6 +14,7 @@ from manylabel.eval.config import EvalConfig
 from manylabel.pipeline.call_arguments import (
     local_path,
     location,
+    run_path,
     section_of,
     whole_number,
     whole_settings,
@@ -121,7 +122,7 @@ def train(
         if not isinstance(address, str | None):
             raise CommandError(f"address: expected a str, received {shown(address)}")
         return train_with(
-            given, location("dataset", dataset), local_path("run", run), address, on_event
+            given, location("dataset", dataset), run_path("run", run), address, on_event
         )
 
 
@@ -150,7 +151,7 @@ def evaluate(
     with one_call():
         from manylabel.pipeline.evaluate import evaluate_run, evaluate_with
 
-        place = local_path("run", run)
+        place = run_path("run", run)
         root = None if dataset is None else location("dataset", dataset)
         if settings is None:
             return evaluate_run(place, str(step), root, (), on_event)
@@ -214,7 +215,7 @@ def export(run: str | Path, output: str | Path, *, step: int | None = None, top_
         from manylabel.pipeline.export import export_run
 
         return export_run(
-            local_path("run", run),
+            run_path("run", run),
             local_path("output", output),
             None if step is None else whole_number("step", step),
             whole_number("top_k", top_k, least=1),

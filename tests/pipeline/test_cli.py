@@ -75,6 +75,9 @@ def test_the_version_is_shown_without_a_command(capsys):
         (["score", "p", "--dataset", "d", "--samples", "9" * 20], "'--samples': "),
         (["promote", "bad\udcff", "--step", "1", "--reason", "x"], "expected a path in UTF-8"),
         (["submit", "preprocess", "demo", "--output", "bad\udcff"], "expected a path in UTF-8"),
+        (["preprocess", "demo", "--output", "bad\udcff"], "expected a path in UTF-8"),
+        (["train", "demo", "--dataset", "d", "--run", "bad\udcff"], "expected a path in UTF-8"),
+        (["score", "bad\udcff", "--dataset", "d"], "expected a path in UTF-8"),
         (["promote", "r", "--step", "1", "--reason", "\udcff"], "--reason: expected text in UTF-8"),
     ],
 )

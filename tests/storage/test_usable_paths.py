@@ -4,7 +4,35 @@ import os
 
 import pytest
 
-from manylabel.storage.usable_paths import refuse_unusable
+from manylabel.storage.usable_paths import (
+    refuse_unstorable,
+    refuse_unusable,
+    usable,
+    usable_local,
+)
+
+
+def test_a_home_directory_is_one_and_that_of_nobody_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert usable("~/ds") == f"{tmp_path}/ds"
+    assert usable_local("~/ds") == tmp_path / "ds"
+    assert usable("s3://bucket/~ds") == "s3://bucket/~ds"
+    for function in (usable, usable_local):
+        with pytest.raises(ValueError, match=r"received ~typo/ds, .*; write \./~typo/ds for"):
+            function("~typo/ds")
+        with pytest.raises(ValueError, match="at most 255 bytes"):
+            function("n" * 256)
+
+
+def test_local_paths_are_no_uris():
+    with pytest.raises(ValueError, match="expected a local path, received s3://bucket"):
+        usable_local("s3://bucket")
+
+
+def test_what_no_document_can_hold():
+    refuse_unstorable("Übung 🎉")
+    with pytest.raises(ValueError, match=r"expected a path in UTF-8, received 'a\\udcff'; ren"):
+        refuse_unstorable(os.fsdecode(b"a\xff"))
 
 
 @pytest.mark.parametrize("text", ["n" * 256, "a/" + "n" * 300 + "/b", "ü" * 128])
