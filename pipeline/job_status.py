@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from manylabel.pipeline.events import (
 from manylabel.preprocessing.progress import Stage
 from manylabel.storage.errors import ManylabelError, described, reason_of
 from manylabel.storage.jobs import JobStage, JobState, JobStatus, ProcessPlace, status_path
+from manylabel.storage.repeating import repeating
 
 BEFORE_ANYTHING_CHANGES = (Stage.READ_CATALOG, Stage.COUNT_ROWS)
 """Stages of preprocessing in which the output is not yet its own."""
@@ -46,8 +47,7 @@ class StatusWriter:
     def __init__(self, place: Path | None, stage: JobStage, on_event: OnEvent) -> None:
         self._place, self._stage, self._on_event = place, stage, on_event
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._beating: threading.Thread | None = None
+        self._beating = ExitStack()
         self._status: JobStatus | None = None
         self._written = 0.0
         self._counted = time.monotonic()
@@ -64,7 +64,7 @@ class StatusWriter:
         """
         if self._place is not None:
             self._note({"doing": doing, "gpus": gpus})
-            self._write(_now())
+            self._write()
 
     def on_event(self, event: Event) -> None:
         """Notes what an event says, and passes it on."""
@@ -79,13 +79,11 @@ class StatusWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        if self._beating is not None:
-            self._beating.join()
+        self._beating.__exit__(kind, error, trace)
         if self._status is not None:
             state, reason = _ending(error)
             self._note({"state": state, "reason": reason, "gpus": 0.0})
-            self._write(_now())
+            self._write()
 
     def _note(self, values: dict[str, Any]) -> None:
         with self._lock:
@@ -103,19 +101,15 @@ class StatusWriter:
             self._counted = now
             self._status = status.model_copy(update={**values, "gpu_seconds": held})
         if begins and self._stage is not JobStage.TRAIN:
-            self._beating = threading.Thread(target=self._beat, daemon=True)
-            self._beating.start()
+            beat = repeating(self._write, _HEARTBEAT_SECONDS, "heartbeats")
+            self._beating.enter_context(beat)
         if begins or now - self._written > _WRITE_SECONDS:
-            self._write(_now())
+            self._write()
 
-    def _beat(self) -> None:
-        while not self._over.wait(_HEARTBEAT_SECONDS):
-            self._write(_now())
-
-    def _write(self, now: datetime.datetime) -> None:
+    def _write(self) -> None:
         with self._lock, suppress(OSError):  # no room for it is no reason to end the work
             if self._status is not None and self._place is not None:
-                self._status = self._status.model_copy(update={"updated": now})
+                self._status = self._status.model_copy(update={"updated": _now()})
                 self._status.write(status_path(self._place, self._stage))
                 self._written = time.monotonic()
 

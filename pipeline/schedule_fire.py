@@ -30,6 +30,7 @@ from manylabel.pipeline.schedule_runs import as_text, covered_runs, step_of
 from manylabel.pipeline.stopping import raise_if_told
 from manylabel.storage.errors import ManylabelError, described, reason_of
 from manylabel.storage.full_disks import writing
+from manylabel.storage.repeating import repeating
 
 RETRY_AFTER = timedelta(minutes=5)
 """After the first failure, and twice as long after each further one: what fails at once usually
@@ -281,21 +282,14 @@ class Fire:
     @contextmanager
     def _heartbeats(self) -> Iterator[None]:
         """Says every now and then that this process lives, until the block ends."""
-        stop = threading.Event()
 
         def beat() -> None:
-            while not stop.wait(HEARTBEAT.total_seconds()):
-                # Without room for it another host may take this for dead: that does no harm.
-                with suppress(OSError):
-                    self._renew({"heartbeat": self._surroundings.clock()})
+            # Without room for it another host may take this for dead: that does no harm.
+            with suppress(OSError):
+                self._renew({"heartbeat": self._surroundings.clock()})
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
+        with repeating(beat, HEARTBEAT.total_seconds(), "heartbeats"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     @property
     def _log_path(self) -> Path:
