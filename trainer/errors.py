@@ -32,6 +32,10 @@ class UnreachableRunError(TrainingError, Transient):
     """The storage of a run failed, which it may not do another time."""
 
 
+class UnreachableCheckpointError(CheckpointError, UnreachableRunError):
+    """The storage of checkpoints failed while one was written or an old one removed."""
+
+
 class LostPartError(TrainingError, Transient):
     """A process that training cannot go on without, its node, or the cluster was lost; the message
     says which. The same command goes on from the last checkpoint."""

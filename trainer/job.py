@@ -75,7 +75,8 @@ def train(
 
     Raises:
         TrainingError: training cannot begin or go on; the message says why.
-        UnreachableRunError: the metrics cannot be written now; what was trained is saved.
+        UnreachableRunError: metrics or a checkpoint cannot be written now; what was trained is
+            saved, if it could be.
         DatasetError: there is no complete dataset, or a shard of either side is not the file that
             its manifest lists.
         OSError: a file of the run cannot be written before there is anything to save, or after all
@@ -217,7 +218,7 @@ class _Monitor:
 
         Raises:
             TrainingError: training failed, what was sound is saved; or no record was of any use.
-            UnreachableRunError: metrics cannot be written now; what was sound is saved.
+            UnreachableRunError: metrics or a checkpoint cannot be written now.
             LostPartError: a part of the program was lost, or does not answer.
         """
         try:
@@ -240,7 +241,7 @@ class _Monitor:
         if self._unwritten is not None:
             raise _without_metrics(self._unwritten, status)
         if status.failure:
-            raise TrainingError(status.failure)
+            raise (UnreachableRunError if status.passing else TrainingError)(status.failure)
         if status.finished and not status.samples:
             raise _useless(self._plan.run, status, self._last_note)
         seconds = time.monotonic() - began

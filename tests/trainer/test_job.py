@@ -34,6 +34,7 @@ GOING = CoordinatorStatus(
     notes=[],
     silent_workers=[],
     failure=None,
+    passing=False,
     has_work=True,
     finished=False,
     applied={},
@@ -276,11 +277,14 @@ def test_an_error_of_one_worker_later_does_not(watch):
     assert ("worker_ended", "worker-0", "RuntimeError: out of GPU memory") in program.calls
 
 
-def test_a_failure_is_told_after_what_is_sound_was_saved(watch):
-    program = ScriptedProgram([GOING, replace(GOING, failure="101 unreadable records")])
-    with pytest.raises(TrainingError, match="101 unreadable records"):
+@pytest.mark.parametrize("passing", [False, True])
+def test_a_failure_is_told_after_what_is_sound_was_saved(watch, passing):
+    failed = replace(GOING, failure="101 unreadable records", passing=passing)
+    program = ScriptedProgram([GOING, failed])
+    with pytest.raises(TrainingError, match="101 unreadable records") as caught:
         watch(program)
     assert program.calls[-1] == ("finish",)
+    assert isinstance(caught.value, Transient) == passing
 
 
 @pytest.mark.parametrize("checkpoint", [None, "the checkpoint of step 1 could not be written"])

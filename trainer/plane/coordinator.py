@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.storage.watched_time import WatchedTime
-from manylabel.trainer.errors import CheckpointError
+from manylabel.trainer.errors import CheckpointError, UnreachableCheckpointError
 from manylabel.trainer.plane.failures import FailureConfig, FailureCounts, Seen, Stop, judge
 from manylabel.trainer.plane.metrics import MetricsWindow
 from manylabel.trainer.plane.policies.asynchronous import AsynchronousPolicy
@@ -78,7 +78,7 @@ class Coordinator:
         self._stopping = False
         self._dismissed: set[str] = set()
         self._next_checkpoint = self._samples + samples_per_checkpoint
-        self._settled_in_checkpoint = self._settled
+        self._settled_in_checkpoint: int | None = self._settled  # None: of one to be cut again
         self._notes: list[str] = []
 
     @property
@@ -184,10 +184,12 @@ class Coordinator:
         forbids it.
 
         Workers may still be at a gradient: its records count as undone. The checkpoint may be of
-        the same step as the one before it: records may have been settled without an update.
+        the same step as the one before it: records may have been settled without an update. Storage
+        that failed when one was written, and was not full, is tried once more.
         """
         self._stopping = True
         self._window.finish_row()
+        self._poll_checkpoint(wait=True)
         sound = self._failure is None or self._failure.save
         if sound and self._settled != self._settled_in_checkpoint:
             self._cut_checkpoint()
@@ -208,6 +210,7 @@ class Coordinator:
             notes,
             self._silent_workers(),
             self._failure.reason if self._failure else None,
+            self._failure.passing if self._failure else False,
             not self._halted and self._ledger.has_work,
             self._ledger.finished,
             dict(self._updates.applied),
@@ -257,18 +260,24 @@ class Coordinator:
             self._cut_checkpoint()
 
     def _cut_checkpoint(self) -> None:
+        self._next_checkpoint = self._samples + self._samples_per_checkpoint
+        self._settled_in_checkpoint = self._settled
         try:
             self._checkpoints.begin(self._updates.step, self._samples, self._ledger.state())
         except CheckpointError as error:
-            self._failure = self._failure or Stop(str(error), save=False)
-        self._next_checkpoint = self._samples + self._samples_per_checkpoint
-        self._settled_in_checkpoint = self._settled
+            self._note_unwritten(error)
 
     def _poll_checkpoint(self, *, wait: bool = False) -> None:
         try:
             self._checkpoints.poll(wait=wait)
         except CheckpointError as error:
-            self._failure = self._failure or Stop(str(error), save=False)
+            self._note_unwritten(error)
+
+    def _note_unwritten(self, error: CheckpointError) -> None:
+        passing = isinstance(error, UnreachableCheckpointError)
+        if passing:
+            self._settled_in_checkpoint = None
+        self._failure = self._failure or Stop(str(error), save=passing, passing=passing)
 
 
 def _position(record: BadRecordReport) -> NDArray[np.int64]:

@@ -158,10 +158,12 @@ class Stop:
     Attributes:
         reason: for the user, one line.
         save: whether what was trained so far is to be saved first, and is sound enough for it.
+        passing: whether another start may do better, as nothing has to be mended before it.
     """
 
     reason: str
     save: bool
+    passing: bool = False
 
 
 @dataclass(frozen=True)

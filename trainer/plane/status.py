@@ -16,7 +16,7 @@ class CoordinatorStatus:
         saved: steps of the checkpoints finished since the last status.
         counts: what went wrong; notes: lines about it for the user, since the last status.
         silent_workers: those that said nothing for as long as the settings allow.
-        failure: why training stopped, or None.
+        failure: why training stopped, or None; passing: whether another start may do better.
         settled: records that will not be dealt again: applied, unreadable or rejected.
         done: those of them that the run is to read; a longer one may have settled more.
         has_work: whether a worker that asks now would get records.
@@ -35,6 +35,7 @@ class CoordinatorStatus:
     notes: list[str]
     silent_workers: list[str]
     failure: str | None
+    passing: bool
     has_work: bool
     finished: bool
     applied: dict[str, int]

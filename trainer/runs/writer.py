@@ -14,10 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from manylabel.storage.errors import reason_of
-from manylabel.storage.full_disks import remedy, writing
+from manylabel.storage.full_disks import is_refusal, remedy, writing
 from manylabel.storage.locks import sole_user
 from manylabel.storage.pins import read_pins
-from manylabel.trainer.errors import CheckpointError, NonFiniteStateError
+from manylabel.trainer.errors import (
+    CheckpointError,
+    NonFiniteStateError,
+    UnreachableCheckpointError,
+)
 from manylabel.trainer.plane.layout import ParameterLayout
 from manylabel.trainer.plane.protocols import Answers, CoordinatorShards
 from manylabel.trainer.records.ledger import LedgerState
@@ -70,6 +74,8 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: a file could not be written, or the state holds NaN or Inf.
+            UnreachableCheckpointError: a file could not be written, and that is not for want of
+                room.
         """
         self.poll(wait=True)
         directory = self._directory(_UNFINISHED, step)
@@ -93,6 +99,8 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: a file could not be written, or the state holds NaN or Inf.
+            UnreachableCheckpointError: a file could not be written, and that is not for want of
+                room.
         """
         if self._pending is None:
             return
@@ -144,7 +152,7 @@ class CheckpointWriter:
         except (BlockingIOError, FileNotFoundError):  # read by somebody; removed by somebody else
             return
         except OSError as error:
-            raise CheckpointError(
+            raise _kind(error)(
                 f"the old checkpoint {checkpoint.path} could not be removed: {reason_of(error)}"
             ) from error
 
@@ -152,10 +160,10 @@ class CheckpointWriter:
         with suppress(OSError):  # what could not be written may not be removable; the next start
             clear_left_overs(self._run)  # tries again
         if isinstance(error, OSError):
-            return CheckpointError(
+            return _kind(error)(
                 f"the checkpoint of step {step} could not be written to {self._run / DIRECTORY}: "
                 f"{reason_of(error)}; {remedy(error.errno)}, then run the same command to go on "
-                "from the one before it"
+                "from the last one that could"
             )
         before = [f"step {info.step}" for info in list_checkpoints(self._run)[-1:]] or ["none"]
         return CheckpointError(
@@ -166,6 +174,10 @@ class CheckpointWriter:
 
     def _directory(self, prefix: str, step: int) -> Path:
         return self._run / DIRECTORY / f"{prefix}{step:08d}"
+
+
+def _kind(error: OSError) -> type[CheckpointError]:
+    return CheckpointError if is_refusal(error) else UnreachableCheckpointError
 
 
 def clear_left_overs(run: Path) -> None:

@@ -1,6 +1,7 @@
 """The coordinator driven by hand: what it applies, counts, rejects and saves, in which order."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from manylabel.trainer.runs.checkpoint import (
     load_weights,
     read_manifest,
 )
+from tests._file_sizes import no_file_larger_than
 from tests.trainer.plane._plane import MOMENTUM, PARAMETERS, Plane
 
 
@@ -379,8 +381,40 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path):
     status = plane.coordinator.status()
     assert "step 1 could not be written" in (status.failure or "")
     assert not status.has_work
-    plane.coordinator.finish()  # and does not try again
+    plane.coordinator.finish()
     assert plane.coordinator.status().failure == status.failure
+
+
+def test_storage_of_a_checkpoint_that_failed_for_a_moment_is_tried_again(tmp_path):
+    plane = Plane(tmp_path, checkpoint_every=4)
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    plane.coordinator.lease("a")
+    plane.push("a", range(4))
+    (tmp_path / "checkpoints").unlink()
+    plane.coordinator.finish()
+    status = plane.coordinator.status()
+    assert (status.saved, status.passing) == ([1], True)
+    assert "step 1 could not be written" in (status.failure or "")
+
+
+def test_so_is_that_of_one_whose_files_are_being_written_when_training_ends(tmp_path):
+    plane = Plane(tmp_path, checkpoint_every=4)
+    plane.coordinator.lease("a")
+    plane.push("a", range(4))
+    shutil.rmtree(tmp_path / "checkpoints")
+    plane.coordinator.finish()
+    assert plane.coordinator.status().saved == [1]
+
+
+def test_a_full_disk_is_not_filled_again(tmp_path):
+    plane = Plane(tmp_path, checkpoint_every=4)
+    plane.coordinator.lease("a")
+    with no_file_larger_than(100):
+        plane.push("a", range(4))
+    plane.coordinator.finish()
+    status = plane.coordinator.status()
+    assert (status.saved, status.passing) == ([], False)
+    assert "File too large; raise the limit" in (status.failure or "")
 
 
 @pytest.mark.parametrize(("cause", "saved"), [("bad record", [1]), ("NaN", [])])

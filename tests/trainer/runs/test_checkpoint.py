@@ -14,6 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from manylabel.storage.errors import Transient
 from manylabel.storage.pins import KeepReason, hold_after, release
 from manylabel.storage.pins import keep as keep_pinned
 from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
@@ -466,9 +467,10 @@ def test_what_to_do_is_of_what_the_system_said(tmp_path, number, advice):
             raise OSError(number, os.strerror(number), str(paths[0]))
 
     writer = CheckpointWriter(tmp_path, layout_of(100, 40), STREAM, Storage([]), shard_count=2)
-    line = rf"{os.strerror(number)}.*; {advice}, then run the same command to go on from the one b"
-    with pytest.raises(CheckpointError, match=line):
+    line = rf"{os.strerror(number)}.*; {advice}, then run the same command to go on from the last"
+    with pytest.raises(CheckpointError, match=line) as caught:
         _begin_and_poll(writer)
+    assert isinstance(caught.value, Transient) == (number == errno.EIO)
 
 
 def _begin_and_poll(writer):
