@@ -210,6 +210,7 @@ class _Monitor:
         self._began_at = plan.manifest.step
         self._last_note = ""
         self._unwritten: OSError | None = None  # why rows of metrics are missing
+        self._unheard: Exception | None = None  # what who is told of progress raised
         counts = dataset.labels().column("train_count").to_numpy()
         self._notes = [*notes, *recipe_warnings(plan.config, counts)]
 
@@ -220,6 +221,7 @@ class _Monitor:
             TrainingError: training failed, what was sound is saved; or no record was of any use.
             UnreachableRunError: metrics or a checkpoint cannot be written now.
             LostPartError: a part of the program was lost, or does not answer.
+            Exception: what `on_progress` raised; what was sound is saved.
         """
         try:
             return self._watch(stop)
@@ -229,12 +231,12 @@ class _Monitor:
     def _watch(self, stop: threading.Event) -> TrainingReport:
         status = first = self._report()
         began = time.monotonic()
-        while not (status.finished or status.failure or self._unwritten or stop.is_set()):
+        while not (status.finished or status.failure or self._is_to_end(stop)):
             if status.has_work:
                 self._fill_up_workers()
             self._bury_workers(status, first)
             status = self._report()
-        if stop.is_set() or self._unwritten:
+        if self._is_to_end(stop):
             self._await_last_gradients()
         self._topology.call("finish")
         status = self._report()
@@ -242,6 +244,8 @@ class _Monitor:
             raise _without_metrics(self._unwritten, status)
         if status.failure:
             raise (UnreachableRunError if status.passing else TrainingError)(status.failure)
+        if self._unheard is not None:
+            raise self._unheard
         if status.finished and not status.samples:
             raise _useless(self._plan.run, status, self._last_note)
         seconds = time.monotonic() - began
@@ -255,6 +259,9 @@ class _Monitor:
             counts=status.counts,
             interrupted=not status.finished,
         )
+
+    def _is_to_end(self, stop: threading.Event) -> bool:
+        return stop.is_set() or self._unwritten is not None or self._unheard is not None
 
     def _fill_up_workers(self) -> None:
         """At first, after deaths, and for records that were taken back when the other workers had
@@ -299,6 +306,14 @@ class _Monitor:
                 self._unwritten = error
                 self._notes.append(f"{reason_of(error)}; saving, then training ends")
 
+    def _tell(self, progress: TrainingProgress) -> None:
+        """Nothing more to who raised once."""
+        if self._unheard is None:
+            try:
+                self._on_progress(progress)
+            except Exception as error:  # Raised when all is saved.
+                self._unheard = error
+
     def _report(self) -> CoordinatorStatus:
         self._topology.ping()
         status = self._topology.status()
@@ -306,7 +321,7 @@ class _Monitor:
         self._last_note = status.notes[-1] if status.notes else self._last_note
         self._log(status.rows)
         self._row = status.rows[-1] if status.rows else self._row
-        self._on_progress(
+        self._tell(
             TrainingProgress(
                 step=status.step,
                 updates=status.step - self._began_at,

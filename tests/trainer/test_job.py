@@ -373,3 +373,22 @@ def test_being_stopped_saves_although_a_worker_never_ends(watch, monkeypatch):
     report = watch(program, stop=True)
     assert program.calls == [("stop",), ("finish",)]
     assert (report.step, report.interrupted) == (3, True)
+
+
+def test_who_fails_to_hear_of_progress_ends_training_after_it_was_saved(watch, monkeypatch):
+    """Also at its end; and why training failed is told first."""
+    monkeypatch.setattr(job, "_GRACE_SECONDS", 0.0)
+    told: list[int] = []
+
+    def fail(progress):
+        told.append(progress.step)
+        raise LookupError("nobody listens")
+
+    going = ScriptedProgram([GOING, replace(GOING, step=1)])
+    for program in (going, ScriptedProgram([DONE])):
+        with pytest.raises(LookupError, match="nobody listens"):
+            watch(program, on_progress=fail)
+        assert program.calls[-2:] == [("stop",), ("finish",)]
+    assert told == [GOING.step, DONE.step], "nothing more after that"
+    with pytest.raises(TrainingError, match="101 unreadable records"):
+        watch(ScriptedProgram([replace(GOING, failure="101 unreadable records")]), on_progress=fail)
