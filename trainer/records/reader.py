@@ -8,8 +8,12 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from manylabel.storage.dataset import Dataset
-from manylabel.storage.errors import CorruptRecordError
+from manylabel.storage.dataset import Dataset, unreachable
+from manylabel.storage.errors import (
+    CorruptRecordError,
+    UnreachableShardError,
+    UnreachableTableError,
+)
 from manylabel.storage.schema import SplitName
 from manylabel.storage.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 from manylabel.trainer.errors import TrainingError
@@ -78,11 +82,17 @@ class RecordReader:
         Raises:
             TrainingError: the shard's file is missing.
             StorageError: its index is, or has other records.
+            UnreachableShardError: the storage failed, which says nothing about the record.
         """
-        opened = self._opened(shard)
-        offset = int(opened.offsets[record])
-        opened.file.seek(offset)
-        buffer = opened.file.read(HEADER_BYTES + int(opened.lengths[record]) + FOOTER_BYTES)
+        try:
+            opened = self._opened(shard)
+            offset = int(opened.offsets[record])
+            opened.file.seek(offset)
+            buffer = opened.file.read(HEADER_BYTES + int(opened.lengths[record]) + FOOTER_BYTES)
+        except OSError as error:
+            raise unreachable(self._dataset.path(self._shards[shard].path), error) from error
+        except UnreachableTableError as error:  # of its index
+            raise UnreachableShardError(str(error)) from error
         try:
             return Record(opened.path, offset, read_record(buffer, 0), "")
         except CorruptRecordError as error:

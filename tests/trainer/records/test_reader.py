@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from manylabel.storage.errors import UnreachableShardError
 from manylabel.storage.schema import SplitName, decode_example
 from manylabel.trainer.records.reader import RecordReader
 
@@ -24,3 +27,19 @@ def test_of_many_shards_few_are_open_and_none_afterwards(write_dataset, labelled
                 assert open_shards() <= 3
         assert open_shards() == 3
     assert open_shards() == 0
+
+
+@pytest.mark.parametrize("part", ["path", "index_path"])
+def test_storage_that_fails_is_told_of_the_shard_and_is_no_bad_record(
+    write_dataset, labelled_image, part
+):
+    """As a mount does for a moment. The memory of a process has no byte 0 that can be read."""
+    dataset = write_dataset(train=[[labelled_image(0, height=8, width=8)]])
+    path = dataset.root / getattr(dataset.split(SplitName.TRAIN).shards[0], part)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    with (
+        RecordReader(dataset, SplitName.TRAIN) as reader,
+        pytest.raises(UnreachableShardError, match=rf"^{path}: cannot be read now: .*In"),
+    ):
+        reader.read(0, 0)
