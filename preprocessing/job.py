@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def preprocess(
         verify: Read every byte of the shards that are there, and write damaged ones again; else
             sizes are compared.
         retry_rejected: Look again at images whose files were missing or broken.
-        progress: Called while the job runs, from another thread.
+        progress: Called while the job runs, from another thread; what it raises ends the job.
 
     Raises:
         PreprocessingError: wrong input, named in one line. Single images that cannot be used are
@@ -85,53 +86,85 @@ def preprocess(
     started = time.monotonic()
     meter = Meter()
     with reporting(meter, progress or _ignore), _storage_named(output):
-        check_runner(config.runner)
-        check_cluster(config)
-        root = UPath(output)
-        if config.executor is ExecutorKind.RAY and is_local(root):
-            root = root.absolute()  # nodes have other current folders
-        images = _pictures(config, root)
-        meter.begin(Stage.READ_CATALOG)
-        catalogs = catalogs_of(config)
-        digests = [
-            catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs.values()
-        ]
-        rows = None
-        if overwrite or DatasetPlan.read_at(root) is None:
-            # To its end, before a dataset is touched or a directory made.
-            rows = _count_rows(config, meter)
-        doubts = [doubt for catalog in catalogs.values() for doubt in label_doubts(catalog)]
-        folders = _folders(images)
-        for folder in folders:
-            _check_pictures_there(folder)
-        owner = Owner(
-            fingerprint=compute_fingerprint(config, *digests),
-            settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
-        )
-        job = CheckJob(images, config.images, root, retry=retry_rejected)
-        with claim(root, owner, overwrite=overwrite):
-            retried = _retried(config, root, retry=retry_rejected)
-            finished = find_finished(root, owner.fingerprint, images)
-            if finished is not None and not verify and not retried:
-                kept = sum(len(split.shards) for split in finished.splits.values())
-                result = Result(finished, found=True, written=0, kept=kept)
-            else:
-                plan = root / PLAN_DIRECTORY
+        seen = _look(config, output, meter, overwrite=overwrite)
+        job = CheckJob(seen.images, config.images, seen.root, retry=retry_rejected)
+        with claim(seen.root, seen.owner, overwrite=overwrite):
+            retried = _retried(config, seen.root, retry=retry_rejected)
+            result = _found(seen)
+            if result is None or verify or retried:
+                plan = seen.root / PLAN_DIRECTORY
                 with (
-                    open_executor(config, root.name, folders, plan) as executor,
+                    open_executor(config, seen.root.name, _folders(seen.images), plan) as executor,
                     running(executor, meter),
                 ):
-                    result = _work(config, owner, job, rows, verify=verify, retry=retried > 0)
+                    result = _work(config, seen, job, verify=verify, retry=retried > 0)
             asked = Asked(
                 config.heldout,
                 retried,
                 verified=verify,
-                left_out=sum((Counter(digest.left_out) for digest in digests), Counter()),
-                label_doubts=(*doubts, *_split_doubts(config, root)),
+                left_out=seen.left_out,
+                label_doubts=(*seen.label_doubts, *_split_doubts(config, seen.root)),
                 remarks=meter.remarks(),
-                path_doubts=_path_doubts(config, root),
+                path_doubts=_path_doubts(config, seen.root),
             )
-            return report_on(root, result, asked, time.monotonic() - started)
+            return report_on(seen.root, result, asked, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a job knows before anything is changed.
+
+    Attributes:
+        root: of the dataset; images: where the pictures of each side are.
+        rows: of the catalogs; None where no plan is made of them, as far as is known.
+        left_out: files and folders that folder catalogs do not list, by name.
+    """
+
+    root: UPath
+    images: dict[SplitName, Pictures]
+    owner: Owner
+    rows: int | None
+    left_out: Counter[str]
+    label_doubts: list[str]
+
+
+def _look(config: PreprocessingConfig, output: str, meter: Meter, *, overwrite: bool) -> _Seen:
+    """Finds whatever would keep the job from its end, as far as that is to be known now.
+
+    Raises:
+        PreprocessingError: settings, catalogs or pictures cannot be used.
+    """
+    check_runner(config.runner)
+    check_cluster(config)
+    root = UPath(output)
+    if config.executor is ExecutorKind.RAY and is_local(root):
+        root = root.absolute()  # nodes have other current folders
+    images = _pictures(config, root)
+    meter.begin(Stage.READ_CATALOG)
+    catalogs = catalogs_of(config).values()
+    digests = [catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs]
+    rows = None
+    if overwrite or DatasetPlan.read_at(root) is None:
+        # To its end, before a dataset is touched or a directory made.
+        rows = _count_rows(config, meter)
+    doubts = [doubt for catalog in catalogs for doubt in label_doubts(catalog)]
+    for folder in _folders(images):
+        _check_pictures_there(folder)
+    owner = Owner(
+        fingerprint=compute_fingerprint(config, *digests),
+        settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
+    )
+    left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
+    return _Seen(root, images, owner, rows, left_out, doubts)
+
+
+def _found(seen: _Seen) -> Result | None:
+    """The dataset, where it is finished and of this job."""
+    finished = find_finished(seen.root, seen.owner.fingerprint, seen.images)
+    if finished is None:
+        return None
+    kept = sum(len(split.shards) for split in finished.splits.values())
+    return Result(finished, found=True, written=0, kept=kept)
 
 
 def _retried(config: PreprocessingConfig, root: UPath, *, retry: bool) -> int:
@@ -169,15 +202,14 @@ def _path_doubts(config: PreprocessingConfig, root: UPath) -> tuple[str, ...]:
 
 def _work(
     config: PreprocessingConfig,
-    owner: Owner,
+    seen: _Seen,
     job: CheckJob,
-    rows: int | None,
     *,
     verify: bool,
     retry: bool,
 ) -> Result:
     """Everything that may take long."""
-    root = job.root
+    root, owner = seen.root, seen.owner
     here().meter.begin(Stage.FIND_PLAN)
     before = read_manifest(root)
     plan = DatasetPlan.find(root)
@@ -185,7 +217,7 @@ def _work(
         keep_again(plan, job)
         plan = None
     if plan is None or plan.fingerprint != owner.fingerprint:
-        rows = rows if rows is not None else _count_rows(config, here().meter)
+        rows = seen.rows if seen.rows is not None else _count_rows(config, here().meter)
         plan = make_plan(config, owner.fingerprint, job, rows)
     elif plan.image_roots != {side: str(images) for side, images in job.image_roots.items()}:
         plan = moved_plan(plan, job)
