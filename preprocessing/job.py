@@ -5,35 +5,23 @@ shard per work item; the manifest comes last. Each step is skipped when its resu
 """
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 from upath import UPath
 
-from manylabel.preprocessing.catalog_config import CatalogConfig
 from manylabel.preprocessing.catalogs import (
-    catalog_digest,
-    catalog_path,
     catalogs_of,
-    check_settings_of_format,
-    count_rows,
-    image_root,
 )
-from manylabel.preprocessing.config import ExecutorKind, PreprocessingConfig
+from manylabel.preprocessing.config import PreprocessingConfig
 from manylabel.preprocessing.errors import PreprocessingError
-from manylabel.preprocessing.executors import check_cluster, open_executor
-from manylabel.preprocessing.fingerprint import compute_fingerprint
+from manylabel.preprocessing.executors import open_executor
 from manylabel.preprocessing.finished import find_finished, finish, read_manifest
-from manylabel.preprocessing.label_doubts import label_doubts, split_doubts
-from manylabel.preprocessing.output import Owner, claim, remove_leftovers, remove_other_shards
+from manylabel.preprocessing.label_doubts import split_doubts
+from manylabel.preprocessing.looking import Seen, count_all_rows, look
+from manylabel.preprocessing.output import claim, remove_leftovers, remove_other_shards
 from manylabel.preprocessing.path_doubts import path_doubts
-from manylabel.preprocessing.pictures.checking import CheckJob, Pictures
-from manylabel.preprocessing.pictures.fetched import FETCHED_DIRECTORY
-from manylabel.preprocessing.pictures.http_source import HttpSource
+from manylabel.preprocessing.pictures.checking import CheckJob
 from manylabel.preprocessing.planning.dataset_plan import NOT_WRITTEN, PLAN_DIRECTORY, DatasetPlan
 from manylabel.preprocessing.planning.found_now import paths_below_now, refuse_paths_below_now
 from manylabel.preprocessing.planning.make_plan import make_plan, moved_plan
@@ -46,13 +34,10 @@ from manylabel.preprocessing.report import (
     report_on,
 )
 from manylabel.preprocessing.running import here, running
-from manylabel.preprocessing.transport.runner import check_runner
 from manylabel.preprocessing.writing.fetched_shards import drop_written, keep_again
 from manylabel.preprocessing.writing.phase_two import find_shards, write_shards
 from manylabel.storage.dataset import LABELS_NAME
 from manylabel.storage.errors import reason_of
-from manylabel.storage.locations import is_local
-from manylabel.storage.schema import SplitName
 from manylabel.storage.tables import read_table
 
 
@@ -86,7 +71,7 @@ def preprocess(
     started = time.monotonic()
     meter = Meter()
     with reporting(meter, progress or _ignore), _storage_named(output):
-        seen = _look(config, output, meter, overwrite=overwrite)
+        seen = look(config, output, meter, overwrite=overwrite)
         job = CheckJob(seen.images, config.images, seen.root, retry=retry_rejected)
         with claim(seen.root, seen.owner, overwrite=overwrite):
             retried = _retried(config, seen.root, retry=retry_rejected)
@@ -94,7 +79,7 @@ def preprocess(
             if result is None or verify or retried:
                 plan = seen.root / PLAN_DIRECTORY
                 with (
-                    open_executor(config, seen.root.name, _folders(seen.images), plan) as executor,
+                    open_executor(config, seen.root.name, seen.folders, plan) as executor,
                     running(executor, meter),
                 ):
                     result = _work(config, seen, job, verify=verify, retry=retried > 0)
@@ -110,55 +95,7 @@ def preprocess(
             return report_on(seen.root, result, asked, time.monotonic() - started)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What a job knows before anything is changed.
-
-    Attributes:
-        root: of the dataset; images: where the pictures of each side are.
-        rows: of the catalogs; None where no plan is made of them, as far as is known.
-        left_out: files and folders that folder catalogs do not list, by name.
-    """
-
-    root: UPath
-    images: dict[SplitName, Pictures]
-    owner: Owner
-    rows: int | None
-    left_out: Counter[str]
-    label_doubts: list[str]
-
-
-def _look(config: PreprocessingConfig, output: str, meter: Meter, *, overwrite: bool) -> _Seen:
-    """Finds whatever would keep the job from its end, as far as that is to be known now.
-
-    Raises:
-        PreprocessingError: settings, catalogs or pictures cannot be used.
-    """
-    check_runner(config.runner)
-    check_cluster(config)
-    root = UPath(output)
-    if config.executor is ExecutorKind.RAY and is_local(root):
-        root = root.absolute()  # nodes have other current folders
-    images = _pictures(config, root)
-    meter.begin(Stage.READ_CATALOG)
-    catalogs = catalogs_of(config).values()
-    digests = [catalog_digest(catalog, partial(_read_bytes, meter)) for catalog in catalogs]
-    rows = None
-    if overwrite or DatasetPlan.read_at(root) is None:
-        # To its end, before a dataset is touched or a directory made.
-        rows = _count_rows(config, meter)
-    doubts = [doubt for catalog in catalogs for doubt in label_doubts(catalog)]
-    for folder in _folders(images):
-        _check_pictures_there(folder)
-    owner = Owner(
-        fingerprint=compute_fingerprint(config, *digests),
-        settings=config.model_dump(mode="json", exclude={"executor", "runner"}),
-    )
-    left_out = sum((Counter(digest.left_out) for digest in digests), Counter())
-    return _Seen(root, images, owner, rows, left_out, doubts)
-
-
-def _found(seen: _Seen) -> Result | None:
+def _found(seen: Seen) -> Result | None:
     """The dataset, where it is finished and of this job."""
     finished = find_finished(seen.root, seen.owner.fingerprint, seen.images)
     if finished is None:
@@ -202,7 +139,7 @@ def _path_doubts(config: PreprocessingConfig, root: UPath) -> tuple[str, ...]:
 
 def _work(
     config: PreprocessingConfig,
-    seen: _Seen,
+    seen: Seen,
     job: CheckJob,
     *,
     verify: bool,
@@ -217,7 +154,7 @@ def _work(
         keep_again(plan, job)
         plan = None
     if plan is None or plan.fingerprint != owner.fingerprint:
-        rows = seen.rows if seen.rows is not None else _count_rows(config, here().meter)
+        rows = seen.rows if seen.rows is not None else count_all_rows(config, here().meter)
         plan = make_plan(config, owner.fingerprint, job, rows)
     elif plan.image_roots != {side: str(images) for side, images in job.image_roots.items()}:
         plan = moved_plan(plan, job)
@@ -232,62 +169,6 @@ def _work(
     return Result(manifest, found and not written, written=len(written), kept=len(kept))
 
 
-def _pictures(config: PreprocessingConfig, root: UPath) -> dict[SplitName, Pictures]:
-    """Where the pictures of each side are; refuses what cannot work before anything is read."""
-    catalogs = catalogs_of(config)
-    images = {side: _pictures_of(catalog, root) for side, catalog in catalogs.items()}
-    for catalog in catalogs.values():
-        check_settings_of_format(catalog)
-        _check_output_outside(catalog, root)
-    _check_workers_reach(config, root, *_folders(images))
-    return images
-
-
-def _folders(images: Mapping[SplitName, Pictures]) -> list[UPath]:
-    return [folder for folder in images.values() if isinstance(folder, UPath)]
-
-
-def _pictures_of(catalog: CatalogConfig, root: UPath) -> Pictures:
-    if catalog.http is not None:
-        return HttpSource(catalog.http, root / FETCHED_DIRECTORY)
-    return image_root(catalog)
-
-
-def _check_output_outside(catalog: CatalogConfig, root: UPath) -> None:
-    """A dataset inside the folder that is its catalog would list itself the next time."""
-    folder = catalog_path(catalog)
-    if folder.is_dir() and _lies_in(root, folder):
-        raise PreprocessingError(
-            f"{root}: lies inside the catalog folder {folder}; choose an output directory outside"
-        )
-
-
-def _lies_in(place: UPath, folder: UPath) -> bool:
-    """Whether it is the folder or below it, however the two are spelled."""
-    if is_local(place) and is_local(folder):
-        return Path(place.path).resolve().is_relative_to(Path(folder.path).resolve())
-    is_of_one_kind = place.protocol == folder.protocol
-    return is_of_one_kind and place.resolve().is_relative_to(folder.resolve())
-
-
-def _check_workers_reach(config: PreprocessingConfig, *places: UPath) -> None:
-    """What is in one process's memory is in no other's."""
-    for place in places:
-        if place.protocol == "memory" and config.executor is not ExecutorKind.INLINE:
-            raise PreprocessingError(
-                f"{place}: lies in the memory of this process, which those of the executor "
-                f"{config.executor} do not see; set preprocessing.executor to inline"
-            )
-
-
-def _check_pictures_there(images: UPath) -> None:
-    """A folder on which nothing is mounted would reject every picture, and cost an old dataset."""
-    if is_local(images) and next(images.iterdir(), None) is None:
-        raise PreprocessingError(
-            f"{images}: expected pictures, received an empty folder; mount what should be there"
-        )
-
-
 @contextmanager
 def _storage_named(output: str) -> Iterator[None]:
     """Trouble with storage as one line; it says nothing about what is stored."""
@@ -300,23 +181,6 @@ def _storage_named(output: str) -> Iterator[None]:
             f"{output}: the job failed: {reason_of(error)}; mend the cause and run again, "
             "finished work is kept"
         ) from error
-
-
-def _read_bytes(meter: Meter, so_far: int) -> None:
-    meter.reach(Stage.READ_CATALOG, so_far // 1_000_000)
-
-
-def _count_rows(config: PreprocessingConfig, meter: Meter) -> int:
-    """Of all catalogs together."""
-    meter.begin(Stage.COUNT_ROWS)
-    rows = 0
-    for catalog in catalogs_of(config).values():
-        rows += count_rows(catalog, partial(_reach_rows, meter, rows))
-    return rows
-
-
-def _reach_rows(meter: Meter, before: int, so_far: int) -> None:
-    meter.reach(Stage.COUNT_ROWS, before + so_far)
 
 
 def _ignore(_: object) -> None:
