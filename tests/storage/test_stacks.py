@@ -175,6 +175,7 @@ def test_helpers_show_theirs_and_no_other_process_hears_of_it(started, tmp_path)
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "[None, None, None, None, None]\n"
+    assert process.wait(DEADLINE) == 0, "it ends them all"
 
 
 def test_nothing_ends_a_process_that_shows_them_anew(started):
