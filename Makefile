@@ -45,7 +45,7 @@ test-units: TESTS := tests --ignore=tests/integration --ignore=tests/browser
 test-fast: setup ## Run the tests that are quick, some two minutes.
 	$(MAKE) --no-print-directory --jobs=2 test-making test-using
 
-QUICK := -m "not slow"
+QUICK := -m "not slow and not lengthy"
 test-making: TESTS := $(QUICK) tests/preprocessing tests/trainer
 test-using: TESTS := $(QUICK) tests --ignore=tests/preprocessing --ignore=tests/trainer \
   --ignore=tests/integration --ignore=tests/browser

@@ -71,6 +71,11 @@ PROOFS = (
         ("-m", "pytest", "-p", "tests._no_skips", *SKIPPING),
     ),
     Proof(
+        "lengthy",
+        "tests that take minutes",
+        ("-m", "pytest", "-p", "tests._no_skips", "-m", "lengthy"),
+    ),
+    Proof(
         "image",
         "the image is built, and runs as a cluster would run it",
         ("tests/deploy/docker/_image_proof.py",),

@@ -64,8 +64,15 @@ def train(run: Path, dataset: Dataset, config: TrainerConfig, updates: int | Non
         coordinator.finish()
 
 
-@pytest.mark.timeout(600)  # On a busy machine; half a minute at most on an idle one.
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.timeout(600)  # On a busy machine.
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Its 94 convolutions are traced nine times over, in some two minutes.
+        pytest.param(name, marks=pytest.mark.lengthy if name == "inception_v3" else ())
+        for name in NETWORKS
+    ],
+)
 def test_a_network_can_be_trained_resumed_evaluated_exported_and_asked(
     name, dataset, stored, tmp_path
 ):
