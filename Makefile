@@ -46,9 +46,9 @@ test-fast: setup ## Run the tests that are quick, some two minutes.
 	$(MAKE) --no-print-directory --jobs=2 test-making test-using
 
 QUICK := -m "not slow and not lengthy"
-test-making: TESTS := $(QUICK) tests/preprocessing tests/trainer
+test-making: TESTS := $(QUICK) tests/preprocessing tests/trainer tests/storage
 test-using: TESTS := $(QUICK) tests --ignore=tests/preprocessing --ignore=tests/trainer \
-  --ignore=tests/integration --ignore=tests/browser
+  --ignore=tests/storage --ignore=tests/integration --ignore=tests/browser --ignore=tests/fuzz
 test-system test-units test-making test-using: setup
 	bash -o pipefail -c '$(BIN)/python -m pytest $(COUNTED) $(TESTS) | sed -u ""'
 

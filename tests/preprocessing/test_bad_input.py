@@ -14,6 +14,8 @@ from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.rejections import LABEL_REASONS, RejectReason
 from manylabel.storage.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 ODD_LABELS = ["with, comma", 'with "quotes"', "emoji 🐢", "x" * 10_000]
 
 REJECTED = {

@@ -19,6 +19,8 @@ from manylabel.preprocessing.errors import PreprocessingError
 from manylabel.preprocessing.job import preprocess
 from manylabel.preprocessing.pictures.fetch import fetch
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     *("top.jpg", "b/x.jpg", "b/c/y.png", "a/x.jpg", "a b/é#?%20.jpg", "memory:/a.jpg"),
     *("cats/@eaDir/x.jpg/THUMB.jpg", "cats/Thumbs.db", "cats/.DS_Store", ".git/x", "cats/z.jpg"),
