@@ -15,15 +15,13 @@ from manylabel.pipeline.errors import CommandError
 from manylabel.storage.errors import reason_of
 from manylabel.storage.problems import shown
 from manylabel.storage.settings import SettingsSection
-from manylabel.storage.usable_paths import refuse_unstorable, usable, usable_local
+from manylabel.storage.usable_paths import storable, storable_local, usable_local, with_home
 
 
 def location(name: str, place: Any) -> str:
     """A path or a URI of which runs and manifests tell."""
     with _as_argument(name):
-        path = _path(place)
-        refuse_unstorable(path)
-        return usable(path)
+        return storable(_path(place))
 
 
 def local_path(name: str, place: Any) -> Path:
@@ -35,9 +33,7 @@ def local_path(name: str, place: Any) -> Path:
 def run_path(name: str, place: Any) -> Path:
     """A local path whose name evaluations can store."""
     with _as_argument(name):
-        path = _path(place)
-        refuse_unstorable(path)
-        return usable_local(path)
+        return storable_local(_path(place))
 
 
 def whole_settings(settings: Any, section: type[SettingsSection]) -> Any:
@@ -46,7 +42,9 @@ def whole_settings(settings: Any, section: type[SettingsSection]) -> Any:
     if isinstance(settings, Settings | section):
         return settings
     if isinstance(settings, str | Path):
-        return load_settings(os.path.expanduser(settings))
+        with _as_argument("settings"):
+            path = with_home(os.fspath(settings))
+        return load_settings(path)
     _refuse_settings(settings, f"Settings, a {section.__name__}, or the path or preset of settings")
 
 

@@ -20,6 +20,7 @@ from manylabel.pipeline.events import EvaluatedBefore, Event, OnEvent
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import ManylabelError, StorageError, reason_of
 from manylabel.storage.pins import hold_after, holding_schedules, release
+from manylabel.storage.usable_paths import is_text
 from manylabel.trainer.runs.checkpoint import CheckpointInfo, list_checkpoints
 from manylabel.trainer.runs.directory import DESCRIPTION, SETTINGS, open_run
 
@@ -35,7 +36,7 @@ def covered_runs(root: Path, config: ScheduleConfig, on_problem: OnProblem) -> l
     for run in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
         if run.name.startswith(".") or not fnmatchcase(run.name, config.runs):
             continue  # A hidden folder is somebody's backup.
-        if _is_text(run.name):
+        if is_text(run.name):
             covered.append(run)
         else:
             on_problem(
@@ -47,10 +48,6 @@ def covered_runs(root: Path, config: ScheduleConfig, on_problem: OnProblem) -> l
 def as_text(text: str) -> str:
     """What of a text can be written; the other characters as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_text(name: str) -> bool:
-    return as_text(name) == name
 
 
 def run_facts(

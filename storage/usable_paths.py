@@ -11,19 +11,14 @@ _SHOWN = 40
 
 
 def usable(text: str) -> str:
-    """A path or a URI; `~` is a home directory also where no shell has seen it: --output=~/ds.
+    """A path or a URI, with its home directory in place of `~`.
 
     Raises:
-        ValueError, OSError: there is no such user; or as `refuse_unusable`.
+        ValueError, OSError: as `with_home`, or as `refuse_unusable`.
     """
-    expanded = os.path.expanduser(text)
-    if expanded.startswith("~"):
-        raise ValueError(
-            f"expected a path, received {text}, and there is no such user; write ./{text} for a "
-            "folder of that name"
-        )
-    refuse_unusable(expanded)
-    return expanded
+    path = with_home(text)
+    refuse_unusable(path)
+    return path
 
 
 def usable_local(text: str) -> Path:
@@ -32,19 +27,47 @@ def usable_local(text: str) -> Path:
     Raises:
         ValueError, OSError: it is a URI; or as `usable`.
     """
-    if "://" in text:
-        raise ValueError(f"expected a local path, received {text}")
+    _refuse_uri(text)
     return Path(usable(text))
 
 
-def refuse_unstorable(text: str) -> None:
-    """Refuses what no document holds, for places of which runs, evaluations and manifests tell.
+def storable(text: str) -> str:
+    """As `usable`, for places of which runs, evaluations and manifests tell: documents are UTF-8.
 
     Raises:
-        ValueError: its bytes are not UTF-8.
+        ValueError, OSError: its bytes are not, or, as documents hold absolute paths, those of the
+            home directory or of the current folder that it begins in; or as `usable`.
     """
-    if not is_text(text):
-        raise ValueError(f"expected a path in UTF-8, received {text!r}; rename it")
+    path = usable(text)
+    stored = path if "://" in path else str(Path(path).absolute())
+    if not is_text(stored):
+        raise ValueError(f"expected a path in UTF-8, received {stored!r}; rename it")
+    return path
+
+
+def storable_local(text: str) -> Path:
+    """As `usable_local`, for places as those of `storable`.
+
+    Raises:
+        ValueError, OSError: it is a URI; or as `storable`.
+    """
+    _refuse_uri(text)
+    return Path(storable(text))
+
+
+def with_home(text: str) -> str:
+    """A home directory for `~`, also where no shell has seen it: --output=~/ds.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):
+        raise ValueError(
+            f"expected a path, received {text}, and there is no such user; write ./{text} for a "
+            "folder of that name"
+        )
+    return expanded
 
 
 def is_text(text: str) -> bool:
@@ -92,3 +115,8 @@ def current_folder_is_there() -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _refuse_uri(text: str) -> None:
+    if "://" in text:
+        raise ValueError(f"expected a local path, received {text}")

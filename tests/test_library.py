@@ -1,5 +1,6 @@
 """The functions for scripts, beside the command line."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ untyped: Any = library  # As those call it who check no types.
         (lambda: untyped.preprocess(DEMO, "\udcff"), "output: .* in UTF-8, received .*; rename it"),
         (lambda: untyped.evaluate("bad\udcff"), "run: .* in UTF-8, received .*; rename it"),
         (lambda: untyped.preprocess(DEMO.trainer, "o"), "settings: .*, received a TrainerConfig"),
+        (lambda: untyped.train("~typo/a.yaml", "d", "r"), "settings: .* there is no such user; "),
         (lambda: untyped.preprocess(None, "o"), "settings: expected Settings, .* received None"),
         (lambda: untyped.evaluate(3), "run: expected a path as a str or a Path, received 3"),
         (lambda: untyped.evaluate("a\0b"), "run: expected a path without the character 0"),
@@ -129,6 +131,22 @@ def test_a_home_directory_is_one(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(library.ManylabelError, match=f"^{tmp_path}/no: expected a run directory"):
         library.evaluate("~/no")
+
+
+@pytest.mark.parametrize(("dataset", "place"), [("d", "/r"), ("/d", "r")])
+def test_a_folder_that_documents_cannot_name_is_told_before_anything_begins(
+    dataset, place, monkeypatch, tmp_path, capsys
+):
+    bad = tmp_path / os.fsdecode(b"a\xff")
+    bad.mkdir()
+    monkeypatch.chdir(bad)
+    told = r": expected a path in UTF-8, received '/.*a\\udcff/[dr]'; rename it$"
+    with pytest.raises(library.ManylabelError, match=told):
+        library.train("demo", dataset, place)
+    assert run(["train", "demo", "--dataset", dataset, "--run", place]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(told.removesuffix("$"), line)
+    assert not list(bad.iterdir())
 
 
 def test_all_that_is_documented_is_there():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from manylabel.storage.errors import printable, reason_of
-from manylabel.storage.usable_paths import refuse_unstorable, usable, usable_local
+from manylabel.storage.usable_paths import storable, storable_local, usable_local
 
 if TYPE_CHECKING:
     from manylabel.pipeline.terminal import Terminal
@@ -45,8 +45,7 @@ LARGEST = 2**63 - 1
 def location(path: str) -> str:
     """A path or a URI of which runs and manifests tell."""
     with _as_parameter():
-        refuse_unstorable(path)
-        return usable(path)
+        return storable(path)
 
 
 def local_path(path: str | Path) -> Path:
@@ -58,8 +57,7 @@ def local_path(path: str | Path) -> Path:
 def run_path(path: str | Path) -> Path:
     """A local path whose name evaluations, reviews and promotions can store."""
     with _as_parameter():
-        refuse_unstorable(str(path))
-        return usable_local(str(path))
+        return storable_local(str(path))
 
 
 @contextmanager

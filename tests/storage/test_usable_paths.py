@@ -1,12 +1,14 @@
 """What can never be opened or made is told before anything hangs on it."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from manylabel.storage.usable_paths import (
-    refuse_unstorable,
     refuse_unusable,
+    storable,
+    storable_local,
     usable,
     usable_local,
 )
@@ -17,7 +19,7 @@ def test_a_home_directory_is_one_and_that_of_nobody_is_refused(monkeypatch, tmp_
     assert usable("~/ds") == f"{tmp_path}/ds"
     assert usable_local("~/ds") == tmp_path / "ds"
     assert usable("s3://bucket/~ds") == "s3://bucket/~ds"
-    for function in (usable, usable_local):
+    for function in (usable, usable_local, storable, storable_local):
         with pytest.raises(ValueError, match=r"received ~typo/ds, .*; write \./~typo/ds for"):
             function("~typo/ds")
         with pytest.raises(ValueError, match="at most 255 bytes"):
@@ -25,14 +27,30 @@ def test_a_home_directory_is_one_and_that_of_nobody_is_refused(monkeypatch, tmp_
 
 
 def test_local_paths_are_no_uris():
-    with pytest.raises(ValueError, match="expected a local path, received s3://bucket"):
-        usable_local("s3://bucket")
+    for function in (usable_local, storable_local):
+        with pytest.raises(ValueError, match="expected a local path, received s3://bucket"):
+            function("s3://bucket")
 
 
-def test_what_no_document_can_hold():
-    refuse_unstorable("Übung 🎉")
-    with pytest.raises(ValueError, match=r"expected a path in UTF-8, received 'a\\udcff'; ren"):
-        refuse_unstorable(os.fsdecode(b"a\xff"))
+def test_what_no_document_can_hold(monkeypatch, tmp_path):
+    """They hold absolute paths: those of a home directory, and of the current folder."""
+    bad = tmp_path / os.fsdecode(b"a\xff")
+    bad.mkdir()
+    monkeypatch.setenv("HOME", str(bad))
+    assert storable("Übung 🎉") == "Übung 🎉"
+    assert storable_local("Übung 🎉") == Path("Übung 🎉")
+    for function in (storable, storable_local):
+        for text in (bad.name, str(bad), "~", "~/ds"):
+            with pytest.raises(ValueError, match=r"a path in UTF-8, received '/.*a\\udcff.*'; ren"):
+                function(text)
+    with pytest.raises(ValueError, match="expected a path in UTF-8, received 's3://b"):
+        storable(f"s3://bucket/{bad.name}")
+    monkeypatch.chdir(bad)
+    assert storable("s3://bucket/ds") == "s3://bucket/ds"
+    for function in (storable, storable_local):
+        assert str(function(str(tmp_path / "ds"))) == str(tmp_path / "ds")
+        with pytest.raises(ValueError, match=r"in UTF-8, received '/.*a\\udcff/ds'; rename it"):
+            function("ds")
 
 
 @pytest.mark.parametrize("text", ["n" * 256, "a/" + "n" * 300 + "/b", "ü" * 128])
