@@ -28,7 +28,6 @@ def repeating(
     """
     over = threading.Event()
     raised: list[BaseException] = []
-    is_told = False
 
     def attempt(function: Callable[[], object]) -> None:
         try:
@@ -41,9 +40,7 @@ def repeating(
             attempt(call)
 
     def check() -> None:
-        nonlocal is_told
         if raised:
-            is_told = True
             raise raised[0]
 
     def end() -> None:
@@ -58,8 +55,16 @@ def repeating(
         yield check
     except BaseException as error:
         end()
-        if is_told and error is not raised[0]:  # Made of it on its way through the block.
+        if raised and isinstance(error, Exception) and _was_made_of(error, raised[0]):
             raise raised[0] from error
         raise
     end()
     check()
+
+
+def _was_made_of(error: BaseException, origin: BaseException) -> bool:
+    """On the way through the block, which failed for no other reason."""
+    each: BaseException | None = error.__cause__ or error.__context__
+    while each is not None and each is not origin:
+        each = each.__cause__ or each.__context__
+    return each is not None

@@ -1,6 +1,7 @@
 """What is done again and again beside the work."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -67,6 +68,22 @@ def test_a_block_that_asks_ends_with_the_error_whatever_becomes_of_it_on_its_way
                 raise OSError("storage") from error
 
     with pytest.raises(LookupError, match="of the call"):
+        beside()
+
+
+@pytest.mark.parametrize("own", [ValueError("of the block"), KeyboardInterrupt("of the block")])
+def test_a_block_that_goes_on_after_it_was_told_may_fail_by_itself(own):
+    def call():
+        raise LookupError("of the call")
+
+    def beside():
+        with repeating(call, 0.001, "told") as check:
+            with suppress(LookupError):
+                while True:
+                    check()
+            raise own
+
+    with pytest.raises(type(own), match="of the block"):
         beside()
 
 
