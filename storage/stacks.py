@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -44,6 +45,7 @@ def show_stacks_on_signal(*, of_helpers: bool = False, descriptor: int = _STDERR
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     stop_showing_stacks()
     _watch = _Watch(descriptor, of_helpers)
+    _end_in_children()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
 
@@ -118,14 +120,25 @@ class _Watch:
         self._mark = os.memfd_create(_MARK) if hasattr(os, "memfd_create") else os.dup(self._reader)
 
     def end(self) -> None:
+        self._stop_listening()
+        os.set_blocking(self._writer, True)
+        os.write(self._writer, _END)
+        self._thread.join()
+        self._close()
+
+    def end_in_child(self) -> None:
+        """In a process that was forked off: the thread stayed behind, and the pipe leads to it."""
+        self._stop_listening()
+        self._close()
+
+    def _stop_listening(self) -> None:
         os.close(self._mark)
         faulthandler.unregister(signal.SIGUSR2)
         if self._is_main:
             signal.set_wakeup_fd(self._earlier_wakeup)
             signal.signal(signal.SIGUSR2, signal.SIG_DFL)
-        os.set_blocking(self._writer, True)
-        os.write(self._writer, _END)
-        self._thread.join()
+
+    def _close(self) -> None:
         os.close(self._writer)
         os.close(self._reader)
 
@@ -152,6 +165,19 @@ class _Watch:
 
 
 _watch: _Watch | None = None
+
+
+@cache
+def _end_in_children() -> None:
+    """The user's own processes may be forked off; once for each process that shows stacks."""
+
+    def end() -> None:
+        global _watch
+        if _watch is not None:
+            _watch.end_in_child()
+            _watch = None
+
+    os.register_at_fork(after_in_child=end)
 
 
 def _wakes_the_thread(number: int, frame: FrameType | None) -> None:

@@ -178,6 +178,32 @@ def test_helpers_show_theirs_and_no_other_process_hears_of_it(started, tmp_path)
     assert process.wait(DEADLINE) == 0, "it ends them all"
 
 
+def test_a_process_that_is_forked_off_is_no_helper(started):
+    """Its handlers would write to our pipe, and what it is told would come back for ever."""
+    process = started(
+        """if True:
+        import os, signal, sys, time
+        from manylabel.storage.stacks import show_stacks_on_signal
+        show_stacks_on_signal(of_helpers=True)
+        if (child := os.fork()) == 0:
+            print("ready", flush=True)
+            time.sleep(30)
+        sys.stdin.readline()
+        time.sleep(0.5)
+        os.kill(child, signal.SIGUSR2)
+        print(os.waitpid(child, 0)[1] == signal.SIGUSR2, flush=True)
+    """,
+        stdin=subprocess.PIPE,
+    )
+    process.send_signal(signal.SIGUSR2)
+    assert told(process, "stacks of process").endswith(f"stacks of process {process.pid} above\n")
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "True\n", "to the child it means what it is to any"
+    assert process.wait(DEADLINE) == 0
+    assert "stacks of" not in process.stderr.read()
+
+
 def test_nothing_ends_a_process_that_shows_them_anew(started):
     process = started("""if True:
         from manylabel.storage.stacks import show_stacks_on_signal
