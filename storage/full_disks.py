@@ -22,6 +22,7 @@ _REMEDIES = {
 # In a traceback that is text, as Ray's: what stands before did not cause what stands behind.
 _WHILE_HANDLED = "During handling of the above exception, another exception occurred:"
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+_FEW = 10  # inodes: those of files that did not fit are free again when they are counted
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -179,8 +180,8 @@ def _is_full(disk: Path) -> bool:
 def _room(disk: Path) -> str:
     status = os.statvfs(disk)
     free = _in_units(status.f_bavail * status.f_frsize)
-    if status.f_files > 0 and status.f_favail == 0:
-        return f"no inodes left for more files, and {free} free"
+    if status.f_files > 0 and status.f_favail < _FEW:
+        return f"{status.f_favail or 'no'} inodes left for more files, and {free} free"
     return f"{free} of {_in_units(status.f_blocks * status.f_frsize)} free"
 
 
