@@ -2,14 +2,15 @@
 
 import datetime
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from upath import UPath
 
 from manylabel.eval.config import EvalConfig
 from manylabel.eval.errors import EvaluationError
-from manylabel.eval.job import Evaluator
+from manylabel.eval.job import Evaluation, Evaluator
 from manylabel.eval.store.evaluations import (
     forget_others,
     predictions_path,
@@ -27,7 +28,7 @@ from manylabel.pipeline.after_evaluation import write_history
 from manylabel.pipeline.config import eval_settings
 from manylabel.pipeline.errors import CommandError
 from manylabel.pipeline.evaluate import sole_evaluation
-from manylabel.pipeline.events import OnEvent, ScoringProgressed, long_work
+from manylabel.pipeline.events import Doing, OnEvent, ScoringProgressed, long_work
 from manylabel.pipeline.other_predictions import OtherPredictions
 from manylabel.pipeline.standstill import telling_standstill
 from manylabel.storage.dataset import Dataset
@@ -68,30 +69,45 @@ def score_predictions(
             f"{place[0]}: expected a folder of its own for predictions of another tool, received "
             f"a trained run, which has {DESCRIPTION}; name another one with --run"
         )
-    dataset = Dataset.open(dataset_root)
-    opened = OtherPredictions.open(predictions, dataset)
-    provenance = _provenance(predictions, place, samples)
-    evaluator = Evaluator(dataset, config)
-    with long_work("score", on_event), telling_standstill(on_event) as told:
-        batches = _counted(opened.batches(config.batch_size), len(opened.image_ids), told)
-        evaluation = evaluator.evaluate(batches, provenance)
-    if place is None:
-        return evaluation.summary
-    run, step = place
-    _check_dataset(run, dataset)
+    with long_work("score", on_event):
+        on_event(Doing("looking at the predictions"))
+        dataset = Dataset.open(dataset_root)
+        opened = OtherPredictions.open(predictions, dataset)
+        provenance = _provenance(predictions, place, samples)
+        on_event(Doing("reading the held-out labels"))
+        evaluator = Evaluator(dataset, config)
+        with closing(_batches(opened, config, on_event, "computing the metric")) as batches:
+            evaluation = evaluator.evaluate(batches, provenance)
+        if place is not None:
+            _check_dataset(place[0], dataset)
+            _write(place, opened, config, evaluation, on_event)
+    return evaluation.summary
+
+
+def _write(
+    place: tuple[Path, int],
+    opened: OtherPredictions,
+    config: EvalConfig,
+    evaluation: Evaluation,
+    on_event: OnEvent,
+) -> None:
+    """Writes the evaluation and its predictions, unless these are there, to a run and step."""
+    (run, step), summary = place, evaluation.summary
+    digest = summary.provenance.checkpoint_digest
     with sole_evaluation(predictions_path(run, step)):
-        forget_others(run, step, provenance.checkpoint_digest)
+        forget_others(run, step, digest)
         origin = PredictionOrigin(
-            dataset_digest=dataset.content_digest,
-            checkpoint_digest=provenance.checkpoint_digest,
+            dataset_digest=summary.dataset.content_digest,
+            checkpoint_digest=digest,
             score_kind=opened.score_kind,
             k=config.k,
         )
         if not _holds(predictions_path(run, step), origin):
-            write_predictions(predictions_path(run, step), _best(opened, config), origin)
-        write_evaluation(run, evaluation.summary, evaluation.tables)
-    write_history(run, evaluation.summary.settings, on_event)
-    return evaluation.summary
+            on_event(Doing("writing the predictions"))
+            with closing(_batches(opened, config, on_event, "writing the evaluation")) as batches:
+                write_predictions(predictions_path(run, step), _best(batches, config.k), origin)
+        write_evaluation(run, summary, evaluation.tables)
+    write_history(run, summary.settings, on_event)
 
 
 def _check_dataset(run: Path, dataset: Dataset) -> None:
@@ -129,22 +145,26 @@ def _digest(path: UPath) -> str:
     return digest.hexdigest()
 
 
-def _counted(
-    batches: Iterator[PredictionBatch], total: int, on_event: OnEvent
-) -> Iterator[PredictionBatch]:
-    done = 0
-    for batch in batches:
-        yield batch
-        done += len(batch.image_ids)
-        on_event(ScoringProgressed(done, total))
+def _batches(
+    opened: OtherPredictions, config: EvalConfig, on_event: OnEvent, then: str
+) -> Generator[PredictionBatch, None, None]:
+    """The predictions; tells how far it is, or that it gets no further, and what is done then.
+
+    Whoever reads them closes it, also after an error: it tells until then.
+    """
+    done, total = 0, len(opened.image_ids)
+    with telling_standstill(on_event) as told:
+        for batch in opened.batches(config.batch_size):
+            yield batch
+            done += len(batch.image_ids)
+            told(ScoringProgressed(done, total))
+    on_event(Doing(then))
 
 
-def _best(opened: OtherPredictions, config: EvalConfig) -> Iterator[PredictionBatch]:
+def _best(batches: Iterator[PredictionBatch], k: int) -> Iterator[PredictionBatch]:
     """As many predictions as count: a file may hold those of all classes."""
-    for batch in opened.batches(config.batch_size):
-        yield PredictionBatch(
-            batch.image_ids, batch.class_ids[:, : config.k], batch.scores[:, : config.k]
-        )
+    for batch in batches:
+        yield PredictionBatch(batch.image_ids, batch.class_ids[:, :k], batch.scores[:, :k])
 
 
 def _holds(path: UPath, wanted: PredictionOrigin) -> bool:

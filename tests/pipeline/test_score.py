@@ -1,6 +1,7 @@
 """Any model's predictions, by our rules: what is accepted, and what is told of what is not."""
 
 import datetime
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manylabel.eval.config import EvalConfig
+from manylabel.eval.errors import EvaluationError
 from manylabel.eval.job import Evaluator
 from manylabel.eval.store.evaluations import predictions_path, read_summaries
 from manylabel.eval.store.history import histories, read_history
@@ -22,7 +24,7 @@ from manylabel.eval.store.predictions import (
 from manylabel.eval.store.summary import Provenance
 from manylabel.pipeline import cli
 from manylabel.pipeline.evaluate import sole_evaluation
-from manylabel.pipeline.events import Event, ScoringProgressed, WorkBegan, WorkEnded
+from manylabel.pipeline.events import Doing, Event, ScoringProgressed, WorkBegan, WorkEnded
 from manylabel.pipeline.score import score_predictions
 
 NAMES = ["sky", "dog", "beach", "kite", "café", "owl"]
@@ -218,16 +220,37 @@ def test_the_table_is_that_of_evaluate(write, dataset, capsys):
     assert list(path.parent.glob("*.parquet")) == [path]
 
 
-def test_it_tells_how_far_it_is(write, dataset):
-    told: list[Event] = []
-    settings = [*SETTINGS, "eval.batch_size=16"]
-    path = write(columns_of())
-    score_predictions(str(path), str(dataset.root), None, 0, settings, told.append)
-    assert told == [
+def test_it_tells_how_far_it_is_and_watches_only_what_has_a_count(write, dataset, tmp_path):
+    told: list[tuple[Event, bool]] = []
+    path, settings = write(columns_of()), [*SETTINGS, "eval.batch_size=16"]
+
+    def note(event):
+        watched = any(thread.name == "standstill" for thread in threading.enumerate())
+        told.append((event, watched))
+
+    def events_of(path, place):
+        told.clear()
+        score_predictions(str(path), str(dataset.root), place, 0, settings, note)
+        assert [event for event, watched in told if watched] == [
+            event for event, _ in told if isinstance(event, ScoringProgressed)
+        ]
+        return [event for event, _ in told]
+
+    read = [ScoringProgressed(done, IMAGES) for done in (16, 32, 40)]
+    scored = [
         WorkBegan("score"),
-        *(ScoringProgressed(done, IMAGES) for done in (16, 32, 40)),
-        WorkEnded(),
+        Doing("looking at the predictions"),
+        Doing("reading the held-out labels"),
+        *read,
+        Doing("computing the metric"),
     ]
+    written = [Doing("writing the predictions"), *read, Doing("writing the evaluation")]
+    assert events_of(path, None) == [*scored, WorkEnded()]
+    assert events_of(path, (tmp_path / "other", 1)) == [*scored, *written, WorkEnded()]
+    assert events_of(path, (tmp_path / "other", 1)) == [*scored, WorkEnded()]
+    with pytest.raises(EvaluationError, match=r"zz\.jpg"):
+        events_of(write(with_("image_id", 20, "zz.jpg")), None)
+    assert told[-2:] == [(read[0], True), (WorkEnded(), False)]
 
 
 def with_(column, row, value):
