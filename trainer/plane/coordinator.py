@@ -185,15 +185,16 @@ class Coordinator:
 
         Workers may still be at a gradient: its records count as undone. The checkpoint may be of
         the same step as the one before it: records may have been settled without an update. Storage
-        that failed when one was written, and was not full, is tried once more.
+        that fails while one is written, and is not full, is tried once more.
         """
         self._stopping = True
         self._window.finish_row()
         self._poll_checkpoint(wait=True)
-        sound = self._failure is None or self._failure.save
-        if sound and self._settled != self._settled_in_checkpoint:
-            self._cut_checkpoint()
-        self._poll_checkpoint(wait=True)
+        for _ in range(2):
+            sound = self._failure is None or self._failure.save
+            if sound and self._settled != self._settled_in_checkpoint:
+                self._cut_checkpoint()
+                self._poll_checkpoint(wait=True)
 
     def status(self) -> CoordinatorStatus:
         """What happened since the last call."""

@@ -80,6 +80,8 @@ class CheckpointWriter:
         self.poll(wait=True)
         directory = self._directory(_UNFINISHED, step)
         try:
+            if directory.exists():  # of a try before this one, and not removable then
+                shutil.rmtree(directory)
             directory.mkdir(parents=True)
             answers = self._shards.save([directory / name for name in self._names], step)
         except (OSError, NonFiniteStateError) as error:

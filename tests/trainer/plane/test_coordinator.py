@@ -1,6 +1,8 @@
 """The coordinator driven by hand: what it applies, counts, rejects and saves, in which order."""
 
+import errno
 import math
+import os
 import shutil
 
 import numpy as np
@@ -11,6 +13,7 @@ from manylabel.trainer.plane.optimizers import SGD, RMSprop
 from manylabel.trainer.plane.schedules import ExponentialDecay, PolyakAverage, ScheduleUnit
 from manylabel.trainer.records.ledger import LedgerError, Settlement
 from manylabel.trainer.records.reader import BadRecordReport
+from manylabel.trainer.runs import writer
 from manylabel.trainer.runs.checkpoint import (
     checkpoint_path,
     describe_checkpoint,
@@ -395,6 +398,45 @@ def test_storage_of_a_checkpoint_that_failed_for_a_moment_is_tried_again(tmp_pat
     status = plane.coordinator.status()
     assert (status.saved, status.passing) == ([1], True)
     assert "step 1 could not be written" in (status.failure or "")
+
+
+@pytest.mark.parametrize("removable", [True, False])
+@pytest.mark.parametrize(
+    ("numbers", "saved"), [([errno.EIO], [1]), ([errno.EIO] * 2, []), ([errno.ENOSPC], [])]
+)
+def test_so_is_that_of_the_last_one_and_once(tmp_path, monkeypatch, numbers, saved, removable):
+    """Unless it is full; and what was left of the first try is not in the way of the second."""
+
+    def fail(run):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(run))
+
+    if not removable:
+        monkeypatch.setattr(writer, "clear_left_overs", fail)
+    plane = Plane(tmp_path)
+    plane.coordinator.lease("a")
+    plane.push("a", range(4))
+    failures = fail_saves(monkeypatch, plane, numbers)
+    plane.coordinator.finish()
+    status = plane.coordinator.status()
+    assert (status.saved, status.passing) == (saved, errno.EIO in numbers)
+    assert [info.step for info in list_checkpoints(tmp_path)] == saved
+    assert failures == []
+
+
+def fail_saves(monkeypatch, plane, numbers):
+    """Has saving fail with each of the errors, after a part was written, before it succeeds; those
+    that are to come."""
+    failures, save = list(numbers), plane.local.save
+
+    def failing(paths, version):
+        if not failures:
+            return save(paths, version)
+        paths[0].write_bytes(b"a part")
+        number = failures.pop(0)
+        raise OSError(number, os.strerror(number), str(paths[1]))
+
+    monkeypatch.setattr(plane.local, "save", failing)
+    return failures
 
 
 def test_so_is_that_of_one_whose_files_are_being_written_when_training_ends(tmp_path):
