@@ -44,6 +44,8 @@ class MetricsLog:
             cut_behind(path, lambda line, begin: _row_at(path, line, begin).step <= resumed_at)
         self._file = path.open("a", encoding="utf-8")
         self._thin_at = MOST_BYTES
+        self._replaced = False  # by its thinned copy: what is written to it now is lost
+        self._kept: list[MetricsRow] = []  # until it is open again
         self._events = EventFile(run / TENSORBOARD)
         self._events.begin_at(resumed_at + 1)
 
@@ -71,6 +73,10 @@ class MetricsLog:
             self._append(rows)
 
     def _append(self, rows: list[MetricsRow]) -> None:
+        self._kept += rows
+        if self._replaced:
+            self._reopen()
+        rows, self._kept = self._kept, []
         for row in rows:
             self._file.write(_line(row))
             values = dataclasses.asdict(row)
@@ -85,8 +91,13 @@ class MetricsLog:
     def _thin(self) -> None:
         with suppress(OSError):  # There is no room for the copy now; no reason to end training.
             thin(self._path)
+            self._replaced = True
+        self._reopen()
+
+    def _reopen(self) -> None:
         # Open until another is: the next call may come although this one fails.
         thinned, self._file = self._file, self._path.open("a", encoding="utf-8")
+        self._replaced = False
         self._thin_at = max(MOST_BYTES, self._file.tell() + MOST_BYTES // 4)
         thinned.close()
 

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from manylabel.storage.errors import DamagedDocumentError, DocumentError, OtherVersionError
 from manylabel.trainer.plane.metrics import MetricsRow
 from manylabel.trainer.runs import metrics_log
+from manylabel.trainer.runs.line_file import thin
 from manylabel.trainer.runs.metrics_log import JSON_LINES, MetricsLog, read_metrics, sample_metrics
 from tests._file_sizes import no_file_larger_than
 
@@ -230,6 +231,28 @@ def test_a_log_that_cannot_be_opened_again_takes_rows_until_it_can(tmp_path, mon
             with pytest.raises(FileNotFoundError, match=rf"{run / JSON_LINES}"):
                 metrics.append([row(step)])
     assert read_metrics(away) == [row(20), row(40)]
+
+
+def test_no_row_goes_to_the_file_that_its_thinned_copy_replaced(tmp_path, monkeypatch):
+    """Where the copy cannot be opened at first."""
+    run, away = tmp_path / "run", tmp_path / "away"
+
+    def thin_and_lose(path):
+        thin(path)
+        run.rename(away)
+        monkeypatch.setattr(metrics_log, "MOST_BYTES", 10_000)
+
+    monkeypatch.setattr(metrics_log, "MOST_BYTES", 1)
+    monkeypatch.setattr(metrics_log, "thin", thin_and_lose)
+    run.mkdir()
+    with MetricsLog(run, 0) as metrics:
+        for step in (20, 40):
+            with pytest.raises(FileNotFoundError, match=rf"{run / JSON_LINES}"):
+                metrics.append([row(step)])
+        away.rename(run)
+        metrics.append([row(60)])
+        assert read_metrics(run) == [row(20), row(40), row(60)]
+    assert [e.step for e in read_events(run).Scalars("training/loss")] == [20, 40, 60]
 
 
 def test_rows_for_which_there_is_no_room_name_the_file(tmp_path):
