@@ -13,7 +13,7 @@ import ray
 
 from manylabel.trainer import job
 from manylabel.trainer.config import TopologyConfig, TrainerConfig
-from manylabel.trainer.errors import TrainingError
+from manylabel.trainer.errors import LostPartError, TrainingError
 from manylabel.trainer.program import losses, processes, room
 from manylabel.trainer.program.cluster import training_cluster
 from manylabel.trainer.program.room import Resources, room_for_workers
@@ -182,10 +182,14 @@ def test_an_actor_that_cannot_be_created_is_not_a_lost_one(start, tmp_path, monk
     assert "only_here" in str(end.error), "the job ends with it; others would fare no better"
 
 
-def test_a_lost_actor_is_told_as_lost(start):
+def test_a_lost_actor_is_told_as_lost(start, monkeypatch):
+    """Where it was as well, so that a disk of this machine that is full is blamed for it."""
     actor = start(Resources(0.1, 0))
     ray.get(actor.environment.remote(""))
     answer = actor.work.remote()
     ray.kill(actor)
-    with pytest.raises(TrainingError, match=r"was lost \(.*\); run the same command again"):
+    with pytest.raises(LostPartError, match=r"was lost \(.*\); run the same command again"):
+        losses.plain_answer(answer)
+    monkeypatch.setattr(losses, "full_here", lambda error: "No space left on device: /dev/shm")
+    with pytest.raises(TrainingError, match=r"was lost \(its process ended; No space .*make room"):
         losses.plain_answer(answer)

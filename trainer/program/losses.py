@@ -1,6 +1,7 @@
 """What a Ray error means to a training job: a part that was lost, or one that never was."""
 
 import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ AGAIN = "run the same command again to go on from the last checkpoint"
 
 # Ray's id of an actor -> the part that it is, as in "shard-0 on 10.0.0.7"; None if it is unknown.
 NameOf = Callable[[str], str | None]
+
+_ADDRESS = re.compile(r"^\s*ip: (\S+)$", re.MULTILINE)
+"""Of the machine of an actor that died, among the lines that Ray tells of it."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,18 @@ def _joined(*parts: str) -> str:
 
 
 def _full_disk(error: RayError) -> str:
-    """Of this machine, that may have ended it; no disk of ours ends another node."""
-    return "" if _node_is_gone(error) else full_here(error)
+    """Of this machine, that may have ended it; no disk of ours ends another node, or a process
+    there."""
+    return "" if _node_is_gone(error) or _is_elsewhere(error) else full_here(error)
+
+
+def _is_elsewhere(error: RayError) -> bool:
+    """Whether it is of an actor that Ray does not say to have died on this machine; it says so as
+    well to the coordinator, which knows no actor's node."""
+    if not isinstance(error, RayActorError):
+        return False
+    address = _ADDRESS.search(str(error))
+    return address is None or address[1] != ray.util.get_node_ip_address()
 
 
 def _node_is_gone(error: RayError) -> bool:

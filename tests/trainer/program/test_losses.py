@@ -75,20 +75,35 @@ def test_a_lost_head_is_told_so_that_the_job_is_tried_again():
     assert str(told).startswith(f"the head, 10.0.0.1:6379, has not answered for 21 s; {AGAIN}")
 
 
-def test_a_part_that_a_full_disk_ended_is_no_reason_to_try_again(monkeypatch):
-    full = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
-    monkeypatch.setattr(losses, "full_here", lambda error=None: full)
-    told = what_became(lost_actor("The actor died."), NAMES.get)
+FULL = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
+DIED = "The actor died.\n\tpid: 4157\n\tip: 10.0.0.7\nThe actor is dead because its process died."
+
+
+@pytest.mark.parametrize("name_of", [NAMES.get, lambda actor: None])
+def test_a_part_that_a_full_disk_ended_is_no_reason_to_try_again(monkeypatch, name_of):
+    monkeypatch.setattr(losses, "full_here", lambda error=None: FULL)
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: "10.0.0.7")
+    told = what_became(lost_actor(DIED), name_of)
     assert not isinstance(told, Transient)
-    assert str(told).startswith(f"shard-1 on 10.0.0.7 was lost (its process ended; {full}); make")
+    assert f" was lost (its process ended; {FULL}); make" in str(told)
 
 
-def test_no_full_disk_of_this_machine_ends_another(monkeypatch):
-    full = "No space left on device: /dev/shm has 0 bytes of 64 MiB free"
-    monkeypatch.setattr(losses, "full_here", lambda error=None: full)
-    told = what_became(lost_actor("The actor died because its node has died."), NAMES.get)
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("The actor died because its node has died.", "its node is gone"),
+        (f"{DIED}\nThe actor died because its node has died.", "its node is gone"),
+        (DIED, "its process ended"),
+        ("The actor died.", "its process ended"),
+    ],
+)
+def test_no_full_disk_of_this_machine_ends_another(monkeypatch, text, how):
+    """Nor a process there, or one of which it is not said where it was."""
+    monkeypatch.setattr(losses, "full_here", lambda error=None: FULL)
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: "10.0.0.1")
+    told = what_became(lost_actor(text), NAMES.get)
     assert isinstance(told, Transient)
-    assert str(told) == f"shard-1 on 10.0.0.7 was lost (its node is gone); {AGAIN}"
+    assert str(told) == f"shard-1 on 10.0.0.7 was lost ({how}); {AGAIN}"
 
 
 def test_ray_s_word_that_disk_and_store_are_full_is_told():
