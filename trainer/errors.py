@@ -29,11 +29,16 @@ class UnseenPathError(TrainingError):
 
 
 class UnreachableRunError(TrainingError, Transient):
-    """The storage of a run failed, which it may not do another time."""
+    """The storage of a run failed for now, which it may not do another time."""
 
 
-class UnreachableCheckpointError(CheckpointError, UnreachableRunError):
-    """The storage of checkpoints failed while one was written or an old one removed."""
+class CheckpointStorageError(CheckpointError):
+    """The storage of checkpoints failed while one was written or an old one removed, and not for
+    want of room: what was trained may be saved yet."""
+
+
+class UnreachableCheckpointError(CheckpointStorageError, UnreachableRunError):
+    """It failed for now: another start may do better."""
 
 
 class LostPartError(TrainingError, Transient):

@@ -9,8 +9,9 @@ from typing import Any
 
 from manylabel.storage.dataset import Dataset
 from manylabel.storage.errors import reason_of
-from manylabel.storage.full_disks import is_refusal, remedy
+from manylabel.storage.full_disks import remedy
 from manylabel.storage.jobs import logs_of_this_job
+from manylabel.storage.passing_failures import may_pass
 from manylabel.storage.schema import SplitName
 from manylabel.storage.shard_files import check_shards
 from manylabel.storage.stop_signals import on_stop_signal
@@ -74,9 +75,9 @@ def train(
             called by another thread.
 
     Raises:
-        TrainingError: training cannot begin or go on; the message says why.
-        UnreachableRunError: metrics or a checkpoint cannot be written now; what was trained is
+        TrainingError: training cannot begin or go on; the message says why. What was trained is
             saved, if it could be.
+        UnreachableRunError: it is that metrics or a checkpoint cannot be written now.
         DatasetError: there is no complete dataset, or a shard of either side is not the file that
             its manifest lists.
         OSError: a file of the run cannot be written before there is anything to save, or after all
@@ -150,7 +151,7 @@ def _useless(run: Path, status: CoordinatorStatus, note: str) -> TrainingError:
 def _without_metrics(error: OSError, status: CoordinatorStatus) -> TrainingError:
     # Where the checkpoint was refused as well, that says what to do.
     saved = f"step {status.step:,} is saved; {remedy(error.errno)}, then {AGAIN}"
-    kind = TrainingError if is_refusal(error) else UnreachableRunError
+    kind = UnreachableRunError if may_pass(error) else TrainingError
     return kind(f"{reason_of(error)}, so training ended: {status.failure or saved}")
 
 

@@ -309,9 +309,11 @@ def test_metrics_that_do_not_fit_end_training_after_it_was_saved(
     assert not isinstance(caught.value, Transient)
 
 
+@pytest.mark.parametrize("passing", [True, False])
 def test_metrics_whose_storage_fails_for_a_moment_are_a_reason_to_try_again(
-    watch, tmp_path, monkeypatch
+    watch, tmp_path, monkeypatch, passing
 ):
+    """Unless somebody has to mend it."""
     monkeypatch.setattr(job, "_GRACE_SECONDS", 0.0)
     path = tmp_path / "metrics.jsonl"
 
@@ -319,24 +321,25 @@ def test_metrics_whose_storage_fails_for_a_moment_are_a_reason_to_try_again(
         def call(self, method, *arguments):
             super().call(method, *arguments)
             if method == "worker_started" and arguments == ("worker-1",):
-                self.mend = break_file(path)
+                self.mend = break_file(path, passing=passing)
             if method == "finish":
                 self.mend()
 
     later = replace(GOING, step=2, rows=[replace(ROW, step=2)])
     program = Failing([GOING, replace(GOING, step=1, rows=[ROW]), later])
-    with pytest.raises(UnreachableRunError, match=rf"{path}.*: step 2 is saved; mend that, then"):
+    with pytest.raises(TrainingError, match=rf"{path}.*: step 2 is saved; mend that, then") as told:
         watch(program)
+    assert isinstance(told.value, UnreachableRunError) == passing
     assert program.calls[-2:] == [("stop",), ("finish",)]
     assert [row.step for row in read_metrics(tmp_path)] == [1, 2], "no more is lost than must be"
 
 
-def break_file(path):
-    """Has all that is written to a file that is open fail, as on a broken disk (EIO), until what is
-    returned is called."""
+def break_file(path, *, passing):
+    """Has all that is written to a file that is open fail until what is returned is called: as on a
+    broken disk (EIO), or, if that is not to pass, as one that is open for reading alone (EBADF)."""
     numbers = map(int, os.listdir("/proc/self/fd"))
     (number,) = (n for n in numbers if os.path.realpath(f"/proc/self/fd/{n}") == str(path))
-    whole, broken = os.dup(number), os.open("/proc/self/mem", os.O_RDWR)
+    whole, broken = os.dup(number), os.open("/proc/self/mem", os.O_RDWR if passing else os.O_RDONLY)
     os.dup2(broken, number)
     os.close(broken)
 

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manylabel.storage.watched_time import WatchedTime
-from manylabel.trainer.errors import CheckpointError, UnreachableCheckpointError
+from manylabel.trainer.errors import (
+    CheckpointError,
+    CheckpointStorageError,
+    UnreachableCheckpointError,
+)
 from manylabel.trainer.plane.failures import FailureConfig, FailureCounts, Seen, Stop, judge
 from manylabel.trainer.plane.metrics import MetricsWindow
 from manylabel.trainer.plane.policies.asynchronous import AsynchronousPolicy
@@ -275,10 +279,11 @@ class Coordinator:
             self._note_unwritten(error)
 
     def _note_unwritten(self, error: CheckpointError) -> None:
-        passing = isinstance(error, UnreachableCheckpointError)
-        if passing:
+        again = isinstance(error, CheckpointStorageError)
+        if again:
             self._settled_in_checkpoint = None
-        self._failure = self._failure or Stop(str(error), save=passing, passing=passing)
+        passing = isinstance(error, UnreachableCheckpointError)
+        self._failure = self._failure or Stop(str(error), save=again, passing=passing)
 
 
 def _position(record: BadRecordReport) -> NDArray[np.int64]:

@@ -129,8 +129,8 @@ class Checkpoints(Protocol):
 
         Raises:
             CheckpointError: a file could not be written, or the state holds NaN or Inf.
-            UnreachableCheckpointError: a file could not be written, and that is not for want of
-                room.
+            CheckpointStorageError: a file could not be written, and that is not for want of room;
+                an UnreachableCheckpointError where it may pass.
         """
 
     def poll(self, *, wait: bool = False) -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 from manylabel.storage.errors import reason_of
 from manylabel.storage.full_disks import is_refusal, remedy, writing
 from manylabel.storage.locks import sole_user
+from manylabel.storage.passing_failures import may_pass
 from manylabel.storage.pins import read_pins
 from manylabel.trainer.errors import (
     CheckpointError,
+    CheckpointStorageError,
     NonFiniteStateError,
     UnreachableCheckpointError,
 )
@@ -74,8 +76,8 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: a file could not be written, or the state holds NaN or Inf.
-            UnreachableCheckpointError: a file could not be written, and that is not for want of
-                room.
+            CheckpointStorageError: a file could not be written, and that is not for want of room;
+                an UnreachableCheckpointError where it may pass.
         """
         self.poll(wait=True)
         directory = self._directory(_UNFINISHED, step)
@@ -101,8 +103,8 @@ class CheckpointWriter:
 
         Raises:
             CheckpointError: a file could not be written, or the state holds NaN or Inf.
-            UnreachableCheckpointError: a file could not be written, and that is not for want of
-                room.
+            CheckpointStorageError: a file could not be written, and that is not for want of room;
+                an UnreachableCheckpointError where it may pass.
         """
         if self._pending is None:
             return
@@ -179,7 +181,9 @@ class CheckpointWriter:
 
 
 def _kind(error: OSError) -> type[CheckpointError]:
-    return CheckpointError if is_refusal(error) else UnreachableCheckpointError
+    if is_refusal(error):
+        return CheckpointError
+    return UnreachableCheckpointError if may_pass(error) else CheckpointStorageError
 
 
 def clear_left_overs(run: Path) -> None:

@@ -17,7 +17,12 @@ import pytest
 from manylabel.storage.errors import Transient
 from manylabel.storage.pins import KeepReason, hold_after, release
 from manylabel.storage.pins import keep as keep_pinned
-from manylabel.trainer.errors import CheckpointError, DamagedCheckpointError, NonFiniteStateError
+from manylabel.trainer.errors import (
+    CheckpointError,
+    CheckpointStorageError,
+    DamagedCheckpointError,
+    NonFiniteStateError,
+)
 from manylabel.trainer.plane.layout import ParameterLayout, VariableSlot, cut
 from manylabel.trainer.plane.optimizers import SGD, DecayBlocks, RMSprop
 from manylabel.trainer.plane.shard import ParameterShard, ShardState
@@ -450,18 +455,23 @@ def test_a_file_of_a_checkpoint_that_does_not_fit_is_named(tmp_path, size):
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"),
+    ("number", "advice", "again", "passing"),
     [
-        (errno.ENOSPC, "make room there"),
-        (errno.EROFS, "mount it so that it can be written, or name another place"),
+        (errno.ENOSPC, "make room there", False, False),
+        (errno.EROFS, "mount it so that it can be written, or name another place", False, False),
         (
             errno.EFBIG,
             r"raise the limit on a file's size \(`ulimit -f`\), or use another file system",
+            False,
+            False,
         ),
-        (errno.EIO, "mend that"),
+        (errno.EIO, "mend that", True, True),
+        (errno.ESTALE, "mend that", True, True),
+        (errno.EACCES, "mend that", True, False),
+        (errno.ENOENT, "mend that", True, False),
     ],
 )
-def test_what_to_do_is_of_what_the_system_said(tmp_path, number, advice):
+def test_what_to_do_is_of_what_the_system_said(tmp_path, number, advice, again, passing):
     class Storage(LocalShards):
         def save(self, paths, version):
             raise OSError(number, os.strerror(number), str(paths[0]))
@@ -470,7 +480,8 @@ def test_what_to_do_is_of_what_the_system_said(tmp_path, number, advice):
     line = rf"{os.strerror(number)}.*; {advice}, then run the same command to go on from the last"
     with pytest.raises(CheckpointError, match=line) as caught:
         _begin_and_poll(writer)
-    assert isinstance(caught.value, Transient) == (number == errno.EIO)
+    assert isinstance(caught.value, CheckpointStorageError) == again
+    assert isinstance(caught.value, Transient) == passing
 
 
 def _begin_and_poll(writer):
