@@ -33,14 +33,16 @@ demo: setup ## Preprocess, train, evaluate and plot on the pictures in examples/
 LINES := build/lines
 COVERED := 93
 
-# Whole jobs wait for their own processes half the time. sed keeps the lines of both apart.
+# Whole jobs wait for their own processes half the time, so that some others go with them. sed keeps
+# the lines of both apart.
 test: setup ## Run every test, those of whole jobs beside the others; say how many lines they run.
 	$(MAKE) --no-print-directory --jobs=2 test-system test-units
 	$(BIN)/python -m tests._line_coverage --floor $(COVERED) $(LINES)/test-system.json $(LINES)/test-units.json
 
 test-system test-units: COUNTED = -p tests._line_coverage --lines-to $(LINES)/$@.json
-test-system: TESTS := tests/integration tests/browser
-test-units: TESTS := tests --ignore=tests/integration --ignore=tests/browser
+WITH_JOBS := tests/integration tests/browser tests/deploy/dashboard tests/fuzz
+test-system: TESTS := $(WITH_JOBS)
+test-units: TESTS := tests $(addprefix --ignore=,$(WITH_JOBS))
 
 test-fast: setup ## Run the tests that are quick, some two minutes.
 	$(MAKE) --no-print-directory --jobs=2 test-making test-using
