@@ -20,7 +20,14 @@ SIZES = {
 # The graph of each worker takes long to make: one, but for rounds.
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Two workers, each with the network that the one of jft-inception-v3 has.
+        pytest.param(name, marks=pytest.mark.lengthy if name == "imagenet-inception-v3" else ())
+        for name in preset_names()
+    ],
+)
 def test_a_preset_trains(name, write_dataset, labelled_image, tmp_path):
     settings = load_settings(name).trainer
     workers = 2 if settings.updates.name == "synchronous" else 1
